@@ -1,0 +1,61 @@
+"""`python -m proofs`: run every proof, then print every claim with its verdict and a line of reasoning."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+from proofs.evidence import open_ends
+from proofs.registry import Claim, load_claims
+from proofs.table import PROOFS, Proof
+
+USAGE = "usage: python -m proofs   (it takes no arguments)"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status: 0 if all is established, 1 if some residual is not zero, 2 for arguments."""
+    if list(arguments) in (["-h"], ["--help"]):
+        print(USAGE)
+        return 0
+    if arguments:
+        print(f"unknown argument {arguments[0]!r}; {USAGE}", file=sys.stderr)
+        return 2
+    claims = load_claims()
+    failed = [proof for number, proof in enumerate(PROOFS, start=1) if not _run(proof, number)]
+    print()
+    for claim in claims.values():
+        _print_claim(claim, failed)
+    unfounded = sorted({name for proof in PROOFS for name in proof.claims} - claims.keys())
+    if unfounded:
+        print(f"proofs name claims that claims.toml does not have: {', '.join(unfounded)}", file=sys.stderr)
+    print(f"\n{len(claims)} claims; {len(PROOFS) - len(failed)} of {len(PROOFS)} proofs established")
+    return 1 if failed or unfounded else 0
+
+
+def _run(proof: Proof, number: int) -> bool:
+    print(f"[{number:2}/{len(PROOFS)}] {proof.name} ... ", end="", flush=True)
+    start = time.perf_counter()
+    evidence = proof.prove()
+    unproved = open_ends(evidence)
+    verdict = "NOT ESTABLISHED" if unproved else "established"
+    print(f"{verdict}, {len(evidence)} statements, {time.perf_counter() - start:.1f} s", flush=True)
+    for piece in unproved:
+        print(f"        {piece}")
+    return not unproved
+
+
+def _print_claim(claim: Claim, failed: Sequence[Proof]) -> None:
+    mine = [proof for proof in PROOFS if claim.id in proof.claims]
+    evidence = f"{len(mine)} proofs" if len(mine) != 1 else "1 proof"
+    if claim.experiment:
+        evidence = f"pending: experiment {claim.experiment}"
+    elif not mine:
+        evidence = "property tests"
+    elif any(proof in failed for proof in mine):
+        evidence = "NOT ESTABLISHED"
+    assumptions = f": {claim.assumptions}" if claim.assumptions else ""
+    print(f"{claim.id} ({claim.where}): {claim.statement}")
+    print(f"    {claim.verdict}{assumptions} [{evidence}]\n    {claim.reason}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

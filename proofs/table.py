@@ -1,0 +1,90 @@
+"""Which proof is evidence for which claims: the one table that `python -m proofs` and the tests go by."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from proofs import control, gradients, networks, proposition1, recurrence, scaling, sign, table_b1, window
+from proofs.evidence import Evidence
+
+
+class Proof(NamedTuple):
+    """A proof and the claims of `claims.toml` that it settles, or helps to.
+
+    Attributes
+    ----------
+    name : module and function, or the cell
+    claims : ids
+    prove : returns the evidence, all of which has to be established
+    """
+
+    name: str
+    claims: tuple[str, ...]
+    prove: Callable[[], tuple[Evidence, ...]]
+
+
+def _proof(prove: Callable[[], tuple[Evidence, ...]], *claims: str) -> Proof:
+    return Proof(f"{prove.__module__.removeprefix('proofs.')}.{prove.__name__}", claims, prove)
+
+
+def _cell(cell: table_b1.Cell) -> Proof:
+    return Proof(f"table_b1: {cell.row.name}, {cell.norm}", (cell.claim,), lambda: table_b1.prove(cell))
+
+
+PROOFS: tuple[Proof, ...] = (
+    _proof(window.deviations_sum_to_zero, "eq-7", "eq-8", "eq-13"),
+    _proof(
+        window.layer_norm_is_k_one,
+        "eq-5",
+        "eq-6",
+        "eq-9",
+        "s5-ln-constant-statistics",
+        "s1-time-invariant-distribution",
+    ),
+    _proof(window.cheap_form, "eq-8", "s3-fixed-cost"),
+    _proof(
+        window.affine_lemma,
+        "eq-10",
+        "s1-step-scale-invariance",
+        "s3-input-norm-lost",
+        "s3-sequence-rescaling",
+        "s3-bias-mitigates",
+    ),
+    _proof(window.no_new_parameters, "eq-9", "s1-no-new-parameters"),
+    _proof(window.gain_and_shift, "s3-gamma-beta-derivatives"),
+    _proof(window.warm_up, "figure-1", "eq-7", "eq-8"),
+    _proof(proposition1.leaves, "prop-1", "eq-12", "eq-13", "eq-a1-a3", "eq-a4-a7", "eq-a8-a10"),
+    _proof(proposition1.bracket, "eq-13", "eq-a1-a3"),
+    _proof(proposition1.bracket_with_k_as_count, "eq-13", "eq-a1-a3"),
+    _proof(proposition1.total_derivatives, "prop-1", "eq-a4-a7", "eq-a8-a10"),
+    _proof(proposition1.quotient_rule, "eq-a11-a12", "eq-11"),
+    _proof(proposition1.jacobian, "prop-1", "eq-11"),
+    _proof(recurrence.coupled_units, "prop-1", "eq-11", "eq-12", "eq-13", "eq-a4-a7", "eq-a8-a10"),
+    _proof(recurrence.coupling_in_general, "eq-12", "eq-a4-a7"),
+    _proof(recurrence.paths, "eq-a13", "eq-11", "prop-1"),
+    _proof(recurrence.corrected_formula_at_points, "eq-a13", "prop-1"),
+    _proof(recurrence.sum_over_paths, "eq-a13"),
+    _proof(recurrence.backpropagation, "prop-1"),
+    _proof(recurrence.backward_passes, "prop-1", "eq-9"),
+    _proof(scaling.weight_scaling, "eq-10"),
+    _proof(scaling.where_it_fails, "eq-10"),
+    _proof(scaling.bound, "eq-10"),
+    _proof(gradients.orthogonality, "s3-gradient-scaling"),
+    _proof(gradients.inverse_scaling, "s3-gradient-scaling"),
+    _proof(gradients.small_weights, "s3-gradient-scaling"),
+    _proof(sign.layer_norm_keeps_the_sign, "s5-ln-erases-input"),
+    _proof(sign.eps_keeps_the_magnitude, "s5-ln-erases-input"),
+    _proof(sign.window_keeps_the_magnitude, "s5-ln-erases-input"),
+    _proof(control.largest_deviation, "s1-controlled-norm"),
+    _proof(control.mean_square_of_output, "s1-controlled-norm"),
+    _proof(control.mean_of_output, "s1-controlled-norm"),
+    _proof(control.change_of_statistics, "s3-statistics-vary-slowly", "s3-all-steps-vary-early"),
+    _proof(control.dilution, "s1-full-average-dilutes"),
+    _proof(control.larger_sample, "s3-larger-sample"),
+    _proof(control.higher_moments, "s1-time-invariant-distribution"),
+    _proof(control.statistics_vary, "s3-nonuniform-statistics", "s5-ln-constant-statistics"),
+    _proof(control.one_element, "s3-sequence-rescaling"),
+    _proof(control.bias_inside, "s3-bias-mitigates"),
+    _proof(networks.gate_order, "eq-14"),
+    _proof(networks.cell_derivatives, "eq-15", "eq-16"),
+    *(_cell(cell) for cell in table_b1.CELLS),
+)
