@@ -1,0 +1,239 @@
+"""The oracle: Assorted-Time Normalization written to be read beside the paper, in NumPy alone.
+
+Reading order, one concept a file:
+
+1. ``arrays``             the types that every file shares
+2. ``window``             the window and its statistics, Eqs. (7)-(8)
+3. ``gain_shift``         gamma and beta
+4. ``norm_step``          one step of ATN, Eq. (9)
+5. ``assorted_time_norm`` a whole sequence of it
+6. ``population_norm``    evaluation of BN and ATN-BN
+7. ``layer_norm``, ``batch_norm``  LN and BN on their own, Eqs. (5)-(6)
+8. ``weight_norm``        WN
+9. ``jacobian``           the explicit Jacobian of ATN
+10. ``proposition1``      Eqs. (11)-(13) and (A.1)-(A.3) as printed
+11. ``norms``             how a caller names a norm and its gain and shift
+12. ``site``              a normaliser inside a recurrence
+13. ``gates``             Eq. (15) and the product of Eq. (16)
+14. ``lstm``              Eqs. (14)-(16)
+15. ``rnn``               Eqs. (1)-(4)
+16. ``stack``             layers and directions
+17. ``losses``            cross-entropy and squared error
+
+``site`` and ``validation``, which holds the checks of arguments, serve the others and are not part of the interface.
+
+Every ``*_forward`` returns its output and a cache; every ``*_backward`` takes the gradients of the outputs and that
+cache and returns the gradient of every input. Functions over whole sequences check their arguments; the ``*_step_*``
+and gate functions, which those call at every step, do not. Arrays are float64, float32, longdouble or complex and keep
+their dtype; a complex array carries a complex-step derivative.
+"""
+
+from atn_reference.arrays import Array, Base, NormGradients
+from atn_reference.assorted_time_norm import (
+    AssortedTimeNormCache,
+    assorted_time_norm_backward,
+    assorted_time_norm_forward,
+    sum_over_steps,
+)
+from atn_reference.batch_norm import BatchNormCache, batch_norm_backward, batch_norm_forward
+from atn_reference.gain_shift import GainShiftCache, GainShiftGradients, gain_shift_backward, gain_shift_forward
+from atn_reference.gates import (
+    CellOutputCache,
+    GatesCache,
+    cell_output_backward,
+    cell_output_forward,
+    lstm_gates_backward,
+    lstm_gates_forward,
+    sigmoid,
+)
+from atn_reference.jacobian import atn_jacobian
+from atn_reference.layer_norm import LayerNormCache, layer_norm_backward, layer_norm_forward
+from atn_reference.losses import (
+    CrossEntropyCache,
+    SquaredErrorCache,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+    squared_error_backward,
+    squared_error_forward,
+)
+from atn_reference.lstm import (
+    BIAS_PLACEMENTS,
+    BiasPlacement,
+    LSTMCache,
+    LSTMGradients,
+    LSTMMemory,
+    LSTMOutput,
+    LSTMParameters,
+    LSTMState,
+    LSTMStatistics,
+    LSTMStepCache,
+    Norm,
+    PopulationNorm,
+    lstm_backward,
+    lstm_forward,
+    lstm_statistics,
+)
+from atn_reference.norm_step import NormStepCache, NormStepGradients, norm_step_backward, norm_step_forward
+from atn_reference.norms import Affine, WindowNorm
+from atn_reference.population_norm import (
+    PopulationNormCache,
+    PopulationStatistics,
+    PopulationStepCache,
+    population_norm_backward,
+    population_norm_forward,
+    population_step_backward,
+    population_step_forward,
+    update_population,
+)
+from atn_reference.proposition1 import (
+    HALF,
+    Number,
+    Window,
+    independent_table,
+    mean_derivative,
+    output_derivative,
+    output_derivative_a12,
+    variance_derivative_a3,
+    variance_derivative_eq13,
+    window_count,
+    window_mean,
+    window_variance,
+)
+from atn_reference.rnn import (
+    RNNCache,
+    RNNGradients,
+    RNNMemory,
+    RNNNorm,
+    RNNOutput,
+    RNNParameters,
+    RNNPopulationNorm,
+    RNNState,
+    RNNStatistics,
+    RNNStepCache,
+    rnn_backward,
+    rnn_forward,
+    rnn_statistics,
+)
+from atn_reference.stack import StackCache, StackGradients, stacked_lstm_backward, stacked_lstm_forward
+from atn_reference.weight_norm import WeightNormCache, weight_norm_backward, weight_norm_forward
+from atn_reference.window import (
+    BASES,
+    WindowCache,
+    WindowStatistics,
+    WindowStepCache,
+    join_memory,
+    next_memory,
+    window_sizes,
+    window_slice,
+    window_statistics_backward,
+    window_statistics_forward,
+    window_step_backward,
+    window_step_forward,
+)
+
+__all__ = [
+    "BASES",
+    "BIAS_PLACEMENTS",
+    "HALF",
+    "Affine",
+    "Array",
+    "AssortedTimeNormCache",
+    "Base",
+    "BatchNormCache",
+    "BiasPlacement",
+    "CellOutputCache",
+    "CrossEntropyCache",
+    "GainShiftCache",
+    "GainShiftGradients",
+    "GatesCache",
+    "LSTMCache",
+    "LSTMGradients",
+    "LSTMMemory",
+    "LSTMOutput",
+    "LSTMParameters",
+    "LSTMState",
+    "LSTMStatistics",
+    "LSTMStepCache",
+    "LayerNormCache",
+    "Norm",
+    "NormGradients",
+    "NormStepCache",
+    "NormStepGradients",
+    "Number",
+    "PopulationNorm",
+    "PopulationNormCache",
+    "PopulationStatistics",
+    "PopulationStepCache",
+    "RNNCache",
+    "RNNGradients",
+    "RNNMemory",
+    "RNNNorm",
+    "RNNOutput",
+    "RNNParameters",
+    "RNNPopulationNorm",
+    "RNNState",
+    "RNNStatistics",
+    "RNNStepCache",
+    "SquaredErrorCache",
+    "StackCache",
+    "StackGradients",
+    "WeightNormCache",
+    "Window",
+    "WindowCache",
+    "WindowNorm",
+    "WindowStatistics",
+    "WindowStepCache",
+    "assorted_time_norm_backward",
+    "assorted_time_norm_forward",
+    "atn_jacobian",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "cell_output_backward",
+    "cell_output_forward",
+    "gain_shift_backward",
+    "gain_shift_forward",
+    "independent_table",
+    "join_memory",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "lstm_backward",
+    "lstm_forward",
+    "lstm_gates_backward",
+    "lstm_gates_forward",
+    "lstm_statistics",
+    "mean_derivative",
+    "next_memory",
+    "norm_step_backward",
+    "norm_step_forward",
+    "output_derivative",
+    "output_derivative_a12",
+    "population_norm_backward",
+    "population_norm_forward",
+    "population_step_backward",
+    "population_step_forward",
+    "rnn_backward",
+    "rnn_forward",
+    "rnn_statistics",
+    "sigmoid",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "squared_error_backward",
+    "squared_error_forward",
+    "stacked_lstm_backward",
+    "stacked_lstm_forward",
+    "sum_over_steps",
+    "update_population",
+    "variance_derivative_a3",
+    "variance_derivative_eq13",
+    "weight_norm_backward",
+    "weight_norm_forward",
+    "window_count",
+    "window_mean",
+    "window_sizes",
+    "window_slice",
+    "window_statistics_backward",
+    "window_statistics_forward",
+    "window_step_backward",
+    "window_step_forward",
+    "window_variance",
+]
