@@ -1,0 +1,109 @@
+"""The backend in plain PyTorch operations: any device, autograd for the gradients, second derivatives included.
+
+The product with the input, and its norm, have no recurrence and are done for the whole sequence at once. What stays in
+the time loop costs the same at every step, whatever k.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from atn.functional import normalize
+from atn.layer import LayerOutput, LayerWeights, NormSettings
+from atn.state import LayerMemory
+from atn.statistics import StepStatistics, WindowOfSteps, centred, step_statistics, steps_of, window_statistics
+
+
+def eager_layer(
+    x: Float[Tensor, "T B I"],
+    weights: LayerWeights,
+    h_0: Float[Tensor, "B H"],
+    c_0: Float[Tensor, "B H"],
+    memory: LayerMemory | None,
+    norm: NormSettings | None,
+) -> LayerOutput:
+    """Run one layer in one direction; see `atn.layer`."""
+    if norm is None:
+        return _plain_layer(x, weights, h_0, c_0)
+    return _normalized_layer(x, weights, h_0, c_0, memory or _empty_memory(h_0), norm)
+
+
+def _plain_layer(x: Tensor, weights: LayerWeights, h_0: Tensor, c_0: Tensor) -> LayerOutput:
+    weight_hh = weights.weight_hh.t()
+    from_input = torch.nn.functional.linear(x, weights.weight_ih, _total((weights.bias_ih, weights.bias_hh)))
+    h, c = _time_loop(from_input, h_0, c_0, lambda a, h: torch.addmm(a, h, weight_hh), lambda c: c)
+    return LayerOutput(h, c, None)
+
+
+def _normalized_layer(
+    x: Tensor, weights: LayerWeights, h_0: Tensor, c_0: Tensor, memory: LayerMemory, norm: NormSettings
+) -> LayerOutput:
+    biases = (weights.bias_ih, weights.bias_hh)
+    inside, outside = (biases, ()) if norm.bias_placement == "inside" else ((None, None), biases)
+    bias_ih, bias_hh = inside
+    gain_ih, shift_ih = weights.norm_ih or (None, None)
+    gain_hh, shift_hh = weights.norm_hh or (None, None)
+    gain_c, shift_c = weights.norm_c or (None, None)
+
+    a = torch.nn.functional.linear(x, weights.weight_ih, bias_ih)
+    steps_ih = memory.ih.followed_by(steps_of(a, "layer"))
+    windows_ih = window_statistics(steps_ih, norm.k).last(len(a))
+    # Every term that does not depend on h is added here, outside the time loop.
+    from_input = normalize(a, windows_ih, gain_ih, _total((shift_ih, shift_hh, *outside)), norm.eps, "layer")
+
+    weight_hh = weights.weight_hh.t()
+    hh, cell = WindowOfSteps(norm.k, memory.hh), WindowOfSteps(norm.k, memory.c)
+
+    def gates(a: Tensor, h: Tensor) -> Tensor:
+        from_h = h @ weight_hh if bias_hh is None else torch.addmm(bias_hh, h, weight_hh)
+        xhat = _normalize_next(from_h, hh, norm.eps)
+        return a + xhat if gain_hh is None else torch.addcmul(a, xhat, gain_hh)
+
+    def readout(c: Tensor) -> Tensor:
+        xhat = _normalize_next(c, cell, norm.eps)
+        return xhat if gain_c is None or shift_c is None else torch.addcmul(shift_c, xhat, gain_c)
+
+    h, c = _time_loop(from_input, h_0, c_0, gates, readout)
+    return LayerOutput(h, c, LayerMemory(steps_ih.last(norm.k - 1), hh.memory(), cell.memory()))
+
+
+def _time_loop(
+    from_input: Float[Tensor, "T B 4*H"],
+    h: Float[Tensor, "B H"],
+    c: Float[Tensor, "B H"],
+    gates: Callable[[Tensor, Tensor], Tensor],
+    readout: Callable[[Tensor], Tensor],
+) -> tuple[Float[Tensor, "T B H"], Float[Tensor, "T B H"]]:
+    """Eqs. (15)-(16) over all steps: `gates(from_input[t], h)` are the preactivations, `readout(c)` is what feeds h."""
+    H = h.shape[1]
+    # A matrix library may order its sums by where a factor lies in memory. A copy lies as the h of a later step does,
+    # so that a chunk of a stream starts as it would have gone on.
+    h = h.clone()
+    h_all, c_all = [], []
+    for a in from_input.unbind():
+        if_gates, g_gate, o_gate = torch.split(gates(a, h), [2 * H, H, H], dim=1)
+        i, f = if_gates.sigmoid().chunk(2, dim=1)
+        c = torch.addcmul(f * c, i, g_gate.tanh())
+        h = o_gate.sigmoid() * readout(c).tanh()
+        h_all.append(h)
+        c_all.append(c)
+    return torch.stack(h_all), torch.stack(c_all)
+
+
+def _normalize_next(a: Float[Tensor, "B N"], window: WindowOfSteps, eps: float) -> Float[Tensor, "B N"]:
+    """Eq. (9) without gain and shift, for the step that comes next."""
+    mean, var = window.add(*step_statistics(a))
+    return centred(a, mean) * (var + eps).rsqrt()
+
+
+def _empty_memory(h: Float[Tensor, "B H"]) -> LayerMemory:
+    none = StepStatistics.none(len(h), h)
+    return LayerMemory(none, none, none)
+
+
+def _total(terms: tuple[Tensor | None, ...]) -> Tensor | None:
+    """Sum of the terms that there are, None where there is none."""
+    present = [term for term in terms if term is not None]
+    return sum(present[1:], start=present[0]) if present else None

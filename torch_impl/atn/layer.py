@@ -1,0 +1,92 @@
+"""What a backend is: one function that runs one layer in one direction, over a whole sequence or a chunk of a stream.
+
+The equations are (14)-(16); gates in the order i, f, g, o of `torch.nn.LSTM`, one statistic over all 4H preactivations:
+
+    gates = ATN(W_hh h [+ b_hh]) + ATN(W_ih x [+ b_ih]) [+ b_ih + b_hh]
+    c     = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    h     = sigmoid(o) * tanh(ATN(c))
+
+with the biases in the first brackets for `bias_placement="inside"`, in the last for "outside". The carry c is the raw
+one: its normalised value only feeds h. Without a norm, ATN is the identity.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from atn.state import LayerMemory
+
+BiasPlacement = Literal["outside", "inside"]
+"""Where the biases stand: after the norms (Eq. 14), or in front of them (what section 5.1 says the experiments ran)."""
+
+
+class Affine(NamedTuple):
+    """Gain and shift of a norm."""
+
+    weight: Float[Tensor, " N"]
+    bias: Float[Tensor, " N"]
+
+    def to(self, dtype: torch.dtype) -> "Affine":
+        """Both in `dtype`."""
+        return Affine(self.weight.to(dtype), self.bias.to(dtype))
+
+
+class LayerWeights(NamedTuple):
+    """Parameters of one layer in one direction, with rows in the order i, f, g, o; None where there is none."""
+
+    weight_ih: Float[Tensor, "4*H I"]
+    weight_hh: Float[Tensor, "4*H H"]
+    bias_ih: Float[Tensor, " 4*H"] | None
+    bias_hh: Float[Tensor, " 4*H"] | None
+    norm_ih: Affine | None
+    norm_hh: Affine | None
+    norm_c: Affine | None
+
+    def named(self, suffix: str) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor with the name that it has on the module, for the layer and direction `suffix`."""
+        for field, value in zip(self._fields, self, strict=True):
+            if isinstance(value, Affine):
+                yield f"{field}_{suffix}.weight", value.weight
+                yield f"{field}_{suffix}.bias", value.bias
+            elif value is not None:
+                yield f"{field}_{suffix}", value
+
+    def to(self, dtype: torch.dtype) -> "LayerWeights":
+        """Every tensor in `dtype`."""
+        biases = [None if bias is None else bias.to(dtype) for bias in (self.bias_ih, self.bias_hh)]
+        norms = [None if norm is None else norm.to(dtype) for norm in (self.norm_ih, self.norm_hh, self.norm_c)]
+        return LayerWeights(self.weight_ih.to(dtype), self.weight_hh.to(dtype), biases[0], biases[1], *norms)
+
+
+class NormSettings(NamedTuple):
+    """The norm of a layer: window length (1 is layer normalization), epsilon, and where the biases stand."""
+
+    k: int
+    eps: float
+    bias_placement: BiasPlacement
+
+
+class LayerOutput(NamedTuple):
+    """States after every step, and the windows for the next chunk (None without a norm)."""
+
+    h: Float[Tensor, "T B H"]
+    c: Float[Tensor, "T B H"]
+    memory: LayerMemory | None
+
+
+class LayerFunction(Protocol):
+    """Signature of a backend. Tensors share one device and one dtype, float32 or float64; arguments are checked."""
+
+    def __call__(
+        self,
+        x: Float[Tensor, "T B I"],
+        weights: LayerWeights,
+        h_0: Float[Tensor, "B H"],
+        c_0: Float[Tensor, "B H"],
+        memory: LayerMemory | None,
+        norm: NormSettings | None,
+    ) -> LayerOutput:
+        """Run the layer from the state (h_0, c_0, memory); memory None is an empty one, norm None a plain LSTM."""

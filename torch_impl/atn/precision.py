@@ -1,0 +1,20 @@
+"""The dtype that is computed in: at least float32, whatever the input and autocast say."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+
+def compute_dtype(tensors: Iterable[Tensor]) -> torch.dtype:
+    """The widest dtype of `tensors`, and float32 for the half types: statistics never run in 16 bits."""
+    return reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Switch autocast off inside, so that a matrix product keeps the dtype of its operands."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()

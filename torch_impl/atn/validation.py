@@ -1,0 +1,83 @@
+"""Checks of arguments: every error names the argument, what it was and what it must be."""
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Dtypes that the library computes with; the first two are computed in float32 (`precision`)."""
+
+
+def whole_number(name: str, value: object) -> int:
+    """`value` as an int of at least 1; anything that is not an integer is a TypeError, bool included."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer of at least 1, got {value!r} of type {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    return int(value)
+
+
+def epsilon(eps: object) -> float:
+    """`eps` as a finite float of at least 0."""
+    if isinstance(eps, bool) or not isinstance(eps, Real):
+        raise TypeError(f"eps must be a finite number of at least 0, got {eps!r} of type {type(eps).__name__}")
+    if not math.isfinite(eps) or eps < 0:
+        raise ValueError(f"eps must be a finite number of at least 0, got {eps!r}")
+    return float(eps)
+
+
+def probability(name: str, value: object) -> float:
+    """`value` as a float in [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number in [0, 1], got {value!r} of type {type(value).__name__}")
+    if not 0 <= (number := float(value)) <= 1:
+        raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")
+    return number
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """`value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """`value` is True or False: a number in this place is a slip in the order of arguments."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
+
+
+def check_floating(name: str, value: object) -> None:
+    """`value` is a tensor of a dtype that the library computes with."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+    if value.dtype not in FLOATING:
+        raise TypeError(f"{name} must be a floating-point tensor of 16, 32 or 64 bits, got {value.dtype}")
+
+
+def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...], letters: str) -> None:
+    """`tensor` has exactly this shape, which `letters` names, as in "(B, H)"."""
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"{name} must have shape {letters} = {shape}, got {tuple(tensor.shape)}")
+
+
+def check_steps(name: str, tensor: Tensor, letters: str, features: int | None = None) -> None:
+    """`tensor` has as many axes as `letters` has names, none of them empty, the last of size `features`."""
+    rank = letters.count(",") + 1
+    if tensor.ndim != rank:
+        raise ValueError(f"{name} must have {rank} axes {letters}, got shape {tuple(tensor.shape)}")
+    if 0 in tensor.shape:
+        raise ValueError(f"{name} must have at least one element along each axis {letters}, got {tuple(tensor.shape)}")
+    if features is not None and tensor.shape[-1] != features:
+        raise ValueError(f"{name} must have {features} features along its last axis, got shape {tuple(tensor.shape)}")
+
+
+def check_matches(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+    """`tensor` lies on the device of `other` and, unless autocast converts for the user, has its dtype."""
+    if tensor.device != other.device:
+        raise ValueError(f"{name} must be on {other_name}'s device {other.device}, got {tensor.device}")
+    if tensor.dtype != other.dtype and not torch.is_autocast_enabled(tensor.device.type):
+        raise TypeError(f"{name} must have {other_name}'s dtype {other.dtype}, got {tensor.dtype}")
