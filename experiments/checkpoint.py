@@ -1,0 +1,166 @@
+"""Checkpoints: parameters, optimiser and random state after a step, in safetensors, the last good one kept.
+
+``checkpoint.safetensors`` is the newest and ``checkpoint-previous.safetensors`` the one before. Each carries a digest
+of its own content and the name of its run, so that a damaged or foreign file is never taken for a good one.
+"""
+
+import hashlib
+import itertools
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from experiments.errors import ExperimentError
+from experiments.files import sync_folder, write_aside
+
+NEWEST = "checkpoint.safetensors"
+PREVIOUS = "checkpoint-previous.safetensors"
+
+
+class Checkpoint(NamedTuple):
+    """State of a run after a step."""
+
+    step: int
+    seconds: float
+    """Time spent on the steps so far."""
+    tensors: dict[str, Tensor]
+
+
+def capture(
+    step: int, seconds: float, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> Checkpoint:
+    """Checkpoint of the state as it is now, which a later step may change: save it first."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
+    tensors["random.cpu"] = torch.get_rng_state()
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
+    return Checkpoint(step, seconds, tensors)
+
+
+def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Put the state back.
+
+    Raises
+    ------
+    ExperimentError
+        If it does not fit the model or its optimiser.
+    """
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "random": {}}
+    for name, value in checkpoint.tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = value
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in parts["optimizer"].items():
+        index, _, field = name.partition(".")
+        states.setdefault(int(index), {})[field] = value
+    try:
+        model.load_state_dict(parts["model"])
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+    except (RuntimeError, ValueError) as error:
+        raise ExperimentError(f"the checkpoint does not fit the model: {error}") from None
+    torch.set_rng_state(parts["random"]["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(parts["random"]["cuda"], device)
+
+
+def save_checkpoint(folder: Path, run: str, checkpoint: Checkpoint) -> None:
+    """Make this the newest checkpoint of the run, and the newest until now the previous one.
+
+    A kill at any moment leaves the newest or the previous one whole.
+
+    Raises
+    ------
+    OSError
+        Of the write; the checkpoints stand as before.
+    """
+    aside = write_aside(folder / NEWEST, _encode(run, checkpoint))
+    if (folder / NEWEST).exists():
+        (folder / NEWEST).replace(folder / PREVIOUS)
+    aside.replace(folder / NEWEST)
+    sync_folder(folder)
+
+
+def load_checkpoint(folder: Path, run: str) -> tuple[Checkpoint | None, list[str]]:
+    """Newest good checkpoint of the run, and what there is to say about the choice.
+
+    A damaged newest checkpoint is moved aside, for it would become the previous one at the next save.
+
+    Returns
+    -------
+    checkpoint : Checkpoint or None
+        None if the run has none yet.
+    remarks : list of str
+        Empty if all is well.
+
+    Raises
+    ------
+    ExperimentError
+        If there are checkpoints and none is good; they stand as they are.
+    """
+    found = [folder / name for name in (NEWEST, PREVIOUS) if (folder / name).exists()]
+    damages: dict[Path, str] = {}
+    for path in found:
+        try:
+            checkpoint = _decode(path, run)
+        except _DamagedError as damage:
+            damages[path] = str(damage)
+            continue
+        return checkpoint, _fall_back(folder, path, checkpoint, damages)
+    if damages:
+        listed = "; ".join(f"{path.name}: {damage}" for path, damage in damages.items())
+        raise ExperimentError(f"no good checkpoint in {folder} ({listed}); remove the folder to begin again")
+    return None, []
+
+
+def _fall_back(folder: Path, chosen: Path, checkpoint: Checkpoint, damages: dict[Path, str]) -> list[str]:
+    if chosen.name == NEWEST:
+        return []
+    remarks = [f"going on from the previous checkpoint, of step {checkpoint.step}"]
+    for path, damage in damages.items():
+        kept = path.replace(_free_name(folder))
+        remarks.insert(0, f"{path} is damaged ({damage}), kept as {kept.name}")
+    return remarks
+
+
+def _free_name(folder: Path) -> Path:
+    names = (folder / f"checkpoint-damaged-{number}.safetensors" for number in itertools.count(1))
+    return next(path for path in names if not path.exists())
+
+
+class _DamagedError(Exception):
+    """Not a checkpoint of this run as it was written."""
+
+
+def _encode(run: str, checkpoint: Checkpoint) -> bytes:
+    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
+    notes = {"run": run, "step": str(checkpoint.step), "seconds": repr(checkpoint.seconds)}
+    return save(tensors, metadata={**notes, "digest": _digest(notes, tensors)})
+
+
+def _decode(path: Path, run: str) -> Checkpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = file.metadata() or {}
+            # Cloned, since what is read may be a view of the mapped file.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
+        raise _DamagedError(str(error)) from None
+    if notes.pop("digest", None) != _digest(notes, tensors):
+        raise _DamagedError("its content does not have the digest written with it")
+    if notes["run"] != run:
+        raise _DamagedError(f"it belongs to the run {notes['run']}")
+    return Checkpoint(int(notes["step"]), float(notes["seconds"]), tensors)
+
+
+def _digest(notes: dict[str, str], tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(repr(sorted(notes.items())).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

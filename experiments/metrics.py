@@ -1,0 +1,111 @@
+"""The losses of a run, one JSON line a step: ``{"step": 100, "train": 0.1742, "validation": 0.1739}``."""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from experiments.errors import ExperimentError
+from experiments.files import append_durably, write_atomically
+
+
+class Row(NamedTuple):
+    """One step: the loss of its training batch, and of a validation batch where there was one."""
+
+    step: int
+    train: float
+    validation: float | None
+
+
+class MetricsLog:
+    """Losses on their way from the device to ``metrics.jsonl``.
+
+    `add` keeps the tensors and never waits for the device; `read` does; `write` puts what was read into the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pending: list[tuple[int, Tensor, Tensor | None]] = []
+        self._read: list[Row] = []
+        self.latest = math.nan
+        """The training loss read last."""
+
+    def add(self, step: int, train: Tensor, validation: Tensor | None) -> None:
+        """Note the losses of a step, scalars."""
+        self._pending.append((step, train, validation))
+
+    def read(self) -> Row | None:
+        """Fetch the noted losses; return the first row with a loss that is not finite, which the file will not have."""
+        pending, self._pending = self._pending, []
+        for step, train, validation in pending:
+            row = Row(step, train.item(), None if validation is None else validation.item())
+            if not all(math.isfinite(loss) for loss in row[1:] if loss is not None):
+                return row
+            self._read.append(row)
+            self.latest = row.train
+        return None
+
+    def write(self) -> None:
+        """Append the rows read so far to the file.
+
+        Raises
+        ------
+        OSError
+            Of the write; the file stands as before.
+        """
+        append_durably(self.path, b"".join(_encode(row) for row in self._read))
+        self._read.clear()
+
+
+def _encode(row: Row) -> bytes:
+    losses = {name: loss for name, loss in zip(row._fields, row, strict=True) if loss is not None}
+    return (json.dumps(losses) + "\n").encode()
+
+
+def cut_metrics(path: Path, step: int) -> None:
+    """Keep the rows 1..step of the file: what a killed run logged beyond its checkpoint is logged again.
+
+    Raises
+    ------
+    ExperimentError
+        If a row that has to be there is missing or damaged; the file stands as it is.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    _decode(path, lines[:step], step)
+    if len(lines) != step or not path.exists():
+        write_atomically(path, b"".join(lines[:step]))
+
+
+def read_metrics(path: Path, steps: int) -> list[Row]:
+    """All rows of a run that ended after `steps` steps.
+
+    Raises
+    ------
+    ExperimentError
+        If the file has not exactly the rows 1..steps.
+    """
+    return _decode(path, path.read_bytes().splitlines() if path.exists() else [], steps)
+
+
+def metrics_digest(path: Path) -> str:
+    """SHA-256 of the file, which the record of a finished run holds."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _decode(path: Path, lines: list[bytes], steps: int) -> list[Row]:
+    if len(lines) != steps:
+        raise ExperimentError(f"{path} is damaged: it has {len(lines)} rows and should have {steps}")
+    rows = []
+    for step, line in enumerate(lines, start=1):
+        try:
+            losses = json.loads(line)
+            row = Row(losses["step"], losses["train"], losses.get("validation"))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise ExperimentError(f"{path} is damaged: row {step} cannot be read") from None
+        if row.step != step or not isinstance(row.train, float) or not isinstance(row.validation, float | None):
+            raise ExperimentError(f"{path} is damaged: row {step} is not the row of step {step}")
+        rows.append(row)
+    return rows

@@ -1,0 +1,189 @@
+"""One run: from whatever its folder holds to its end."""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from experiments.checkpoint import load_checkpoint, restore
+from experiments.environment import commit, describe, versions
+from experiments.errors import ExperimentError
+from experiments.metrics import cut_metrics, metrics_digest
+from experiments.progress import Progress
+from experiments.record import METRICS, Record, Session, load_record, save_record
+from experiments.settings import ModelName, PresetName, Settings, run_name
+from experiments.tasks import Task
+from experiments.trainer import Outcome, Problem, Trainer
+
+
+class Conditions(NamedTuple):
+    """What a run is made under and does not decide its numbers."""
+
+    runs: Path
+    """Folder of the runs' folders."""
+    device: torch.device
+    checkpoint_seconds: float
+    """Time between two checkpoints."""
+    stamp: str
+    """Scope and digest of the stamp, or "unverified"."""
+    command: str
+    """What was typed."""
+
+
+class Run(NamedTuple):
+    """Which run."""
+
+    task: Task[Any]
+    preset: PresetName
+    model: ModelName
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Name of the run and of its folder."""
+        return run_name(self.task.name, self.preset, self.model, self.settings, self.task.presets[self.preset])
+
+
+def carry_out(run: Run, conditions: Conditions) -> Record:
+    """Begin the run, or go on with it from its last good checkpoint, or do nothing if it has ended.
+
+    Returns
+    -------
+    Record
+        Whose status says how it ended: "finished", "interrupted" or "nan".
+
+    Raises
+    ------
+    ExperimentError
+        Damaged record, losses or checkpoints; a folder that holds other settings, that another process is working in,
+        or that cannot be written. Nothing that was there is lost.
+    """
+    folder = conditions.runs / run.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder), _deterministic(conditions.device):
+            return _carry_out(run, conditions, folder)
+    except OSError as error:
+        message = f"cannot write {error.filename or folder}: {error.strerror}; what was saved before is kept"
+        raise ExperimentError(message) from None
+
+
+def _carry_out(run: Run, conditions: Conditions, folder: Path) -> Record:
+    record = load_record(folder)
+    if record is not None:
+        _check_same_run(record, run, folder)
+        if record.status in {"finished", "nan"}:
+            print(f"{run.name} has ended before: nothing to do", file=sys.stderr)
+            return record
+    problem: Problem = run.task.problem(run.settings, run.model, conditions.device)
+    done, seconds = _resume(problem, folder)
+    sessions = [*(record.sessions if record else []), _session(conditions, done)]
+    _remark_changes(sessions)
+    record = _new_record(run, sessions, done, seconds)
+    save_record(folder, record)
+    outcome = _train(problem, run, folder, conditions, done, seconds)
+    record = dataclasses.replace(record, **outcome._asdict())
+    if record.status == "finished":
+        record = dataclasses.replace(record, metrics_digest=metrics_digest(folder / METRICS))
+    save_record(folder, record)
+    return record
+
+
+def _check_same_run(record: Record, run: Run, folder: Path) -> None:
+    asked = dataclasses.asdict(run.settings)
+    there = record.settings
+    if record.name != run.name or there != asked:
+        pairs = {name: (there.get(name), asked.get(name)) for name in {**there, **asked}}
+        differing = [f"{name} {old} there, {new} here" for name, (old, new) in pairs.items() if old != new]
+        raise ExperimentError(
+            f"{folder} holds another run ({'; '.join(differing) or record.name}); move it away or choose other --runs"
+        )
+
+
+def _resume(problem: Problem, folder: Path) -> tuple[int, float]:
+    """Put the problem into the state of the last good checkpoint; return its step and the time spent so far."""
+    checkpoint, remarks = load_checkpoint(folder, folder.name)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    cut_metrics(folder / METRICS, 0 if checkpoint is None else checkpoint.step)
+    if checkpoint is None:
+        return 0, 0.0
+    restore(checkpoint, problem.model, problem.optimizer, problem.device)
+    return checkpoint.step, checkpoint.seconds
+
+
+def _session(conditions: Conditions, done: int) -> Session:
+    return Session(
+        started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        after_step=done,
+        command=conditions.command,
+        commit=commit(),
+        versions=versions(),
+        device=describe(conditions.device),
+        threads=torch.get_num_threads(),
+        stamp=conditions.stamp,
+    )
+
+
+def _remark_changes(sessions: list[Session]) -> None:
+    """Say what may make the resumed run differ in the last bits from one that was never stopped."""
+    first, now = sessions[0], sessions[-1]
+    before = {"device": first.device, "threads": first.threads, **first.versions}
+    after = {"device": now.device, "threads": now.threads, **now.versions}
+    for name, value in after.items():
+        if before.get(name) != value:
+            print(f"the run began with {name} {before.get(name)} and goes on with {value}", file=sys.stderr)
+
+
+def _new_record(run: Run, sessions: list[Session], done: int, seconds: float) -> Record:
+    preset = run.task.presets[run.preset]
+    return Record(
+        name=run.name,
+        task=run.task.name,
+        model=run.model,
+        preset=run.preset,
+        settings=dataclasses.asdict(run.settings),
+        differences=run.settings.differences(preset),
+        shortened=run.settings.steps < preset.steps,
+        status="running",
+        step=done,
+        seconds=seconds,
+        metrics_digest="",
+        sessions=sessions,
+    )
+
+
+def _train(problem: Problem, run: Run, folder: Path, conditions: Conditions, done: int, seconds: float) -> Outcome:
+    with contextlib.closing(Progress(run.model, done, run.settings.steps)) as progress:
+        return Trainer(problem, run.settings, folder, conditions.checkpoint_seconds).train(done, seconds, progress)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system gives back however the process ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ExperimentError(f"another process is working in {folder}") from None
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Let PyTorch use no algorithm on the CPU whose result varies; on a GPU some have no other."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before or device.type == "cpu")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

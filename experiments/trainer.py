@@ -1,0 +1,135 @@
+"""The training loop, the same for every task."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from experiments.checkpoint import capture, save_checkpoint
+from experiments.metrics import MetricsLog
+from experiments.progress import Progress
+from experiments.record import METRICS
+from experiments.settings import Settings
+
+Split = Literal["train", "validation"]
+
+READ_EVERY = 10
+"""Steps between two looks at the losses, each of which waits for the device."""
+
+
+class Problem(Protocol):
+    """What a task gives the trainer."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+
+    def loss(self, split: Split, step: int) -> Tensor:
+        """Loss of the batch of this split and step, which depends on nothing that happened before."""
+        ...
+
+
+class Outcome(NamedTuple):
+    """How training ended, after which step, and the time spent on all steps."""
+
+    status: Literal["finished", "interrupted", "nan"]
+    step: int
+    seconds: float
+
+
+class Trainer:
+    """Trains a problem inside a run's folder, from a step on.
+
+    Parameters
+    ----------
+    problem : Problem
+        In the state after step `done`.
+    settings : Settings
+        Number of steps, and how often to validate.
+    folder : Path
+        The run's folder; its name is the run's name, which its checkpoints carry.
+    checkpoint_seconds : float
+        Time between two checkpoints.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings, folder: Path, checkpoint_seconds: float) -> None:
+        self.problem = problem
+        self.settings = settings
+        self.folder = folder
+        self.checkpoint_seconds = checkpoint_seconds
+        self.log = MetricsLog(folder / METRICS)
+
+    def train(self, done: int, seconds: float, progress: Progress) -> Outcome:
+        """Make the steps after step `done`, on which `seconds` were spent.
+
+        Ctrl-C ends it after the step that is being made, with a checkpoint. A loss that is not finite ends it without.
+
+        Raises
+        ------
+        OSError
+            If losses or a checkpoint cannot be written; the checkpoint before is kept.
+        """
+        began = time.monotonic() - seconds
+        saved = time.monotonic()
+        with _ctrl_c_noted() as ctrl_c:
+            for step in range(done + 1, self.settings.steps + 1):
+                self._make(step)
+                last = step == self.settings.steps
+                due = last or bool(ctrl_c) or time.monotonic() - saved >= self.checkpoint_seconds
+                if not due and step % READ_EVERY != 0:
+                    continue
+                spoilt = self.log.read()
+                if spoilt is not None:
+                    self.log.write()
+                    return Outcome("nan", spoilt.step, time.monotonic() - began)
+                progress.update(step, self.log.latest)
+                if due:
+                    self._save(step, time.monotonic() - began)
+                    saved = time.monotonic()
+                if ctrl_c and not last:
+                    return Outcome("interrupted", step, time.monotonic() - began)
+        return Outcome("finished", self.settings.steps, time.monotonic() - began)
+
+    def _make(self, step: int) -> None:
+        loss = self.problem.loss("train", step)
+        self.problem.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self.problem.optimizer.step()
+        validation = self._validate(step) if step % self.settings.validate_every == 0 else None
+        self.log.add(step, loss.detach(), validation)
+
+    @torch.no_grad()
+    def _validate(self, step: int) -> Tensor:
+        self.problem.model.eval()
+        loss = self.problem.loss("validation", step)
+        self.problem.model.train()
+        return loss
+
+    def _save(self, step: int, seconds: float) -> None:
+        """Write the losses first: a checkpoint is only ever as far as the losses before it."""
+        self.log.write()
+        state = capture(step, seconds, self.problem.model, self.problem.optimizer, self.problem.device)
+        save_checkpoint(self.folder, self.folder.name, state)
+
+
+@contextlib.contextmanager
+def _ctrl_c_noted() -> Iterator[list[int]]:
+    """Collect the first Ctrl-C, which would leave a half-made step; a second one interrupts at once."""
+    noted: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,479 @@
+"""Wrong commands, damaged files, full disks and losses that are not finite: one clear line, and nothing is lost."""
+
+import fcntl
+import json
+import os
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from experiments import checkpoint, command_line, gate
+from experiments.checkpoint import NEWEST, PREVIOUS, Checkpoint, load_checkpoint, save_checkpoint
+from experiments.command_line import main
+from experiments.copying import Copying
+from experiments.environment import versions
+from experiments.errors import ExperimentError
+from experiments.metrics import read_metrics
+from experiments.record import METRICS, RECORD, Record, load_record
+
+TINY = ["copying", "--preset=smoke", "--T=2", "--batch=4", "--hidden=6", "--k=3", "--validate-every=5", "--steps=12"]
+
+
+def command(runs: Path, *more: str, model: str = "lstm") -> list[str]:
+    """A run of less than a second."""
+    return [*TINY, "--model", model, "--runs", str(runs), "--checkpoint-seconds", "0", "--unverified", *more]
+
+
+@pytest.fixture
+def half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of a run that died in step 9."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Copying, "loss", dying(at=9))
+        with pytest.raises(Died):
+            main(command(tmp_path / "half"))
+    return folder_of(tmp_path / "half")
+
+
+class Died(BaseException):
+    """Like a kill: nothing handles it."""
+
+
+def dying(at: int) -> Callable[..., torch.Tensor]:
+    """A loss that ends the process at a step."""
+    loss = Copying.loss
+
+    def function(self: Any, split: Any, step: int) -> torch.Tensor:
+        if step == at:
+            raise Died
+        return loss(self, split, step)
+
+    return function
+
+
+def folder_of(runs: Path) -> Path:
+    """Folder of the one run there is."""
+    (folder,) = runs.iterdir()
+    return folder
+
+
+def record_of(folder: Path) -> Record:
+    """Record of a run that has one."""
+    record = load_record(folder)
+    assert record is not None
+    return record
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Everything in a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The error, which has to be one line on stderr, and the only one but for the lines that show progress."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if " steps/s" not in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("experiments: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no task; there are copying, report"),
+        (["coping"], "unknown task 'coping'; there are copying, report"),
+        (["copying", "--model", "gru"], "'gru'"),
+        (["copying", "--preset", "papers"], "'papers'"),
+        (["copying", "--preset"], "--preset"),
+        (["copying", "--depth", "3"], "--depth"),
+        (["copying", "--lr", "small"], "--lr"),
+        (["copying", "--T", "0"], "T is 0; it must be at least 1"),
+        (["copying", "--k", "1.5"], "--k"),
+        (["copying", "--steps", "-1"], "steps is -1"),
+        (["copying", "--device", "abacus"], "unknown device 'abacus'"),
+        (["copying", "--device", "meta"], "there are cpu and cuda"),
+        (["copying", "extra"], "extra"),
+        (["report", "--model", "atn"], "--model"),
+    ],
+)
+@pytest.mark.parametrize("columns", ["30", "200"])
+def test_a_command_that_cannot_be_understood(
+    arguments: list[str],
+    said: str,
+    columns: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(arguments) == 2
+    assert said in one_line(capsys)
+
+
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["copying", "--device", "cuda"]) == 2
+    assert "no CUDA device" in one_line(capsys)
+
+
+def test_help_is_for_the_asked_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    with pytest.raises(SystemExit) as stop:
+        main(["copying", "--preset", "released", "--help"])
+    assert stop.value.code == 0
+    assert "(default: 0.0002)" in capsys.readouterr().out
+
+
+def test_no_stamp_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command_line, "check_stamp", lambda: gate.check_stamp(tmp_path))
+    asked = [word for word in command(tmp_path / "runs") if word != "--unverified"]
+    assert main(asked) == 3
+    assert "nox -s verify" in one_line(capsys)
+    assert not (tmp_path / "runs").exists()
+    stamp = gate.write_stamp("gate", tests=1, claims=1, root=tmp_path)
+    assert main(asked) == 0
+    record = record_of(folder_of(tmp_path / "runs"))
+    assert [session.stamp for session in record.sessions] == [f"gate {stamp.digest}"]
+    assert not record.unverified
+
+
+def test_the_record_says_what_the_run_was(tmp_path: Path) -> None:
+    assert main(command(tmp_path, "--seed", "3")) == 0
+    folder = folder_of(tmp_path)
+    record = record_of(folder)
+    assert record.name == folder.name
+    assert (record.task, record.model, record.preset, record.status) == ("copying", "lstm", "smoke", "finished")
+    assert record.settings["hidden"] == 6
+    assert record.differences["hidden"] == [24, 6]
+    assert record.differences.keys() == {"steps", "validate_every", "batch", "hidden", "k"}
+    assert record.shortened
+    assert record.unverified
+    assert (record.step, len(read_metrics(folder / METRICS, 12))) == (12, 12)
+    assert record.seconds > 0
+    (session,) = record.sessions
+    assert session.versions["torch"] == torch.__version__
+    assert session.threads == torch.get_num_threads()
+    assert session.device.startswith("cpu: ")
+    assert "--seed 3" in session.command
+    rows = read_metrics(folder / METRICS, 12)
+    assert [row.step for row in rows if row.validation is not None] == [5, 10]
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_folder_that_cannot_be_written(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert main(command(tmp_path / place)) == 1
+    assert "cannot write" in one_line(capsys)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_read_only_folder(half: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(half)
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        assert main(command(half.parent)) == 1
+    assert "Read-only file system" in one_line(capsys)
+    assert contents(half) == before
+
+
+@pytest.mark.parametrize("size", [0, 300, 3000])
+def test_a_disk_that_fills_up(half: Path, size: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file-size limit stops writes as a full disk does: in the middle."""
+    before = contents(half)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        status = main(command(half.parent))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert status == 1
+    assert "cannot write" in one_line(capsys)
+    after = contents(half)
+    assert {NEWEST, PREVIOUS, METRICS, RECORD} == set(after)
+    assert {name: after[name] for name in (NEWEST, PREVIOUS)} == {name: before[name] for name in (NEWEST, PREVIOUS)}
+    assert main(command(half.parent)) == 0
+    assert record_of(half).status == "finished"
+
+
+@pytest.mark.parametrize("call", range(1, 7))
+def test_no_space_left_at_any_write(
+    half: Path, call: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fsync, calls = os.fsync, 0
+
+    def full(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main(command(half.parent)) == 1
+    assert "No space left on device" in one_line(capsys)
+    assert not list(half.glob("*.tmp"))
+    good, remarks = load_checkpoint(half, half.name)
+    assert good is not None
+    assert (good.step >= 8, remarks) == (True, [])
+    assert main(command(half.parent)) == 0
+
+
+def cut(content: bytes) -> bytes:
+    """The first half."""
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    """One bit of the last tensor differs."""
+    return content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
+
+
+def flip_step(content: bytes) -> bytes:
+    """Another step in the notes."""
+    return content.replace(b'"step":"8"', b'"step":"7"')
+
+
+def nothing(_: bytes) -> bytes:
+    """An empty file."""
+    return b""
+
+
+DAMAGES = [cut, flip, flip_step, nothing]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint(
+    half: Path, damage: Callable[[bytes], bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = damage((half / NEWEST).read_bytes())
+    assert damaged != (half / NEWEST).read_bytes()
+    (half / NEWEST).write_bytes(damaged)
+    assert main(command(half.parent)) == 0
+    said = capsys.readouterr().err
+    assert "checkpoint.safetensors is damaged" in said
+    assert "going on from the previous checkpoint, of step 7" in said
+    assert (half / "checkpoint-damaged-1.safetensors").read_bytes() == damaged
+    assert [session.after_step for session in record_of(half).sessions] == [0, 7]
+    assert main(command(tmp_path / "reference")) == 0
+    assert (half / METRICS).read_bytes() == (folder_of(tmp_path / "reference") / METRICS).read_bytes()
+
+
+def test_a_checkpoint_of_another_run(half: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(tmp_path / "other", "--seed", "1")) == 0
+    shutil.copy(folder_of(tmp_path / "other") / NEWEST, half / NEWEST)
+    capsys.readouterr()
+    assert main(command(half.parent)) == 0
+    assert "belongs to the run copying-smoke-T2-lstm-seed1" in capsys.readouterr().err
+
+
+def test_no_good_checkpoint(half: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in (NEWEST, PREVIOUS):
+        (half / name).write_bytes(b"damaged")
+    before = contents(half)
+    assert main(command(half.parent)) == 1
+    assert "no good checkpoint" in one_line(capsys)
+    assert contents(half) == before
+
+
+def test_a_kill_between_two_renames_leaves_the_previous_checkpoint(
+    half: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (half / NEWEST).replace(half / PREVIOUS)
+    assert main(command(half.parent)) == 0
+    assert "going on from the previous checkpoint, of step 8" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_does_not_fit_the_model(half: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, _ = load_checkpoint(half, half.name)
+    assert good is not None
+    tensors = {name: value for name, value in good.tensors.items() if name != "model.head.bias"}
+    save_checkpoint(half, half.name, Checkpoint(good.step, good.seconds, tensors))
+    before = contents(half)
+    assert main(command(half.parent)) == 1
+    assert "does not fit the model" in capsys.readouterr().err
+    assert contents(half) == before
+
+
+def drop_key(text: str) -> str:
+    """A record without one of its fields."""
+    data = json.loads(text)
+    del data["seconds"]
+    return json.dumps(data)
+
+
+def wrong_type(text: str) -> str:
+    """A record with a word for a number."""
+    return json.dumps({**json.loads(text), "step": "eight"})
+
+
+def wrong_status(text: str) -> str:
+    """A record with a status there is not."""
+    return json.dumps({**json.loads(text), "status": "done"})
+
+
+def new_key(text: str) -> str:
+    """A record with a field there is not."""
+    return json.dumps({**json.loads(text), "colour": "blue"})
+
+
+def truncated(text: str) -> str:
+    """Half a record."""
+    return text[: len(text) // 2]
+
+
+@pytest.mark.parametrize(
+    "damage", [drop_key, wrong_type, wrong_status, new_key, truncated, lambda _: "", lambda _: "[]"]
+)
+def test_a_damaged_record(half: Path, damage: Callable[[str], str], capsys: pytest.CaptureFixture[str]) -> None:
+    (half / RECORD).write_text(damage((half / RECORD).read_text()))
+    before = contents(half)
+    assert main(command(half.parent)) == 1
+    assert "record.json is damaged" in one_line(capsys)
+    assert contents(half) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: lines[1:],
+        lambda lines: [*lines[:3], "{}", *lines[4:]],
+        lambda lines: [*lines[:3], lines[3][:9], *lines[4:]],
+        lambda lines: [*lines[:3], '{"step": 4, "train": "low"}', *lines[4:]],
+        lambda lines: [*lines[:3], lines[2], *lines[4:]],
+        lambda lines: [*lines[:3], "\udcff", *lines[4:]],
+        lambda lines: lines[:4],
+    ],
+)
+def test_damaged_losses(
+    half: Path, damage: Callable[[list[str]], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (half / METRICS).read_text().splitlines()
+    (half / METRICS).write_bytes("\n".join([*damage(lines), ""]).encode(errors="surrogateescape"))
+    before = contents(half)
+    assert main(command(half.parent)) == 1
+    assert "metrics.jsonl is damaged" in one_line(capsys)
+    assert contents(half) == before
+
+
+def test_losses_beyond_the_checkpoint_are_dropped_even_if_cut_short(half: Path, tmp_path: Path) -> None:
+    with (half / METRICS).open("a") as file:
+        file.write('{"step": 9, "train": 123.0}\n{"step": 10, "tr')
+    assert main(command(half.parent)) == 0
+    assert main(command(tmp_path / "reference")) == 0
+    assert (half / METRICS).read_bytes() == (folder_of(tmp_path / "reference") / METRICS).read_bytes()
+
+
+def test_a_folder_with_other_settings(half: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads((half / RECORD).read_text())
+    data["settings"]["lr"] = 0.5
+    (half / RECORD).write_text(json.dumps(data))
+    before = contents(half)
+    assert main(command(half.parent)) == 1
+    assert "lr 0.5 there, 0.001 here" in one_line(capsys)
+    assert contents(half) == before
+
+
+def test_two_processes_in_one_folder(half: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    descriptor = os.open(half, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    before = contents(half)
+    assert main(command(half.parent)) == 1
+    os.close(descriptor)
+    assert "another process" in one_line(capsys)
+    assert contents(half) == before
+    assert main(command(half.parent)) == 0
+
+
+def test_other_versions_and_threads_are_remarked(
+    half: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = versions()
+    monkeypatch.setattr("experiments.run.versions", lambda: {**here, "torch": "9.9"})
+    assert main(command(half.parent)) == 0
+    assert f"began with torch {torch.__version__} and goes on with 9.9" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = command(tmp_path, "--lr", "1e38", model="all")
+    assert main(arguments) == 1
+    assert capsys.readouterr().out.count("is not finite") == 3
+    for folder in tmp_path.iterdir():
+        record = record_of(folder)
+        assert record.status == "nan"
+        assert len(read_metrics(folder / METRICS, record.step - 1)) == record.step - 1
+    assert main(arguments) == 1
+
+
+def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = Copying.loss
+
+    def broken(self: Any, split: Any, step: int) -> torch.Tensor:
+        return loss(self, split, step) * (float("inf") if split == "validation" else 1)
+
+    monkeypatch.setattr(Copying, "loss", broken)
+    assert main(command(tmp_path)) == 1
+    assert (record_of(folder_of(tmp_path)).status, record_of(folder_of(tmp_path)).step) == ("nan", 5)
+
+
+def test_training_uses_deterministic_algorithms_and_gives_the_setting_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    loss = Copying.loss
+
+    def look(self: Any, split: Any, step: int) -> torch.Tensor:
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return loss(self, split, step)
+
+    monkeypatch.setattr(Copying, "loss", look)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(mode=False)
+    try:
+        assert main(command(tmp_path)) == 0
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(before)
+    assert set(seen) == {True}
+
+
+def test_validation_is_without_training_mode_and_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    loss = Copying.loss
+
+    def look(self: Copying, split: Any, step: int) -> torch.Tensor:
+        seen.append((split, self.model.training, torch.is_grad_enabled()))
+        return loss(self, split, step)
+
+    monkeypatch.setattr(Copying, "loss", look)
+    assert main(command(tmp_path)) == 0
+    assert seen.count(("train", True, True)) == 12
+    assert seen.count(("validation", False, False)) == 2
+    assert len(seen) == 14
+
+
+def test_a_checkpoint_holds_every_state_to_the_bit(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.RMSprop(model.parameters(), momentum=0.9)
+    torch.autograd.backward(model(torch.ones(1, 2)).sum())
+    optimizer.step()
+    before = checkpoint.capture(1, 0.5, model, optimizer, torch.device("cpu"))
+    kept = Checkpoint(1, 0.5, {name: value.clone() for name, value in before.tensors.items()})
+    assert sum("momentum_buffer" in name for name in kept.tensors) == 2
+    save_checkpoint(tmp_path, "name", kept)
+    optimizer.step()
+    torch.rand(1)
+    loaded, _ = load_checkpoint(tmp_path, "name")
+    assert loaded is not None
+    checkpoint.restore(loaded, model, optimizer, torch.device("cpu"))
+    after = checkpoint.capture(1, 0.5, model, optimizer, torch.device("cpu"))
+    assert all(torch.equal(after.tensors[name], value) for name, value in kept.tensors.items())
+    with pytest.raises(ExperimentError, match="no good checkpoint"):
+        load_checkpoint(tmp_path, "another name")
