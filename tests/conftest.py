@@ -1,0 +1,19 @@
+"""Numerics and hypothesis profiles of the whole suite.
+
+Profiles, chosen by `ATN_PROFILE`: `dev` (default, few examples), `ci` (derandomised), `soak` (many).
+"""
+
+import os
+
+import hypothesis
+import torch
+
+hypothesis.settings.register_profile("dev", max_examples=15, deadline=None)
+hypothesis.settings.register_profile("ci", max_examples=30, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("soak", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("ATN_PROFILE", "dev"))
+
+# One thread: the sizes are small, and the workers of pytest-xdist share the cores.
+torch.set_num_threads(1)
+# Deterministic mode fills fresh memory with NaN, so that an element nobody wrote cannot pass a comparison.
+torch.use_deterministic_algorithms(mode=True)

@@ -1,0 +1,151 @@
+"""The registry of claims, the table of proofs, and `python -m proofs`."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import sympy as sp
+
+from proofs import __main__ as command
+from proofs import registry
+from proofs.evidence import Identity
+from proofs.registry import CLAIMS_FILE, EXPERIMENTS, VERDICTS, load_claims
+from proofs.table import PROOFS, Proof
+from proofs.table_b1 import CELLS
+
+ERRATA = Path(registry.__file__).with_name("ERRATA.md")
+
+EQUATIONS = {f"eq-{number}" for number in range(1, 17)}
+GROUPS = {"prop-1", "eq-a1-a3", "eq-a4-a7", "eq-a8-a10", "eq-a11-a12", "eq-a13", "figure-1"}
+MEASURED = {f"table-{number}" for number in range(1, 6)} | {f"figure-{number}" for number in range(2, 8)}
+
+COMPLETE = """
+[[claim]]
+id = "{id}"
+where = "here"
+statement = "something"
+verdict = "{verdict}"
+assumptions = "{assumptions}"
+generality = "all"
+reason = "because"
+{more}
+"""
+
+
+def entry(id: str = "one", verdict: str = "holds", assumptions: str = "", more: str = "") -> str:  # noqa: A002 - its name in the file
+    return COMPLETE.format(id=id, verdict=verdict, assumptions=assumptions, more=more)
+
+
+class TestRegistry:
+    """`claims.toml` and how it is read."""
+
+    def test_ids_are_unique_in_the_file(self) -> None:
+        ids = re.findall(r'^id = "(.*)"$', CLAIMS_FILE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert [id for id, count in Counter(ids).items() if count > 1] == []  # noqa: A001 - its name in the file
+        assert set(ids) == load_claims().keys()
+
+    def test_equations_table_and_figures_are_there(self) -> None:
+        assert load_claims().keys() >= EQUATIONS | GROUPS | MEASURED | {cell.claim for cell in CELLS}
+
+    def test_exactly_the_experiments_are_measured(self) -> None:
+        measured = {claim.id for claim in load_claims().values() if claim.verdict == "measured"}
+        assert measured == MEASURED | {"s5-large-k-gradients"}
+
+    def test_every_verdict_and_experiment_is_in_use(self) -> None:
+        claims = load_claims().values()
+        assert {claim.verdict for claim in claims} == set(VERDICTS)
+        assert {claim.experiment for claim in claims} - {""} == set(EXPERIMENTS)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (entry() + entry(), "'one': the id is used twice"),
+            (entry(verdict="true"), "'one': verdict 'true' must be one of"),
+            (entry(verdict="measured"), "'one': an experiment belongs to verdict 'measured'"),
+            (entry(more='experiment = "copying"'), "'one': an experiment belongs to verdict 'measured'"),
+            (entry(verdict="measured", more='experiment = "chess"'), "'one': experiment 'chess' must be one of"),
+            (entry(verdict="holds under"), "'one': verdict 'holds under' needs assumptions"),
+            (entry(more='proof = "mine"'), r"'one': missing fields \[\], unknown fields \['proof'\]"),
+            (entry(more="experiment = 3"), "'one': every field must be a string"),
+            ('[[claim]]\nid = "one"', "'one': missing fields .*'verdict'"),
+            ("[[claim]]\n", "'number 1': missing fields"),
+        ],
+    )
+    def test_wrong_entry(self, tmp_path: Path, text: str, message: str) -> None:
+        path = tmp_path / "claims.toml"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            load_claims(path)
+
+    def test_right_entry(self, tmp_path: Path) -> None:
+        path = tmp_path / "claims.toml"
+        path.write_text(entry(verdict="measured", more='experiment = "copying"'), encoding="utf-8")
+        assert load_claims(path)["one"].experiment == "copying"
+
+
+class TestTable:
+    """Which proof settles what."""
+
+    def test_proofs_name_claims_that_exist(self) -> None:
+        claims = load_claims()
+        assert {id for proof in PROOFS for id in proof.claims} <= claims.keys()  # noqa: A001 - its name in the file
+
+    def test_what_is_left_to_property_tests(self) -> None:
+        """Definitions of networks; everything else that is not measured has a proof."""
+        proved = {id for proof in PROOFS for id in proof.claims}  # noqa: A001 - its name in the file
+        unproved = {claim.id for claim in load_claims().values() if claim.verdict != "measured"} - proved
+        assert unproved == {"eq-1", "eq-2", "eq-3", "eq-4"}
+
+    def test_names_are_unique(self) -> None:
+        assert len({proof.name for proof in PROOFS}) == len(PROOFS)
+
+
+class TestErrata:
+    """`ERRATA.md` keeps up with the tests and the registry."""
+
+    def test_names_tests_that_exist(self) -> None:
+        """Each `tests/...::...` of the errata is a function or method of that file."""
+        root = ERRATA.parent.parent
+        nodes = re.findall(r"`(tests/\w+\.py)::([\w:]+)(?:\[[^`]*\])?`", ERRATA.read_text(encoding="utf-8"))
+        assert nodes
+        for path, node in nodes:
+            source = (root / path).read_text(encoding="utf-8")
+            for name in node.split("::"):
+                assert re.search(rf"\b(def|class) {name}\b", source), f"{path}::{node}"
+
+    def test_settles_the_eight_leads(self) -> None:
+        headings = re.findall(r"^## (\d+)\. ", ERRATA.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert [int(number) for number in headings][:8] == list(range(1, 9))
+
+    def test_names_what_does_not_hold_as_printed(self) -> None:
+        wrong = {claim.id for claim in load_claims().values() if claim.verdict in {"refuted", "misprint"}}
+        text = ERRATA.read_text(encoding="utf-8")
+        assert [id for id in sorted(wrong) if f"`{id}`" not in text] == []  # noqa: A001 - its name in the file
+
+
+class TestCommand:
+    """`python -m proofs`."""
+
+    def test_unknown_argument(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert command.main(["--fast"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+    def test_all_established(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setattr(command, "PROOFS", PROOFS[:1])
+        assert command.main([]) == 0
+        output = capsys.readouterr().out
+        assert all(f"{claim} (" in output for claim in load_claims())
+        assert "pending: experiment copying" in output
+
+    def test_residual(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        wrong = Proof("wrong", ("eq-9",), lambda: (Identity("one", sp.S.One),))
+        monkeypatch.setattr(command, "PROOFS", (wrong,))
+        assert command.main([]) == 1
+        assert "NOT ESTABLISHED" in capsys.readouterr().out
+
+    def test_claim_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        stray = Proof("stray", ("eq-99",), lambda: (Identity("zero", sp.S.Zero),))
+        monkeypatch.setattr(command, "PROOFS", (stray,))
+        assert command.main([]) == 1
+        assert "eq-99" in capsys.readouterr().err
