@@ -1,0 +1,181 @@
+"""Every check and every run of the project as a command: `nox -s verify`, `nox -s experiments -- copying`, `nox -l`."""
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+nox.needs_version = ">=2025.2.9"
+# pip inside virtualenv: it honours constraints.txt and finds CPU builds of torch where the machine offers them.
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["verify"]
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+VERIFICATION = "verification.json"
+WORKERS = str(os.cpu_count() or 1)
+QUIET_THREADS = {"OMP_NUM_THREADS": "1"}  # one thread a worker: pytest-xdist already fills the cores
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the package, editable, and dependency groups of pyproject.toml at the pins of constraints.txt."""
+    session.install("-c", "constraints.txt", "-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+class Steps:
+    """Runs the steps of a session one after another and remembers how each ended."""
+
+    def __init__(self, session: nox.Session) -> None:
+        self.session = session
+        self.rows: list[tuple[str, str, float]] = []
+        self.failed = False
+
+    def run(self, name: str, *command: str, **env: str) -> None:
+        """Run one step, unless an earlier one failed."""
+        if self.failed:
+            self.rows.append((name, "not run", 0.0))
+            return
+        print(f"\n== {name}", flush=True)
+        start = time.monotonic()
+        try:
+            self.session.run(*command, env={**QUIET_THREADS, **env})
+        except CommandFailed:
+            # Kept for the summary; `finish` fails the session.
+            self.failed = True
+        self.rows.append((name, "FAILED" if self.failed else "passed", time.monotonic() - start))
+
+    def finish(self, *notes: str) -> None:
+        """Print the summary table, and fail the session where a step failed."""
+        print(f"\n{'step':<12} {'result':<8} {'seconds':>7}")
+        for name, result, seconds in self.rows:
+            print(f"{name:<12} {result:<8} {seconds:>7.0f}")
+        for note in notes:
+            print(note)
+        if self.failed:
+            self.session.error("a step failed; its output is above the table")
+
+
+def counts() -> tuple[dict[str, int], int]:
+    """Outcomes of the last pytest run that wrote `verification.json`, and the number of claims with evidence."""
+    matrix = json.loads((ROOT / VERIFICATION).read_text("utf-8"))
+    return matrix["counts"], sum(bool(shown["tests"]) for shown in matrix["claims"].values())
+
+
+def write_stamp(session: nox.Session, scope: str) -> None:
+    """Leave the stamp that experiments ask for."""
+    outcomes, claims = counts()
+    command = ("python", "-m", "experiments.gate", "write", "--scope", scope)
+    session.run(*command, "--tests", str(outcomes["passed"]), "--claims", str(claims))
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Everything: lint, strict types, proofs, oracle, library, invariances, the claims matrix, the stamp."""
+    (ROOT / VERIFICATION).unlink(missing_ok=True)
+    install(session, "lint", "types", "test")
+    steps = Steps(session)
+    steps.run("lint", "ruff", "check")
+    steps.run("format", "ruff", "format", "--check")
+    steps.run("types", "mypy")
+    steps.run("proofs", "python", "-m", "proofs")
+    arguments = ("-n", WORKERS, "-m", "not gpu", "--verification", VERIFICATION)
+    steps.run("tests", "python", "-m", "pytest", *arguments, ATN_PROFILE="ci")
+    steps.run("claims", "python", "-m", "tests.matrix", VERIFICATION)
+    if not (ROOT / VERIFICATION).exists():
+        steps.finish()
+        return
+    outcomes, claims = counts()
+    if not steps.failed:
+        write_stamp(session, "verify")
+    steps.finish(
+        f"\n{claims} claims have evidence from tests; the others wait for their experiment (VERIFICATION.md).",
+        f"Not run: {outcomes['deselected']} tests that need a CUDA device (nox -s gpu); nox -s soak; nox -s wheel.",
+        f"\n{outcomes['passed']} passed, {outcomes['failed']} failed, {outcomes['skipped']} skipped",
+    )
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run pytest, with any arguments: nox -s tests -- -k lstm."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", "-n", WORKERS, "-m", "not gpu", *session.posargs, env=QUIET_THREADS)
+
+
+@nox.session
+def invariance(session: nox.Session) -> None:
+    """Table B.1: 40 cells for the oracle and for every backend, and the invariances of a whole network."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", "-n", WORKERS, "-k", "invariance", *session.posargs, env=QUIET_THREADS)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: all rules but the ones pyproject.toml names with a reason, and the format."""
+    session.install("-c", "constraints.txt", *nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, on everything."""
+    install(session, "types", "test")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def proofs(session: nox.Session) -> None:
+    """Print every claim of the paper with its verdict, proving what SymPy can prove."""
+    install(session, "proofs")
+    session.run("python", "-m", "proofs", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Install the built wheel in a clean environment, away from the checkout, and run the README's example."""
+    folder = Path(session.create_tmp())
+    for stale in folder.glob("*.whl"):
+        stale.unlink()
+    session.run("pip", "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT), silent=True)
+    (built,) = folder.glob("*.whl")
+    session.install("-c", "constraints.txt", str(built))
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL)
+    (folder / "readme_example.py").write_text(example, encoding="utf-8")
+    session.chdir(folder)
+    session.run("python", "-c", "import atn; assert 'site-packages' in atn.__file__, atn.__file__")
+    session.run("python", "readme_example.py")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run the comparisons with the oracle and the invariances on thousands of random problems each (hours)."""
+    install(session, "test")
+    command = ("python", "-m", "pytest", "-n", WORKERS, "-m", "gate")
+    session.run(*command, *session.posargs, env={**QUIET_THREADS, "ATN_PROFILE": "soak"})
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Run what needs a CUDA device; fails where there is none. Takes the torch build that the registry offers."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "test"))
+    session.run("python", "-c", "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 'no CUDA device')")
+    session.run("python", "-m", "pytest", "-m", "gpu", *session.posargs)
+
+
+@nox.session
+def experiments(session: nox.Session) -> None:
+    """Run an experiment: nox -s experiments -- copying --preset smoke. Makes the stamp first where it is missing."""
+    install(session, "test")
+    try:
+        session.run("python", "-m", "experiments.gate", "check")
+    except CommandFailed:
+        # No stamp for these sources yet: run the short checks, which write one.
+        arguments = ("-n", WORKERS, "-m", "gate and not gpu", "--verification", VERIFICATION)
+        session.run("python", "-m", "pytest", *arguments, env={**QUIET_THREADS, "ATN_PROFILE": "ci"})
+        write_stamp(session, "gate")
+    session.run("python", "-m", "experiments", *session.posargs)
