@@ -66,10 +66,15 @@ def counts() -> tuple[dict[str, int], int]:
     return matrix["counts"], sum(bool(shown["tests"]) for shown in matrix["claims"].values())
 
 
-def write_stamp(session: nox.Session, scope: str) -> None:
-    """Leave the stamp that experiments ask for."""
+def digest(session: nox.Session) -> str:
+    """Digest of the sources that a stamp vouches for, taken before they are checked."""
+    return str(session.run("python", "-m", "experiments.gate", "digest", silent=True)).strip()
+
+
+def write_stamp(session: nox.Session, scope: str, checked: str) -> None:
+    """Leave the stamp that experiments ask for, unless the sources have changed since `checked` was taken."""
     outcomes, claims = counts()
-    command = ("python", "-m", "experiments.gate", "write", "--scope", scope)
+    command = ("python", "-m", "experiments.gate", "write", "--scope", scope, "--expect", checked)
     session.run(*command, "--tests", str(outcomes["passed"]), "--claims", str(claims))
 
 
@@ -78,6 +83,7 @@ def verify(session: nox.Session) -> None:
     """Everything: lint, strict types, proofs, oracle, library, invariances, the claims matrix, the stamp."""
     (ROOT / VERIFICATION).unlink(missing_ok=True)
     install(session, "lint", "types", "test")
+    checked = digest(session)
     steps = Steps(session)
     steps.run("lint", "ruff", "check")
     steps.run("format", "ruff", "format", "--check")
@@ -91,7 +97,7 @@ def verify(session: nox.Session) -> None:
         return
     outcomes, claims = counts()
     if not steps.failed:
-        write_stamp(session, "verify")
+        write_stamp(session, "verify", checked)
     steps.finish(
         f"\n{claims} claims have evidence from tests; the others wait for their experiment (VERIFICATION.md).",
         f"Not run: {outcomes['deselected']} tests that need a CUDA device (nox -s gpu); nox -s soak; nox -s wheel.",
@@ -175,7 +181,8 @@ def experiments(session: nox.Session) -> None:
         session.run("python", "-m", "experiments.gate", "check")
     except CommandFailed:
         # No stamp for these sources yet: run the short checks, which write one.
+        checked = digest(session)
         arguments = ("-n", WORKERS, "-m", "gate and not gpu", "--verification", VERIFICATION)
         session.run("python", "-m", "pytest", *arguments, env={**QUIET_THREADS, "ATN_PROFILE": "ci"})
-        write_stamp(session, "gate")
+        write_stamp(session, "gate", checked)
     session.run("python", "-m", "experiments", *session.posargs)
