@@ -233,6 +233,12 @@ CASES: list[Case] = [
         TypeError,
         "x must have weight_ih_l0's dtype torch.float32, got torch.float64",
     ),
+    (
+        "x of another dtype without autocast",
+        lambda: lstm(device="meta")(META.double()),
+        TypeError,
+        "x must have weight_ih_l0's dtype torch.float32, got torch.float64",
+    ),
     ("x elsewhere", lambda: lstm()(META), ValueError, "x must be on weight_ih_l0's device cpu, got meta"),
     (
         "packed, features",

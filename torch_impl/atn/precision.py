@@ -13,6 +13,11 @@ def compute_dtype(tensors: Iterable[Tensor]) -> torch.dtype:
     return reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
 
 
+def autocast_is_on(device: torch.device) -> bool:
+    """Whether the caller runs under `torch.autocast` for this kind of device."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Switch autocast off inside, so that a matrix product keeps the dtype of its operands."""
     if torch.amp.is_autocast_available(device.type):

@@ -7,6 +7,8 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
+from atn.precision import autocast_is_on
+
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Dtypes that the library computes with; the first two are computed in float32 (`precision`)."""
 
@@ -79,5 +81,5 @@ def check_matches(name: str, tensor: Tensor, other_name: str, other: Tensor) -> 
     """`tensor` lies on the device of `other` and, unless autocast converts for the user, has its dtype."""
     if tensor.device != other.device:
         raise ValueError(f"{name} must be on {other_name}'s device {other.device}, got {tensor.device}")
-    if tensor.dtype != other.dtype and not torch.is_autocast_enabled(tensor.device.type):
+    if tensor.dtype != other.dtype and not autocast_is_on(tensor.device):
         raise TypeError(f"{name} must have {other_name}'s dtype {other.dtype}, got {tensor.dtype}")
