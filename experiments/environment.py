@@ -14,7 +14,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("numpy", "torch", "sympy", "hypothesis")
 """Packages whose versions stand in stamps and records."""
 
-_WRITTEN = (":!experiments/runs", ":!experiments/figures", ":!experiments/README.md")
+_WRITTEN = (
+    ":!experiments/runs",
+    ":!experiments/figures",
+    ":!experiments/README.md",
+    ":!benchmarks/results",
+    ":!benchmarks/figures",
+    ":!benchmarks/README.md",
+)
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,11 @@ Profiles, chosen by `ATN_PROFILE`: `dev` (default, few examples), `ci` (derandom
 import os
 
 import hypothesis
+import pytest
 import torch
+
+from atn import registry
+from tests.runners import BACKENDS
 
 hypothesis.settings.register_profile("dev", max_examples=15, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=30, deadline=None, derandomize=True, database=None)
@@ -17,3 +21,11 @@ hypothesis.settings.load_profile(os.environ.get("ATN_PROFILE", "dev"))
 torch.set_num_threads(1)
 # Deterministic mode fills fresh memory with NaN, so that an element nobody wrote cannot pass a comparison.
 torch.use_deterministic_algorithms(mode=True)
+
+
+@pytest.fixture(params=BACKENDS)
+def auto_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test once for each backend, as what `backend="auto"` takes on the CPU."""
+    name: str = request.param
+    monkeypatch.setitem(registry._FASTEST, "cpu", name)
+    return name

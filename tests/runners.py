@@ -20,7 +20,7 @@ from atn_reference import (
 )
 from tests.problems import Array, LSTMProblem, NormProblem
 
-BACKENDS = ("eager",)
+BACKENDS = ("eager", "fused")
 """Backends of the library that the suite holds to the oracle."""
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -54,15 +54,15 @@ def run_norm_oracle(problem: NormProblem) -> Result:
     )
 
 
-def run_norm_torch(problem: NormProblem, dtype: str, device: str = "cpu") -> Result:
-    """Forward and backward of `problem` by `atn.functional`."""
+def run_norm_torch(problem: NormProblem, backend: str, dtype: str, device: str = "cpu") -> Result:
+    """Forward and backward of `problem` by `atn.functional` with the given backend."""
     tensors = {
         name: torch.tensor(array, dtype=DTYPES[dtype], device=device).requires_grad_(name != "dy")
         for name, array in problem.arrays.items()
     }
     dy = tensors.pop("dy")
     y = F.assorted_time_norm(
-        tensors["a"], problem.k, tensors.get("gamma"), tensors.get("beta"), problem.eps, problem.base
+        tensors["a"], problem.k, tensors.get("gamma"), tensors.get("beta"), problem.eps, problem.base, backend
     )
     gradients = torch.autograd.grad(y, list(tensors.values()), dy)
     return Result({"y": y}, dict(zip(tensors, gradients, strict=True)))

@@ -43,9 +43,10 @@ def assert_results_close(actual: Result, expected: Result, backend: str) -> None
 
 @pytest.mark.claim("eq-7", "eq-8", "eq-9", "figure-1", "s3-gamma-beta-derivatives")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @given(problem=norm_problems())
-def test_norm(dtype: str, problem: NormProblem) -> None:
-    assert_results_close(run_norm_torch(problem, dtype), run_norm_oracle(problem), "eager")
+def test_norm(backend: str, dtype: str, problem: NormProblem) -> None:
+    assert_results_close(run_norm_torch(problem, backend, dtype), run_norm_oracle(problem), backend)
 
 
 @pytest.mark.claim("eq-14", "eq-15", "eq-16", "eq-5", "eq-6")
@@ -60,12 +61,13 @@ def test_lstm(backend: str, dtype: str, problem: LSTMProblem) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("k", [1, 2, 45, 100, 300])
 @pytest.mark.parametrize("base", ["layer", "batch"])
-def test_norm_of_a_long_sequence(base: Base, k: int, dtype: str) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_norm_of_a_long_sequence(backend: str, base: Base, k: int, dtype: str) -> None:
     """A sequence of the paper's length, k up to beyond its end."""
     problem = NormProblem(
         T=120, B=6, N=17, k=k, base=base, affine=True, eps=1e-5, offset=0.0, constant_row=False, seed=4
     )
-    assert_results_close(run_norm_torch(problem, dtype), run_norm_oracle(problem), "eager")
+    assert_results_close(run_norm_torch(problem, backend, dtype), run_norm_oracle(problem), backend)
 
 
 PAPER_LIKE = LSTMProblem(
@@ -113,7 +115,8 @@ def test_lstm_in_bfloat16(backend: str, norm: NormName) -> None:
 
 @pytest.mark.claim("eq-8")
 @pytest.mark.parametrize("k", [1, 3, 50])
-def test_large_common_offset_in_float32(k: int) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_large_common_offset_in_float32(backend: str, k: int) -> None:
     """A common offset of 1e4 costs the digits that float32 cannot hold at 1e4, and no more.
 
     The oracle gets the float32 numbers, so that only the arithmetic differs. Mean of squares minus squared mean would
@@ -124,15 +127,16 @@ def test_large_common_offset_in_float32(k: int) -> None:
     dy = rng.standard_normal(a32.shape)
     y, cache = assorted_time_norm_forward(a32.astype(np.float64), k)
     a = torch.from_numpy(a32).requires_grad_()
-    y32 = F.assorted_time_norm(a, k)
+    y32 = F.assorted_time_norm(a, k, backend=backend)
     (da32,) = torch.autograd.grad(y32, a, torch.from_numpy(dy).float())
-    assert_close(y32, y, quantity="offset", backend="eager", what="y")
-    assert_close(da32, assorted_time_norm_backward(dy, cache).a, quantity="offset", backend="eager", what="da")
+    assert_close(y32, y, quantity="offset", backend=backend, what="y")
+    assert_close(da32, assorted_time_norm_backward(dy, cache).a, quantity="offset", backend=backend, what="da")
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @hypothesis.settings(max_examples=10)
 @given(problem=norm_problems())
-def test_negative_strides_and_transposed_input(problem: NormProblem) -> None:
+def test_negative_strides_and_transposed_input(backend: str, problem: NormProblem) -> None:
     """The oracle takes reversed views, the library transposed and expanded ones, with the same result."""
     a = problem.arrays["a"]
     reversed_view = np.ascontiguousarray(a[::-1, ::-1, ::-1])[::-1, ::-1, ::-1]
@@ -141,5 +145,5 @@ def test_negative_strides_and_transposed_input(problem: NormProblem) -> None:
     viewed, _ = assorted_time_norm_forward(reversed_view, problem.k, eps=problem.eps, base=problem.base)
     assert_close(viewed, plain, quantity="output")
     transposed = torch.from_numpy(np.ascontiguousarray(a.transpose(2, 1, 0))).permute(2, 1, 0)
-    viewed_torch = F.assorted_time_norm(transposed, problem.k, eps=problem.eps, base=problem.base)
-    assert_close(viewed_torch, plain, quantity="output", backend="eager")
+    viewed_torch = F.assorted_time_norm(transposed, problem.k, eps=problem.eps, base=problem.base, backend=backend)
+    assert_close(viewed_torch, plain, quantity="output", backend=backend)

@@ -15,6 +15,8 @@ from atn.statistics import Base
 from tests.comparison import assert_close
 from tests.test_atn_functional import BASES, sequence
 
+pytestmark = pytest.mark.usefixtures("auto_backend")
+
 
 def module(k: int, base: Base = "layer", dtype: torch.dtype = torch.float64) -> AssortedTimeNorm:
     """Norm of 5 features with gains and shifts of its own."""

@@ -14,6 +14,8 @@ from atn.lstm import Norm
 from tests.comparison import assert_close
 from tests.test_atn_lstm import DOUBLE, random, with_random_parameters
 
+pytestmark = pytest.mark.usefixtures("auto_backend")
+
 LENGTHS = [3, 6, 1, 4]
 
 

@@ -8,7 +8,7 @@ import atn
 import atn.functional
 
 SIGNATURES = {
-    "AssortedTimeNorm": ["num_features", "k", "base", "eps", "affine", "device", "dtype"],
+    "AssortedTimeNorm": ["num_features", "k", "base", "eps", "affine", "backend", "device", "dtype"],
     "ATNLSTM": [
         "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional",
         "k", "norm", "eps", "affine", "bias_placement", "init", "backend", "device", "dtype", "proj_size",
@@ -31,7 +31,7 @@ def test_signatures_are_those_of_the_contract() -> None:
     for name, parameters in SIGNATURES.items():
         assert list(inspect.signature(getattr(atn, name)).parameters) == parameters
     signature = inspect.signature(atn.functional.assorted_time_norm)
-    assert list(signature.parameters) == ["a", "k", "weight", "bias", "eps", "base"]
+    assert list(signature.parameters) == ["a", "k", "weight", "bias", "eps", "base", "backend"]
 
 
 def test_everything_public_is_documented() -> None:

@@ -14,6 +14,8 @@ from atn.lstm import Norm
 from tests.comparison import assert_close
 from tests.test_atn_lstm import random, with_random_parameters
 
+pytestmark = pytest.mark.usefixtures("auto_backend")
+
 NORMS: list[tuple[Norm, int | None]] = [("none", None), ("ln", None), ("atn", 2), ("atn", 5), ("atn", 40)]
 
 

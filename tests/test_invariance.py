@@ -9,6 +9,7 @@ is tested on generated problems and on one fixed rational example: the output mu
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import hypothesis
@@ -174,7 +175,7 @@ def run_oracle(norm: str, k: int, x: Array, W: Array, dy: Array) -> Outcome:
     return Outcome(y, da @ W, np.einsum("tbn,tbi->ni", da, x))
 
 
-def run_eager(norm: str, k: int, x: Array, W: Array, dy: Array) -> Outcome:
+def run_library(backend: str, norm: str, k: int, x: Array, W: Array, dy: Array) -> Outcome:
     """Forward and backward by `atn.functional`; weight normalization is PyTorch's own, as a user would combine them."""
     inputs, weight, upstream = to_tensor(x), to_tensor(W), torch.from_numpy(dy)
     if norm == "wn":
@@ -187,11 +188,15 @@ def run_eager(norm: str, k: int, x: Array, W: Array, dy: Array) -> Outcome:
         y, leaves = linear(inputs), (inputs, direction)
     else:
         base, window = _window_of(norm, k)
-        y, leaves = F.assorted_time_norm(inputs @ weight.T, window, eps=0.0, base=base), (inputs, weight)
+        a = inputs @ weight.T
+        y, leaves = F.assorted_time_norm(a, window, eps=0.0, base=base, backend=backend), (inputs, weight)
     return Outcome(y.detach(), *torch.autograd.grad(y, leaves, upstream))
 
 
-RUNNERS = {"oracle": run_oracle, "eager": run_eager}
+RUNNERS: dict[str, Callable[[str, int, Array, Array, Array], Outcome]] = {
+    "oracle": run_oracle,
+    **{backend: partial(run_library, backend) for backend in BACKENDS},
+}
 
 
 def assert_invariant(subject: str, norm: str, row: str, problem: LinearProblem) -> None:

@@ -14,17 +14,17 @@ import atn.functional as F
 from atn_reference import assorted_time_norm_forward, window_sizes, window_statistics_forward
 from tests.comparison import assert_close
 from tests.problems import Array, NormProblem
-from tests.runners import run_norm_oracle, run_norm_torch
+from tests.runners import BACKENDS, run_norm_oracle, run_norm_torch
 from tests.strategies import norm_problems
 
-SUBJECTS = ["oracle", "eager"]
+SUBJECTS = ["oracle", *BACKENDS]
 
 
 def normalised(subject: str, a: Array, k: int, eps: float = 0.0) -> Array:
     """Output of ATN-LN without gain and shift."""
     if subject == "oracle":
         return assorted_time_norm_forward(a, k, eps=eps)[0]
-    return F.assorted_time_norm(torch.from_numpy(a), k, eps=eps).numpy()
+    return F.assorted_time_norm(torch.from_numpy(a), k, eps=eps, backend=subject).numpy()
 
 
 def sequence_with_changing_scale() -> Array:
@@ -79,8 +79,9 @@ def test_warm_up_divides_by_the_steps_that_exist() -> None:
 
 
 @pytest.mark.claim("s1-no-new-parameters")
+@pytest.mark.parametrize("backend", BACKENDS)
 @given(problem=norm_problems())
-def test_gradients_exist_for_gain_and_shift_alone(problem: NormProblem) -> None:
-    gradients: dict[str, Any] = run_norm_torch(problem, "float64").gradients
+def test_gradients_exist_for_gain_and_shift_alone(backend: str, problem: NormProblem) -> None:
+    gradients: dict[str, Any] = run_norm_torch(problem, backend, "float64").gradients
     assert gradients.keys() == run_norm_oracle(problem).gradients.keys()
     assert gradients.keys() - {"a"} == ({"gamma", "beta"} if problem.affine else set())

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.functional import normalize
-from atn.layer import LayerOutput, LayerWeights, NormSettings
+from atn.layer import LayerOutput, LayerWeights, NormSettings, total
+from atn.normalize import normalize
 from atn.state import LayerMemory
-from atn.statistics import StepStatistics, WindowOfSteps, centred, step_statistics, steps_of, window_statistics
+from atn.statistics import Base, StepStatistics, WindowOfSteps, centred, step_statistics, steps_of, window_statistics
 
 
 def eager_layer(
@@ -30,9 +30,24 @@ def eager_layer(
     return _normalized_layer(x, weights, h_0, c_0, memory or _empty_memory(h_0), norm)
 
 
+def eager_norm(
+    a: Float[Tensor, "T B N"],
+    weight: Float[Tensor, " N"] | None,
+    bias: Float[Tensor, " N"] | None,
+    memory: StepStatistics,
+    k: int,
+    eps: float,
+    base: Base,
+) -> tuple[Float[Tensor, "T B N"], StepStatistics]:
+    """ATN of a chunk; see `atn.layer`. Takes O(log k) operations on one number a step and case."""
+    steps = memory.followed_by(steps_of(a, base))
+    windows = window_statistics(steps, k).last(len(a))
+    return normalize(a, windows, weight, bias, eps, base), steps
+
+
 def _plain_layer(x: Tensor, weights: LayerWeights, h_0: Tensor, c_0: Tensor) -> LayerOutput:
     weight_hh = weights.weight_hh.t()
-    from_input = torch.nn.functional.linear(x, weights.weight_ih, _total((weights.bias_ih, weights.bias_hh)))
+    from_input = torch.nn.functional.linear(x, weights.weight_ih, total(weights.bias_ih, weights.bias_hh))
     h, c = _time_loop(from_input, h_0, c_0, lambda a, h: torch.addmm(a, h, weight_hh), lambda c: c)
     return LayerOutput(h, c, None)
 
@@ -48,10 +63,9 @@ def _normalized_layer(
     gain_c, shift_c = weights.norm_c or (None, None)
 
     a = torch.nn.functional.linear(x, weights.weight_ih, bias_ih)
-    steps_ih = memory.ih.followed_by(steps_of(a, "layer"))
-    windows_ih = window_statistics(steps_ih, norm.k).last(len(a))
     # Every term that does not depend on h is added here, outside the time loop.
-    from_input = normalize(a, windows_ih, gain_ih, _total((shift_ih, shift_hh, *outside)), norm.eps, "layer")
+    shift = total(shift_ih, shift_hh, *outside)
+    from_input, steps_ih = eager_norm(a, gain_ih, shift, memory.ih, norm.k, norm.eps, "layer")
 
     weight_hh = weights.weight_hh.t()
     hh, cell = WindowOfSteps(norm.k, memory.hh), WindowOfSteps(norm.k, memory.c)
@@ -101,9 +115,3 @@ def _normalize_next(a: Float[Tensor, "B N"], window: WindowOfSteps, eps: float) 
 def _empty_memory(h: Float[Tensor, "B H"]) -> LayerMemory:
     none = StepStatistics.none(len(h), h)
     return LayerMemory(none, none, none)
-
-
-def _total(terms: tuple[Tensor | None, ...]) -> Tensor | None:
-    """Sum of the terms that there are, None where there is none."""
-    present = [term for term in terms if term is not None]
-    return sum(present[1:], start=present[0]) if present else None

@@ -3,8 +3,9 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.precision import compute_dtype, full_precision
-from atn.statistics import Base, StepStatistics, centred, steps_of, window_statistics
+from atn.precision import full_precision, in_one_dtype
+from atn.registry import norm_function
+from atn.statistics import Base, StepStatistics
 from atn.validation import check_choice, check_floating, check_matches, check_shape, check_steps, epsilon, whole_number
 
 __all__ = ["assorted_time_norm"]
@@ -19,6 +20,7 @@ def assorted_time_norm(
     bias: Float[Tensor, " N"] | None = None,
     eps: float = 1e-5,
     base: Base = "layer",
+    backend: str = "auto",
 ) -> Float[Tensor, "T B N"]:
     """Normalise each step by the statistics of the last k steps, Eqs. (7)-(9).
 
@@ -27,9 +29,9 @@ def assorted_time_norm(
     with the mean and the biased variance over the steps max(0, t-k+1), ..., t and, beside time, over the features of
     the case (`base="layer"`, ATN-LN) or over the batch (`base="batch"`, ATN-BN, always the statistics of this batch).
     In the warm-up t < k-1 the window holds the t+1 steps that there are (Figure 1). k = 1 is layer or batch
-    normalization. The gradient flows through the whole window; second derivatives work.
+    normalization. The gradient flows through the whole window.
 
-    The time taken does not grow with k beyond log2(k) small operations.
+    The time taken does not grow with k, but for a few operations on one number a step and case.
 
     Parameters
     ----------
@@ -45,6 +47,8 @@ def assorted_time_norm(
         what rounding leaves of it, and the quotient is what IEEE arithmetic gives: NaN for 0/0, and NaN gradients.
     base
         "layer" or "batch".
+    backend
+        "auto", or a name of `atn.backends`. Second derivatives need "eager".
 
     Returns
     -------
@@ -56,7 +60,8 @@ def assorted_time_norm(
     TypeError
         `k` is no integer, a tensor is not floating-point, or the dtypes differ outside autocast.
     ValueError
-        `k` < 1, `eps` negative or not finite, a wrong shape, an empty axis, different devices, an unknown `base`.
+        `k` < 1, `eps` negative or not finite, a wrong shape, an empty axis, different devices, an unknown `base`, a
+        backend that cannot run.
     """
     k, eps = whole_number("k", k), epsilon(eps)
     check_choice("base", base, BASES)
@@ -68,24 +73,7 @@ def assorted_time_norm(
             check_shape(name, parameter, (a.shape[2],), "(N,)")
             check_matches(name, parameter, "a", a)
     with full_precision(a.device):
-        values = a.to(compute_dtype(t for t in (a, weight, bias) if t is not None))
-        windows = window_statistics(steps_of(values, base), k)
-        return normalize(values, windows, weight, bias, eps, base).to(a.dtype)
-
-
-def normalize(
-    a: Float[Tensor, "T B N"],
-    statistics: StepStatistics,
-    weight: Float[Tensor, " N"] | None,
-    bias: Float[Tensor, " N"] | None,
-    eps: float,
-    base: Base,
-) -> Float[Tensor, "T B N"]:
-    """Eq. (9) with given statistics, (T, B) for `base="layer"` and (T, N) for `base="batch"`."""
-    axis = 2 if base == "layer" else 1
-    mean, var = (statistic.unsqueeze(axis) for statistic in statistics)
-    y = centred(a, mean) * (var + eps).rsqrt()
-    # Two roundings rather than a fused one, whose use could depend on where an element lies: streams equal the whole.
-    if weight is not None:
-        y = y * weight.to(a.dtype)
-    return y if bias is None else y + bias.to(a.dtype)
+        values, weight, bias = in_one_dtype(a, weight, bias)
+        none = StepStatistics.none(a.shape[1] if base == "layer" else a.shape[2], values)
+        y, _ = norm_function(backend, a.device)(values, weight, bias, none, k, eps, base)
+        return y.to(a.dtype)

@@ -1,4 +1,4 @@
-"""What a backend is: one function that runs one layer in one direction, over a whole sequence or a chunk of a stream.
+"""What a backend is: one function for a layer in one direction, and one for the norm alone, over a chunk of steps.
 
 The equations are (14)-(16); gates in the order i, f, g, o of `torch.nn.LSTM`, one statistic over all 4H preactivations:
 
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from atn.state import LayerMemory
+from atn.statistics import Base, StepStatistics
 
 BiasPlacement = Literal["outside", "inside"]
 """Where the biases stand: after the norms (Eq. 14), or in front of them (what section 5.1 says the experiments ran)."""
@@ -90,3 +91,25 @@ class LayerFunction(Protocol):
         norm: NormSettings | None,
     ) -> LayerOutput:
         """Run the layer from the state (h_0, c_0, memory); memory None is an empty one, norm None a plain LSTM."""
+
+
+class NormFunction(Protocol):
+    """Signature of a backend's norm, Eqs. (7)-(9). Tensors as for `LayerFunction`."""
+
+    def __call__(
+        self,
+        a: Float[Tensor, "T B N"],
+        weight: Float[Tensor, " N"] | None,
+        bias: Float[Tensor, " N"] | None,
+        memory: StepStatistics,
+        k: int,
+        eps: float,
+        base: Base,
+    ) -> tuple[Float[Tensor, "T B N"], StepStatistics]:
+        """Normalise a after the steps in `memory`; the output, and the statistics of memory and a by step."""
+
+
+def total(*terms: Tensor | None) -> Tensor | None:
+    """Sum of the terms that there are, None where there is none."""
+    present = [term for term in terms if term is not None]
+    return sum(present[1:], start=present[0]) if present else None

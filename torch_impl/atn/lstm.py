@@ -14,7 +14,7 @@ from atn.initial import Shape, States, initial_states, streamed_states
 from atn.initialization import Init, initialize
 from atn.layer import Affine, BiasPlacement, LayerWeights, NormSettings
 from atn.precision import compute_dtype, full_precision
-from atn.registry import layer_function
+from atn.registry import check_backend, layer_function
 from atn.sequences import Steps, StepsPacked, StepsTogether
 from atn.stack import Memories, StackOutput, run_stack
 from atn.state import LSTMState
@@ -70,7 +70,8 @@ class ATNLSTM(nn.Module):
     results are rounded to the dtype of the input once, at the end. Under `torch.autocast` the layer does the same: it
     computes in float32, whatever of input and parameters is in half precision, and answers in the dtype of the input.
 
-    Gradients are those of autograd, with second derivatives (backend "eager"). With eps = 0 a window of constant
+    Second derivatives need `backend="eager"`; the others say so where one is asked for. With eps = 0 a window of
+    constant
     values, such as W_hh h of a zero initial state, gives what IEEE arithmetic gives: NaN, and NaN gradients.
 
     Parameters
@@ -101,7 +102,8 @@ class ATNLSTM(nn.Module):
         "torch": uniform in +-1/sqrt(H), as `torch.nn.LSTM` draws them. "paper": W_ih orthogonal, W_hh four identity
         blocks, biases 0. Gains are 1 and shifts 0.
     backend
-        "eager", or "auto" for the fastest that can run; see `atn.backends`.
+        "eager" (any device, second derivatives), "fused" (CPU, gradients by hand, the speed of `torch.nn.LSTM`), or
+        "auto" for the fastest on the device of the input; see `atn.backends`.
     device, dtype
         Of the parameters.
     proj_size
@@ -153,7 +155,7 @@ class ATNLSTM(nn.Module):
         self.k = _window(norm, k)
         self.bias_placement: BiasPlacement = bias_placement
         self.init: Init = init
-        layer_function(backend)
+        check_backend(backend)
         self.backend = backend
         if proj_size != 0:
             raise ValueError(f"proj_size must be 0, projections are not supported, got {proj_size!r}")
@@ -325,7 +327,7 @@ class ATNLSTM(nn.Module):
                 c_0.to(dtype),
                 memory,
                 norm=self._norm_settings(),
-                layer_function=layer_function(self.backend),
+                layer_function=layer_function(self.backend, data.device),
                 dropout=self.dropout if self.training else 0.0,
             )
 

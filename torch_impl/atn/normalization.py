@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from atn.functional import BASES, normalize
-from atn.precision import compute_dtype, full_precision
+from atn.functional import BASES
+from atn.normalize import normalize
+from atn.precision import full_precision, in_one_dtype
+from atn.registry import check_backend, norm_function
 from atn.state import NormMemory
 from atn.statistics import Base, StepStatistics, steps_of, window_statistics
 from atn.validation import (
@@ -50,6 +52,8 @@ class AssortedTimeNorm(nn.Module):
     affine
         Whether to have a gain (`weight`, ones at first) and a shift (`bias`, zeros at first), (N,) each. ATN adds no
         trainable parameter to them.
+    backend
+        "auto", or a name of `atn.backends`. Second derivatives need "eager".
     device, dtype
         Of the parameters and buffers.
 
@@ -73,6 +77,7 @@ class AssortedTimeNorm(nn.Module):
         base: Base = "layer",
         eps: float = 1e-5,
         affine: bool = True,
+        backend: str = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -82,8 +87,10 @@ class AssortedTimeNorm(nn.Module):
         self.eps = epsilon(eps)
         check_choice("base", base, BASES)
         check_flag("affine", affine)
+        check_backend(backend)
         self.base: Base = base
         self.affine = affine
+        self.backend = backend
         if affine:
             self.weight = nn.Parameter(torch.ones(num_features, device=device, dtype=dtype))
             self.bias = nn.Parameter(torch.zeros(num_features, device=device, dtype=dtype))
@@ -138,19 +145,20 @@ class AssortedTimeNorm(nn.Module):
         if self.affine:
             check_matches("a", a, "weight", self.weight)
         with full_precision(a.device):
-            values = a.to(compute_dtype([a] if self.weight is None else [a, self.weight]))
+            values, weight, bias = in_one_dtype(a, self.weight, self.bias)
             columns = a.shape[1] if self.base == "layer" else a.shape[2]
             memory = NormMemory(StepStatistics.none(columns, values), 0) if memory is None else memory
             self._check_memory(memory, columns, values)
-            steps = memory.steps.followed_by(steps_of(values, self.base))
             end = memory.position + len(a)
             if self.base == "batch" and not self.training:
-                statistics = self._population(memory.position, end, values.dtype)
+                population = self._population(memory.position, end, values.dtype)
+                y = normalize(values, population, weight, bias, self.eps, self.base)
+                steps = memory.steps.followed_by(steps_of(values, self.base))
             else:
-                statistics = window_statistics(steps, self.k).last(len(a))
+                backend = norm_function(self.backend, a.device)
+                y, steps = backend(values, weight, bias, memory.steps, self.k, self.eps, self.base)
             if self.base == "batch" and self.training:
-                self._update_population(memory.position, end, statistics)
-            y = normalize(values, statistics, self.weight, self.bias, self.eps, self.base)
+                self._update_population(memory.position, end, steps)
         return y.to(a.dtype), NormMemory(steps.last(self.k - 1), end)
 
     def extra_repr(self) -> str:
@@ -178,7 +186,8 @@ class AssortedTimeNorm(nn.Module):
         return StepStatistics(self.running_mean[steps].to(dtype), self.running_var[steps].to(dtype))
 
     @torch.no_grad()
-    def _update_population(self, start: int, end: int, batch: StepStatistics) -> None:
+    def _update_population(self, start: int, end: int, steps: StepStatistics) -> None:
+        batch = window_statistics(steps, self.k).last(end - start)
         self._resize_population(max(end, len(self.running_mean)))
         first = self.num_batches_tracked[start:end].unsqueeze(1) == 0
         for running, new in ((self.running_mean, batch.mean), (self.running_var, batch.var)):

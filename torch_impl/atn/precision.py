@@ -13,6 +13,13 @@ def compute_dtype(tensors: Iterable[Tensor]) -> torch.dtype:
     return reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
 
 
+def in_one_dtype(a: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Input, gain and shift in the dtype in which they are computed with."""
+    dtype = compute_dtype(tensor for tensor in (a, weight, bias) if tensor is not None)
+    weight, bias = (None if tensor is None else tensor.to(dtype) for tensor in (weight, bias))
+    return a.to(dtype), weight, bias
+
+
 def autocast_is_on(device: torch.device) -> bool:
     """Whether the caller runs under `torch.autocast` for this kind of device."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)

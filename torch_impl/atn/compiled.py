@@ -1,0 +1,93 @@
+"""The compiled operators of the fused backend: built from `csrc/` on first use, then loaded from a cache.
+
+The build belongs to the user's torch, compiler and processor, so it cannot come in the wheel. It is kept where torch
+keeps the extensions it builds (`TORCH_EXTENSIONS_DIR`, by default `~/.cache/torch_extensions`), under a name that
+changes with the sources, torch and the instruction set. Several processes that start at once build once.
+"""
+
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+SOURCES = Path(__file__).with_name("csrc")
+
+INSTRUCTION_SETS = {
+    "AVX2": ["-mavx2", "-mfma", "-mf16c"],
+    "AVX512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma", "-mf16c"],
+}
+"""Compiler flags for the vector types of ATen, by what `torch.backends.cpu.get_cpu_capability()` says."""
+
+
+class Compiled(NamedTuple):
+    """The operators, or None and the reason why there are none."""
+
+    operators: Any | None
+    reason: str
+
+
+@functools.cache
+def compiled() -> Compiled:
+    """Build (once a machine) and load (once a process) the operators."""
+    try:
+        _load()
+    except (ImportError, OSError, RuntimeError) as error:
+        # No compiler, no ninja, no headers, a build that fails: the plain loop serves, and `atn.backends()` says why.
+        return Compiled(None, f"not compiled: {str(error).strip().splitlines()[0]}")
+    return Compiled(torch.ops.atn_compiled, f"compiled for {torch.backends.cpu.get_cpu_capability()}")
+
+
+def _load() -> None:
+    # Imported late: they cost more than the rest of the package, and only a first use needs them.
+    import filelock  # noqa: PLC0415
+    from torch.utils import cpp_extension  # noqa: PLC0415
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    name = f"atn_compiled_{_digest(capability)}"
+    folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with _ninja_on_path(), filelock.FileLock(folder / "build.lock"):
+        # torch's own lock outlives a killed build and would be waited for forever; ours does not.
+        (folder / "lock").unlink(missing_ok=True)
+        if not (folder / f"{name}.so").exists():
+            print(f"atn: compiling the fused backend, once, into {folder} ...", file=sys.stderr, flush=True)
+        cpp_extension.load(
+            name,
+            [str(SOURCES / "ops.cpp")],
+            build_directory=str(folder),
+            extra_cflags=[
+                "-O3",
+                "-fno-math-errno",
+                "-fopenmp",
+                f"-DCPU_CAPABILITY={capability}",
+                f"-DCPU_CAPABILITY_{capability}",
+                *INSTRUCTION_SETS.get(capability, []),
+            ],
+            is_python_module=False,
+        )
+
+
+def _digest(capability: str) -> str:
+    digest = hashlib.sha256(f"{torch.__version__} {capability}".encode())
+    for path in sorted(SOURCES.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def _ninja_on_path() -> Iterator[None]:
+    """Let torch find the ninja of this environment, also where the environment is not activated."""
+    import ninja  # noqa: PLC0415  # only a build needs it
+
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join((ninja.BIN_DIR, before))
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before

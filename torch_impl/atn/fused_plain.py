@@ -1,0 +1,255 @@
+"""The operators of the fused backend in plain torch calls: what serves where nothing can be compiled.
+
+The same functions as in `csrc/ops.cpp`, with the same arguments and results, statement by statement; no autograd. With
+upstream `g = gain * dy`, and per step and case
+
+    dmu[t]  = -r[t] * sum_n g                      dvar[t] = -r[t]^2 * sum_n g * xhat / 2
+
+the gradients of the mean m[s] and variance q[s] of one step sum over the windows that contain it,
+
+    dm[s] = sum_t (dmu[t] + 2 dvar[t] (m[s] - mu[t])) / K_t        dq[s] = sum_t dvar[t] / K_t
+
+and `da = r g + dm / N + 2 dq (a - m) / N`.
+
+Letters: T time, B cases, I inputs, H hidden, N features, k window length (0: no norm), M steps of memory.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class _Norm(NamedTuple):
+    """One norm: its statistics by step (M + T, B) and by window (T, B), mean and variance or 1/sqrt(var + eps)."""
+
+    k: int
+    eps: float
+    gain: Tensor | None
+    shift: Tensor | None
+    step_mean: Tensor
+    step_var: Tensor
+    mean: Tensor
+    rstd: Tensor
+
+    @property
+    def memory(self) -> int:
+        return len(self.step_mean) - len(self.mean)
+
+    def first(self, t: int) -> int:
+        return max(0, self.memory + t + 1 - self.k)
+
+    def forward(self, t: int, row: Tensor) -> Tensor:
+        """The row (B, N) of step t normalised, without gain and shift."""
+        s = self.memory + t
+        torch.mean(row, 1, out=self.step_mean[s])
+        torch.mean((row - self.step_mean[s].unsqueeze(1)).square(), 1, out=self.step_var[s])
+        means, variances = self.step_mean[self.first(t) : s + 1], self.step_var[self.first(t) : s + 1]
+        torch.mean(means, 0, out=self.mean[t])
+        variance = (variances + (means - self.mean[t]).square()).mean(0)
+        self.rstd[t] = (variance + self.eps).rsqrt()
+        return self.normalised(t, row)
+
+    def normalised(self, t: int, row: Tensor) -> Tensor:
+        """`xhat` from the row."""
+        return (row - self.mean[t].unsqueeze(1)) * self.rstd[t].unsqueeze(1)
+
+    def affine(self, xhat: Tensor) -> Tensor:
+        """Times the gain, plus the shift."""
+        y = xhat if self.gain is None else xhat * self.gain
+        return y if self.shift is None else y + self.shift
+
+
+class _Gradient(NamedTuple):
+    """Gradients of a norm's statistics, by window (divided by its number of steps) and by step."""
+
+    norm: _Norm
+    dmean: Tensor
+    dvar: Tensor
+    dstep_mean: Tensor
+    dstep_var: Tensor
+
+    def backward(self, t: int, dy: Tensor, xhat: Tensor) -> Tensor:
+        """Gradient of the row of step t; every later step must have been through."""
+        norm = self.norm
+        g = dy if norm.gain is None else dy * norm.gain
+        r, share = norm.rstd[t], 1 / (norm.memory + t + 1 - norm.first(t))
+        self.dmean[t] = -r * g.sum(1) * share
+        self.dvar[t] = -0.5 * r.square() * (g * xhat).sum(1) * share
+        s, features = norm.memory + t, dy.shape[1]
+        self.collect(s)
+        scale = 2 * self.dstep_var[s] / features
+        level = self.dstep_mean[s] / features + scale * (norm.mean[t] - norm.step_mean[s])
+        return r.unsqueeze(1) * g + level.unsqueeze(1) + (scale / r).unsqueeze(1) * xhat
+
+    def collect(self, s: int) -> None:
+        """Sum over the windows that contain row s, counted from the memory's first."""
+        norm = self.norm
+        start, end = max(0, s - norm.memory), max(0, min(len(norm.mean), s - norm.memory + norm.k))
+        dvar, mean = self.dvar[start:end], norm.mean[start:end]
+        self.dstep_mean[s] += (self.dmean[start:end] + 2 * dvar * (norm.step_mean[s] - mean)).sum(0)
+        self.dstep_var[s] += dvar.sum(0)
+
+
+def _norm(
+    steps: Tensor, windows: Tensor, k: int, eps: float, gain: Tensor | None, shift: Tensor | None = None
+) -> _Norm:
+    return _Norm(k, eps, gain, shift, steps[0], steps[1], windows[0], windows[1])
+
+
+def _with_memory(memory: Tensor, T: int) -> Tensor:
+    """Room for the statistics of memory and sequence, (..., M + T, B), the memory in front."""
+    steps = memory.new_empty(*memory.shape[:-2], memory.shape[-2] + T, memory.shape[-1])
+    steps[..., : memory.shape[-2], :] = memory
+    return steps
+
+
+def norm_forward(
+    a: Tensor, gain: Tensor | None, shift: Tensor | None, memory: Tensor, k: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise a sequence; see `atn::norm_forward` in `fused_ops`."""
+    steps, windows = _with_memory(memory, len(a)), a.new_empty(2, *a.shape[:2])
+    norm = _norm(steps, windows, k, eps, gain, shift)
+    return torch.stack([norm.affine(norm.forward(t, row)) for t, row in enumerate(a)]), steps, windows
+
+
+def norm_backward(
+    dy: Tensor,
+    dsteps: Tensor | None,
+    a: Tensor,
+    gain: Tensor | None,
+    steps: Tensor,
+    windows: Tensor,
+    k: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of `norm_forward`."""
+    norm = _norm(steps, windows, k, eps, gain)
+    by_step = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
+    gradient = _Gradient(norm, *torch.empty_like(windows), *by_step)
+    da, dgain, dshift = torch.empty_like(a), a.new_zeros(a.shape[2]), a.new_zeros(a.shape[2])
+    for t in reversed(range(len(a))):
+        xhat = norm.normalised(t, a[t])
+        dgain += (dy[t] * xhat).sum(0)
+        dshift += dy[t].sum(0)
+        da[t] = gradient.backward(t, dy[t], xhat)
+    for s in range(norm.memory):
+        gradient.collect(s)
+    return da, dgain, dshift, by_step[:, : norm.memory].clone()
+
+
+def _norms(
+    steps: Tensor, windows: Tensor, k: int, eps: float, gains: Sequence[Tensor | None], shift_c: Tensor | None
+) -> list[_Norm]:
+    """The norms ih, hh and c of a layer; the shifts of the first two are added with the biases."""
+    shifts = (None, None, shift_c)
+    return [_norm(steps[i], windows[i], k, eps, gains[i], shifts[i]) for i in range(3)]
+
+
+def lstm_forward(
+    x: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    bias: Tensor | None,
+    gain_ih: Tensor | None,
+    gain_hh: Tensor | None,
+    gain_c: Tensor | None,
+    shift_c: Tensor | None,
+    h_0: Tensor,
+    c_0: Tensor,
+    memory: Tensor,
+    k: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Run a layer; see `atn::lstm_forward` in `fused_ops`."""
+    T, B, H = len(x), x.shape[1], h_0.shape[1]
+    normed = k > 0
+    steps = _with_memory(memory, T) if normed else x.new_empty(3, 2, 0, B)
+    windows = x.new_empty(3, 2, T if normed else 0, B)
+    ih, hh, cell = _norms(steps, windows, k, eps, (gain_ih, gain_hh, gain_c), shift_c)
+    x_ih = torch.nn.functional.linear(x, w_ih, bias_ih)
+    x_hh, gates = x.new_empty(T if normed else 1, B, 4 * H), x.new_empty(T, B, 4 * H)
+    h_all, c_all = x.new_empty(T, B, H), x.new_empty(T, B, H)
+    h, c = h_0.clone(), c_0
+    for t in range(T):
+        recurrent = torch.nn.functional.linear(h, w_hh, bias_hh)
+        if normed:
+            x_ih[t], x_hh[t] = ih.forward(t, x_ih[t]), hh.forward(t, recurrent)
+            total = ih.affine(x_ih[t]) + hh.affine(x_hh[t])
+        else:
+            total = x_ih[t] + recurrent
+        if bias is not None:
+            total += bias
+        i, f, g, o = gates[t].chunk(4, dim=1)
+        for gate, values, function in zip(
+            (i, f, g, o), total.chunk(4, dim=1), (torch.sigmoid, torch.sigmoid, torch.tanh, torch.sigmoid), strict=True
+        ):
+            function(values, out=gate)
+        c = torch.addcmul(f * c, i, g, out=c_all[t])
+        h.copy_(o * (cell.affine(cell.forward(t, c)) if normed else c).tanh())
+        h_all[t] = h
+    return h_all, c_all, steps, x_ih, x_hh, gates, windows
+
+
+def lstm_backward(
+    dh_out: Tensor | None,
+    dc_out: Tensor | None,
+    dsteps: Tensor | None,
+    w_hh: Tensor,
+    gain_ih: Tensor | None,
+    gain_hh: Tensor | None,
+    gain_c: Tensor | None,
+    shift_c: Tensor | None,
+    c_0: Tensor,
+    h: Tensor,
+    c: Tensor,
+    steps: Tensor,
+    x_ih: Tensor,
+    x_hh: Tensor,
+    gates: Tensor,
+    windows: Tensor,
+    k: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of `lstm_forward`."""
+    T, B, H = h.shape
+    normed = k > 0
+    norms = _norms(steps, windows, k, eps, (gain_ih, gain_hh, gain_c), shift_c)
+    by_step = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
+    by_window = torch.empty_like(windows)
+    ih, hh, cell = (_Gradient(norm, *by_window[i], *by_step[i]) for i, norm in enumerate(norms))
+    dgain_ih, dgain_hh, dshift = (h.new_zeros(4 * H) for _ in range(3))
+    dgain_c, dshift_c = h.new_zeros(H), h.new_zeros(H)
+    da_ih, da_hh = h.new_empty(T if normed else 0, B, 4 * H), h.new_empty(T, B, 4 * H)
+    dh, dc = torch.zeros_like(c_0), torch.zeros_like(c_0)
+    for t in reversed(range(T)):
+        i, f, g, o = gates[t].chunk(4, dim=1)
+        dh = dh if dh_out is None else dh + dh_out[t]
+        xhat = cell.norm.normalised(t, c[t]) if normed else c[t]
+        read = (cell.norm.affine(xhat) if normed else xhat).tanh()
+        du = dh * o * (1 - read.square())
+        dgain_c += (du * xhat).sum(0)
+        dshift_c += du.sum(0)
+        dc = dc + (cell.backward(t, du, xhat) if normed else du)
+        dc = dc if dc_out is None else dc + dc_out[t]
+        before = c_0 if t == 0 else c[t - 1]
+        dgates = torch.cat(
+            (dc * g * i * (1 - i), dc * before * f * (1 - f), dc * i * (1 - g.square()), dh * read * o * (1 - o)), dim=1
+        )
+        dc = dc * f
+        dshift += dgates.sum(0)
+        if normed:
+            dgain_ih += (dgates * x_ih[t]).sum(0)
+            dgain_hh += (dgates * x_hh[t]).sum(0)
+            da_ih[t], da_hh[t] = ih.backward(t, dgates, x_ih[t]), hh.backward(t, dgates, x_hh[t])
+        else:
+            da_hh[t] = dgates
+        dh = da_hh[t] @ w_hh
+    M = steps.shape[2] - len(da_ih)
+    for s in range(M):
+        for gradient in (ih, hh, cell):
+            gradient.collect(s)
+    return da_ih, da_hh, dgain_ih, dgain_hh, dshift, dgain_c, dshift_c, dh, dc, by_step[:, :, :M].clone()
