@@ -128,15 +128,12 @@ def norm_backward(
     norm = _norm(steps, windows, k, eps, gain)
     by_step = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
     gradient = _Gradient(norm, *torch.empty_like(windows), *by_step)
-    da, dgain, dshift = torch.empty_like(a), a.new_zeros(a.shape[2]), a.new_zeros(a.shape[2])
+    da, xhat = torch.empty_like(a), (a - norm.mean.unsqueeze(2)) * norm.rstd.unsqueeze(2)
     for t in reversed(range(len(a))):
-        xhat = norm.normalised(t, a[t])
-        dgain += (dy[t] * xhat).sum(0)
-        dshift += dy[t].sum(0)
-        da[t] = gradient.backward(t, dy[t], xhat)
+        da[t] = gradient.backward(t, dy[t], xhat[t])
     for s in range(norm.memory):
         gradient.collect(s)
-    return da, dgain, dshift, by_step[:, : norm.memory].clone()
+    return da, (dy * xhat).sum((0, 1)), dy.sum((0, 1)), by_step[:, : norm.memory].clone()
 
 
 def _norms(
@@ -221,35 +218,32 @@ def lstm_backward(
     by_step = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
     by_window = torch.empty_like(windows)
     ih, hh, cell = (_Gradient(norm, *by_window[i], *by_step[i]) for i, norm in enumerate(norms))
-    dgain_ih, dgain_hh, dshift = (h.new_zeros(4 * H) for _ in range(3))
-    dgain_c, dshift_c = h.new_zeros(H), h.new_zeros(H)
     da_ih, da_hh = h.new_empty(T if normed else 0, B, 4 * H), h.new_empty(T, B, 4 * H)
+    # What the norms pass on, kept for every step: sums over all of them at once lose fewer digits than running ones.
+    dgates, dread, xhat_c = h.new_empty(T, B, 4 * H), torch.empty_like(h), torch.empty_like(h)
     dh, dc = torch.zeros_like(c_0), torch.zeros_like(c_0)
     for t in reversed(range(T)):
         i, f, g, o = gates[t].chunk(4, dim=1)
         dh = dh if dh_out is None else dh + dh_out[t]
-        xhat = cell.norm.normalised(t, c[t]) if normed else c[t]
-        read = (cell.norm.affine(xhat) if normed else xhat).tanh()
-        du = dh * o * (1 - read.square())
-        dgain_c += (du * xhat).sum(0)
-        dshift_c += du.sum(0)
-        dc = dc + (cell.backward(t, du, xhat) if normed else du)
+        xhat_c[t] = cell.norm.normalised(t, c[t]) if normed else c[t]
+        read = (cell.norm.affine(xhat_c[t]) if normed else xhat_c[t]).tanh()
+        dread[t] = dh * o * (1 - read.square())
+        dc = dc + (cell.backward(t, dread[t], xhat_c[t]) if normed else dread[t])
         dc = dc if dc_out is None else dc + dc_out[t]
         before = c_0 if t == 0 else c[t - 1]
-        dgates = torch.cat(
+        dgates[t] = torch.cat(
             (dc * g * i * (1 - i), dc * before * f * (1 - f), dc * i * (1 - g.square()), dh * read * o * (1 - o)), dim=1
         )
         dc = dc * f
-        dshift += dgates.sum(0)
         if normed:
-            dgain_ih += (dgates * x_ih[t]).sum(0)
-            dgain_hh += (dgates * x_hh[t]).sum(0)
-            da_ih[t], da_hh[t] = ih.backward(t, dgates, x_ih[t]), hh.backward(t, dgates, x_hh[t])
+            da_ih[t], da_hh[t] = ih.backward(t, dgates[t], x_ih[t]), hh.backward(t, dgates[t], x_hh[t])
         else:
-            da_hh[t] = dgates
+            da_hh[t] = dgates[t]
         dh = da_hh[t] @ w_hh
     M = steps.shape[2] - len(da_ih)
     for s in range(M):
         for gradient in (ih, hh, cell):
             gradient.collect(s)
-    return da_ih, da_hh, dgain_ih, dgain_hh, dshift, dgain_c, dshift_c, dh, dc, by_step[:, :, :M].clone()
+    sums = ((dgates * x_ih).sum((0, 1)), (dgates * x_hh).sum((0, 1)), dgates.sum((0, 1)))
+    sums_c = ((dread * xhat_c).sum((0, 1)), dread.sum((0, 1)))
+    return da_ih, da_hh, *sums, *sums_c, dh, dc, by_step[:, :, :M].clone()

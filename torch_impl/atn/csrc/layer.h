@@ -10,8 +10,6 @@
 
 #pragma once
 
-#include <vector>
-
 #include "norm.h"
 
 namespace atn {
@@ -112,7 +110,7 @@ struct Layer {
 // after the norms are added in one place and share a gradient.
 template <typename S>
 struct Sums {
-  std::vector<S> gain_ih, gain_hh, shift, gain_c, shift_c;
+  RowSum<S> gain_ih, gain_hh, shift, gain_c, shift_c;
   explicit Sums(int64_t H) : gain_ih(4 * H), gain_hh(4 * H), shift(4 * H), gain_c(H), shift_c(H) {}
 };
 
@@ -152,8 +150,8 @@ struct LayerGradient {
       store(d * th * og * (Vec<S>(S(1)) - og), out + j, n);
       auto g = d * og * (Vec<S>(S(1)) - th * th);
       if (layer.c.gain) {
-        store(load(sums.gain_c.data() + j, n) + g * xhat, sums.gain_c.data() + j, n);
-        store(load(sums.shift_c.data() + j, n) + g, sums.shift_c.data() + j, n);
+        sums.gain_c.add(j, g * xhat, n);
+        sums.shift_c.add(j, g, n);
         g = g * load(layer.c.gain + j, n);
       }
       g = masked(g, n);
@@ -161,6 +159,7 @@ struct LayerGradient {
       sum_gx = at::vec::fmadd(g, masked(xhat, n), sum_gx);
       store(g, dh + b * H + j, n);
     });
+    sums.gain_c.row_done(), sums.shift_c.row_done();
     if (layer.normed) c.statistics(t, b, sum(sum_g), sum(sum_gx));
   }
 
@@ -194,15 +193,16 @@ struct LayerGradient {
     for_vectors<S>(G, [&](int64_t j, int64_t n) {
       const auto dp = masked(load(d + j, n), n), xi = masked(load(x + j, n), n), xh = masked(load(u + j, n), n);
       auto gi = dp, gh = dp;
-      store(load(sums.shift.data() + j, n) + dp, sums.shift.data() + j, n);
+      sums.shift.add(j, dp, n);
       if (affine) {
-        store(at::vec::fmadd(dp, xi, load(sums.gain_ih.data() + j, n)), sums.gain_ih.data() + j, n);
-        store(at::vec::fmadd(dp, xh, load(sums.gain_hh.data() + j, n)), sums.gain_hh.data() + j, n);
+        sums.gain_ih.add(j, dp * xi, n);
+        sums.gain_hh.add(j, dp * xh, n);
         gi = dp * load(layer.ih.gain + j, n), gh = dp * load(layer.hh.gain + j, n);
       }
       sum_ih = sum_ih + gi, sum_hh = sum_hh + gh;
       sum_ih_x = at::vec::fmadd(gi, xi, sum_ih_x), sum_hh_x = at::vec::fmadd(gh, xh, sum_hh_x);
     });
+    sums.gain_ih.row_done(), sums.gain_hh.row_done(), sums.shift.row_done();
     ih.statistics(t, b, sum(sum_ih), sum(sum_ih_x));
     hh.statistics(t, b, sum(sum_hh), sum(sum_hh_x));
   }

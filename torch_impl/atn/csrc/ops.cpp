@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "layer.h"
+#include "packed.h"
 
 namespace atn {
 namespace {
@@ -87,8 +88,7 @@ NormGradients norm_backward(const Tensor& dy, const OptionalTensor& dsteps_out, 
   const int64_t T = a.size(0), B = a.size(1), N = a.size(2), M = steps.size(1) - T;
   const auto da = at::empty_like(a), dwindows = at::empty_like(windows);
   const auto dsteps = dsteps_out ? dsteps_out->clone() : at::zeros_like(steps);
-  // One row of sums a thread.
-  const auto dgain = at::zeros({at::get_num_threads(), N}, a.options()), dshift = at::zeros_like(dgain);
+  const auto dgain = at::zeros({N}, a.options()), dshift = at::zeros_like(dgain);
   AT_DISPATCH_FLOATING_TYPES(a.scalar_type(), "atn_norm_backward", [&] {
     using S = scalar_t;
     const auto norm = norm_of<S>(steps, windows, k, N, eps, gain, {});
@@ -102,9 +102,9 @@ NormGradients norm_backward(const Tensor& dy, const OptionalTensor& dsteps_out, 
       const auto d = load(upstream + i * N + j, n);
       return norm.gain ? d * load(norm.gain + j, n) : d;
     };
+    std::vector<RowSum<S>> gain_sums(at::get_num_threads(), RowSum<S>(N)), shift_sums = gain_sums;
     over_cases(B, [&](int64_t from, int64_t to) {
-      S* gain_sum = dgain.data_ptr<S>() + at::get_thread_num() * N;
-      S* shift_sum = dshift.data_ptr<S>() + at::get_thread_num() * N;
+      auto &gain_sum = gain_sums[at::get_thread_num()], &shift_sum = shift_sums[at::get_thread_num()];
       for (int64_t t = T - 1; t >= 0; --t) {
         for (int64_t b = from; b < to; ++b) {
           const int64_t i = t * B + b;
@@ -113,9 +113,10 @@ NormGradients norm_backward(const Tensor& dy, const OptionalTensor& dsteps_out, 
             const auto x = masked(xhat(i, j, n), n), gj = masked(g(i, j, n), n), d = load(upstream + i * N + j, n);
             sum_g = sum_g + gj;
             sum_gx = at::vec::fmadd(gj, x, sum_gx);
-            store(at::vec::fmadd(d, x, load(gain_sum + j, n)), gain_sum + j, n);
-            store(load(shift_sum + j, n) + d, shift_sum + j, n);
+            gain_sum.add(j, d * x, n);
+            shift_sum.add(j, d, n);
           });
+          gain_sum.row_done(), shift_sum.row_done();
           gradient.statistics(t, b, sum(sum_g), sum(sum_gx));
         }
         gradient.collect(M + t, from, to);
@@ -131,8 +132,10 @@ NormGradients norm_backward(const Tensor& dy, const OptionalTensor& dsteps_out, 
       }
       for (int64_t s = 0; s < M; ++s) gradient.collect(s, from, to);
     });
+    for (auto& sum : gain_sums) sum.add_to(dgain.data_ptr<S>());
+    for (auto& sum : shift_sums) sum.add_to(dshift.data_ptr<S>());
   });
-  return {da, dgain.sum(0), dshift.sum(0), dsteps.narrow(1, 0, M).contiguous()};
+  return {da, dgain, dshift, dsteps.narrow(1, 0, M).contiguous()};
 }
 
 // --------------------------------------------------------------------------------------------------------- the layer
@@ -186,8 +189,12 @@ LayerOutput lstm_forward(const Tensor& x, const Tensor& w_ih, const Tensor& w_hh
     layer.bias_hh = data<scalar_t>(bias_hh), layer.bias = data<scalar_t>(bias);
     layer.state = state.data_ptr<scalar_t>();
     if (w_hh.numel() >= WEIGHTS_OF_A_JOINT_STEP) {
+      const PackedWeight packed(w_hh, B);
       for (int64_t t = 0; t < T; ++t) {
-        layer.product(t, 0, B);
+        if (packed)
+          packed(state, std::get<4>(out)[normed ? t : 0]);
+        else
+          layer.product(t, 0, B);
         over_cases(B, [&](int64_t from, int64_t to) { layer.pointwise(t, from, to); });
       }
     } else {
@@ -204,9 +211,9 @@ LayerOutput lstm_forward(const Tensor& x, const Tensor& w_ih, const Tensor& w_hh
 using LayerGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 template <typename S>
-Tensor total(std::vector<Sums<S>>& sums, std::vector<S> Sums<S>::*member, const at::TensorOptions& options) {
-  auto out = at::zeros({static_cast<int64_t>((sums[0].*member).size())}, options);
-  for (auto& one : sums) out += at::from_blob((one.*member).data(), out.sizes(), options);
+Tensor total(std::vector<Sums<S>>& sums, RowSum<S> Sums<S>::*member, int64_t n, const at::TensorOptions& options) {
+  const auto out = at::zeros({n}, options);
+  for (auto& one : sums) (one.*member).add_to(out.data_ptr<S>());
   return out;
 }
 
@@ -243,9 +250,13 @@ LayerGradients lstm_backward(const OptionalTensor& dh_out, const OptionalTensor&
         gradient.ih.collect(s, from, to), gradient.hh.collect(s, from, to), gradient.c.collect(s, from, to);
     };
     if (w_hh.numel() >= WEIGHTS_OF_A_JOINT_STEP) {
+      const PackedWeight packed(w_hh.t(), B);
       for (int64_t t = T - 1; t >= 0; --t) {
         over_cases(B, [&](int64_t from, int64_t to) { gradient.pointwise(t, from, to, sums[at::get_thread_num()]); });
-        gradient.product(t, 0, B);
+        if (packed)
+          packed(da_hh[t], dh);
+        else
+          gradient.product(t, 0, B);
       }
       memory(0, B);
     } else {
@@ -257,11 +268,11 @@ LayerGradients lstm_backward(const OptionalTensor& dh_out, const OptionalTensor&
     }
     out = {da_ih,
            da_hh,
-           total(sums, &Sums<S>::gain_ih, options),
-           total(sums, &Sums<S>::gain_hh, options),
-           total(sums, &Sums<S>::shift, options),
-           total(sums, &Sums<S>::gain_c, options),
-           total(sums, &Sums<S>::shift_c, options),
+           total(sums, &Sums<S>::gain_ih, 4 * H, options),
+           total(sums, &Sums<S>::gain_hh, 4 * H, options),
+           total(sums, &Sums<S>::shift, 4 * H, options),
+           total(sums, &Sums<S>::gain_c, H, options),
+           total(sums, &Sums<S>::shift_c, H, options),
            dh,
            dc,
            dsteps.narrow(2, 0, M).contiguous()};
