@@ -82,7 +82,7 @@ def write_stamp(session: nox.Session, scope: str, checked: str) -> None:
 def verify(session: nox.Session) -> None:
     """Everything: lint, strict types, proofs, oracle, library, invariances, the claims matrix, the stamp."""
     (ROOT / VERIFICATION).unlink(missing_ok=True)
-    install(session, "lint", "types", "test")
+    install(session, "lint", "types", "bench")
     checked = digest(session)
     steps = Steps(session)
     steps.run("lint", "ruff", "check")
@@ -130,7 +130,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy, strict, on everything."""
-    install(session, "types", "test")
+    install(session, "types", "bench")
     session.run("mypy", *session.posargs)
 
 
@@ -159,10 +159,18 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run the comparisons with the oracle and the invariances on thousands of random problems each (hours)."""
+    """Run 20,000 random problems, oracle against every backend, and record how many and how near."""
     install(session, "test")
-    command = ("python", "-m", "pytest", "-n", WORKERS, "-m", "gate")
-    session.run(*command, *session.posargs, env={**QUIET_THREADS, "ATN_PROFILE": "soak"})
+    session.run("python", "-m", "tests.soak", *(session.posargs or ("--problems", "20000")), env=QUIET_THREADS)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed, memory and accuracy against the peers; write benchmarks/README.md. Wants a quiet machine."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks", "run", *session.posargs)
+    session.run("python", "-m", "benchmarks.accuracy", env=QUIET_THREADS)
+    session.run("python", "-m", "benchmarks", "report")
 
 
 @nox.session

@@ -1,7 +1,7 @@
 """Elementwise comparison of arrays and tensors within `tolerances.py`; every error is recorded as evidence."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,10 +11,37 @@ from tests.evidence import ErrorKey, record_error
 from tests.tolerances import TOLERANCES, VANISHING
 
 
-def assert_close(
+class Deviation(NamedTuple):
+    """How far one array is from what was expected."""
+
+    what: str
+    """Name of the compared array."""
+
+    key: ErrorKey
+    error: float
+    """Largest elementwise difference relative to `magnitude`; infinite where a value is not finite."""
+
+    magnitude: float
+    bound: float
+    position: tuple[int, ...]
+    """Where the difference is largest."""
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether the error is beyond the bound."""
+        return not self.error <= self.bound
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what or 'values'} ({', '.join(self.key)}): error {self.error:.3g} relative to "
+            f"{self.magnitude:.3g} exceeds {self.bound:.3g} at {self.position}"
+        )
+
+
+def deviation(
     actual: Any, expected: Any, *, quantity: str, backend: str = "oracle", scale: float | None = None, what: str = ""
-) -> None:
-    """Assert that every element of `actual` is as near to `expected` as its dtype allows.
+) -> Deviation:
+    """Measure and record how far `actual` is from `expected`.
 
     Parameters
     ----------
@@ -30,21 +57,52 @@ def assert_close(
     what
         Name of the compared array, for the message.
     """
-    dtype = _dtype_name(actual)
+    key = ErrorKey(backend, _dtype_name(actual), quantity)
     actual_array, expected_array = _as_array(actual), _as_array(expected)
     assert actual_array.shape == expected_array.shape, (
         f"{what or 'shapes'}: {actual_array.shape} is not {expected_array.shape}"
     )
-    assert np.isfinite(actual_array).all(), f"{what or 'values'}: not finite"
-    difference = np.abs(actual_array - expected_array)
+    difference = np.where(np.isfinite(actual_array), np.abs(actual_array - expected_array), np.inf)
     magnitude = float(np.abs(expected_array).max()) if scale is None else scale
     error = float(difference.max() / magnitude) if magnitude > 0 else float(difference.max())
-    record_error(ErrorKey(backend, dtype, quantity), error)
-    bound = TOLERANCES[dtype, quantity].relative
-    assert error <= bound, (
-        f"{what or 'values'} ({backend}, {dtype}, {quantity}): error {error:.3g} relative to {magnitude:.3g} "
-        f"exceeds {bound:.3g} at {np.unravel_index(int(difference.argmax()), difference.shape)}"
-    )
+    record_error(key, error)
+    position = tuple(int(index) for index in np.unravel_index(int(difference.argmax()), difference.shape))
+    return Deviation(what, key, error, magnitude, TOLERANCES[key.dtype, quantity].relative, position)
+
+
+def gradient_deviations(
+    actual: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    *,
+    backend: str,
+    parameters: frozenset[str] = frozenset(),
+    largest_term: float = 0.0,
+) -> Iterator[Deviation]:
+    """Measure gradients by name.
+
+    One that vanishes by symmetry is held to a fraction `VANISHING` of the largest gradient beside it, or of
+    `largest_term`, the largest of the terms that cancel in it.
+    """
+    assert actual.keys() == expected.keys(), f"{sorted(actual)} is not {sorted(expected)}"
+    magnitudes = {name: float(np.abs(_as_array(array)).max()) for name, array in expected.items()}
+    floor = VANISHING * max(largest_term, *magnitudes.values())
+    for name, array in actual.items():
+        yield deviation(
+            array,
+            expected[name],
+            quantity="parameter_gradient" if name in parameters else "gradient",
+            backend=backend,
+            scale=max(magnitudes[name], floor),
+            what=name,
+        )
+
+
+def assert_close(
+    actual: Any, expected: Any, *, quantity: str, backend: str = "oracle", scale: float | None = None, what: str = ""
+) -> None:
+    """Assert that every element of `actual` is as near to `expected` as its dtype allows; see `deviation`."""
+    found = deviation(actual, expected, quantity=quantity, backend=backend, scale=scale, what=what)
+    assert not found.exceeds, str(found)
 
 
 def assert_all_close(
@@ -55,23 +113,11 @@ def assert_all_close(
     parameters: frozenset[str] = frozenset(),
     largest_term: float = 0.0,
 ) -> None:
-    """Compare gradients by name.
-
-    One that vanishes by symmetry is held to a fraction `VANISHING` of the largest gradient beside it, or of
-    `largest_term`, the largest of the terms that cancel in it.
-    """
-    assert actual.keys() == expected.keys(), f"{sorted(actual)} is not {sorted(expected)}"
-    magnitudes = {name: float(np.abs(_as_array(array)).max()) for name, array in expected.items()}
-    floor = VANISHING * max(largest_term, *magnitudes.values())
-    for name, array in actual.items():
-        assert_close(
-            array,
-            expected[name],
-            quantity="parameter_gradient" if name in parameters else "gradient",
-            backend=backend,
-            scale=max(magnitudes[name], floor),
-            what=name,
-        )
+    """Assert that gradients are close, by name; see `gradient_deviations`."""
+    for found in gradient_deviations(
+        actual, expected, backend=backend, parameters=parameters, largest_term=largest_term
+    ):
+        assert not found.exceeds, str(found)
 
 
 def _dtype_name(values: Any) -> str:

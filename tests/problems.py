@@ -1,12 +1,18 @@
 """Whole problems: settings plus every array that a comparison needs, made from a seed.
 
+`draw_norm_problem` and `draw_lstm_problem` are the one place where settings are drawn, by hypothesis or by a plain
+generator; a new feature extends them. Lengths 1, windows of one step and windows longer than the sequence are drawn on
+purpose, not by luck.
+
 The arrays come from NumPy's generator rather than from hypothesis: what matters to an example is its shape and its
 settings, and those are what shrinks. All arrays are float64; a runner casts them to the dtype it runs in.
 """
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,6 +22,10 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 Base = Literal["layer", "batch"]
 NormName = Literal["atn", "ln", "none"]
 BiasPlacement = Literal["outside", "inside"]
+
+LARGEST_SEED = 2**32 - 1
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -105,3 +115,92 @@ class LSTMProblem:
         if self.norm == "none" or not self.affine:
             return None
         return Affine(weight=rng.uniform(0.5, 1.5, features), bias=0.3 * rng.standard_normal(features))
+
+
+Problem = NormProblem | LSTMProblem
+
+P = TypeVar("P", bound=Problem)
+
+
+def mapped(problem: P, change: Callable[[Array], Any]) -> P:
+    """Copy of a problem with every array passed through `change`: rounded, perturbed, or in another dtype."""
+    copy = dataclasses.replace(problem)
+    # What a cached property keeps stands in the instance's dictionary.
+    vars(copy)["arrays"] = {name: change(array) for name, array in problem.arrays.items()}
+    if isinstance(problem, LSTMProblem):
+        vars(copy)["parameters"] = _mapped(problem.parameters, change)
+    return copy
+
+
+def _mapped(values: Any, change: Callable[[Array], Any]) -> Any:
+    if values is None:
+        return None
+    if isinstance(values, list):
+        return [_mapped(value, change) for value in values]
+    if isinstance(values, tuple):
+        return type(values)(*(_mapped(value, change) for value in values))
+    return change(values)
+
+
+class Draw(Protocol):
+    """What draws settings: hypothesis in `strategies.py`, a generator in `soak.py`."""
+
+    def integer(self, least: int, most: int) -> int:
+        """An integer from `least` to `most`, both included."""
+
+    def choice(self, options: Sequence[S]) -> S:
+        """One of `options`."""
+
+
+def _draw_window(draw: Draw, T: int) -> int:
+    """Window length k: 1 (no memory), inside the sequence, or at least as long as the sequence."""
+    return draw.integer(*draw.choice(((1, 1), (1, T), (T, 2 * T + 1))))
+
+
+def draw_norm_problem(draw: Draw, *, offset: float = 0.0) -> NormProblem:
+    """Draw one call of assorted-time normalization, base layer or batch.
+
+    Rows that are constant over the features are drawn for base layer, with eps large enough that 1/sqrt(var + eps)
+    stays below 30: dividing by a smaller root amplifies rounding without bound, which is the problem's condition and
+    not the implementation's error.
+    """
+    T = draw.integer(1, 12)
+    constant_row = draw.choice((False, True))
+    base: Base = draw.choice(("layer", "batch"))
+    return NormProblem(
+        T=T,
+        B=draw.integer(1 if base == "layer" else 2, 5),
+        N=draw.integer(2 if base == "layer" else 1, 9),
+        k=_draw_window(draw, T),
+        base=base,
+        affine=draw.choice((False, True)),
+        eps=1e-2 if constant_row else draw.choice((1e-5, 1e-3, 1.0)),
+        offset=offset,
+        constant_row=constant_row,
+        seed=draw.integer(0, LARGEST_SEED),
+    )
+
+
+def draw_lstm_problem(draw: Draw) -> LSTMProblem:
+    """Draw one forward and backward pass of an LSTM, normalised or plain.
+
+    eps keeps 1/sqrt(var + eps) at 10 or below and H keeps more than two cells in a pool: each norm of each layer and
+    step passes a rounding on times its root, and what is tested is the arithmetic, not the problem's condition.
+    """
+    T = draw.integer(1, 9)
+    return LSTMProblem(
+        T=T,
+        B=draw.integer(1, 4),
+        I=draw.integer(1, 5),
+        H=draw.integer(3, 6),
+        layers=draw.integer(1, 3),
+        directions=draw.integer(1, 2),
+        norm=draw.choice(("atn", "atn", "ln", "none")),
+        k=_draw_window(draw, T),
+        eps=draw.choice((1e-2, 1e-1, 1.0)),
+        bias_placement=draw.choice(("outside", "inside")),
+        bias=draw.choice((False, True)),
+        affine=draw.choice((False, True)),
+        initial_state=draw.choice((False, True)),
+        seed=draw.integer(0, LARGEST_SEED),
+    )

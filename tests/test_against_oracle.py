@@ -1,7 +1,6 @@
 """The library against the oracle: outputs and every gradient of random problems, with random upstream gradients."""
 
 import dataclasses
-from typing import Any
 
 import hypothesis
 import numpy as np
@@ -12,7 +11,8 @@ from hypothesis import given
 import atn.functional as F
 from atn_reference import assorted_time_norm_backward, assorted_time_norm_forward
 from tests.comparison import assert_all_close, assert_close
-from tests.problems import Base, BiasPlacement, LSTMProblem, NormName, NormProblem
+from tests.condition import assert_agrees
+from tests.problems import Array, Base, BiasPlacement, LSTMProblem, NormName, NormProblem, mapped
 from tests.runners import (
     BACKENDS,
     Result,
@@ -46,7 +46,7 @@ def assert_results_close(actual: Result, expected: Result, backend: str) -> None
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(problem=norm_problems())
 def test_norm(backend: str, dtype: str, problem: NormProblem) -> None:
-    assert_results_close(run_norm_torch(problem, backend, dtype), run_norm_oracle(problem), backend)
+    assert_agrees(problem, run_norm_oracle, run_norm_torch(problem, backend, dtype), backend)
 
 
 @pytest.mark.claim("eq-14", "eq-15", "eq-16", "eq-5", "eq-6")
@@ -54,7 +54,7 @@ def test_norm(backend: str, dtype: str, problem: NormProblem) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(problem=lstm_problems())
 def test_lstm(backend: str, dtype: str, problem: LSTMProblem) -> None:
-    assert_results_close(run_lstm_torch(problem, backend, dtype), run_lstm_oracle(problem), backend)
+    assert_agrees(problem, run_lstm_oracle, run_lstm_torch(problem, backend, dtype), backend)
 
 
 @pytest.mark.claim("eq-7", "eq-8", "eq-9")
@@ -87,29 +87,16 @@ def test_lstm_shaped_like_the_paper(backend: str, bias_placement: BiasPlacement,
     assert_results_close(run_lstm_torch(problem, backend, dtype), run_lstm_oracle(problem), backend)
 
 
-def rounded(values: Any) -> Any:
-    """Round an array, or the arrays of a tuple, to bfloat16 and back."""
-    if values is None:
-        return None
-    if isinstance(values, tuple):
-        return type(values)(*map(rounded, values))
-    return torch.from_numpy(np.asarray(values)).bfloat16().double().numpy()
-
-
-def rounded_to_bfloat16(problem: LSTMProblem) -> LSTMProblem:
-    """The problem with every array rounded to bfloat16, so that both sides start from the same numbers."""
-    copy = dataclasses.replace(problem)
-    copy.arrays.update({name: rounded(array) for name, array in copy.arrays.items()})
-    for directions in copy.parameters:
-        directions[:] = [rounded(parameters) for parameters in directions]
-    return copy
+def rounded(array: Array) -> Array:
+    """The array rounded to bfloat16 and back."""
+    return torch.from_numpy(np.asarray(array)).bfloat16().double().numpy()
 
 
 @pytest.mark.parametrize("norm", ["atn", "ln", "none"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_lstm_in_bfloat16(backend: str, norm: NormName) -> None:
     """Half-precision input: statistics and state in float32 inside, one rounding at the end."""
-    problem = rounded_to_bfloat16(dataclasses.replace(PAPER_LIKE, norm=norm))
+    problem = mapped(dataclasses.replace(PAPER_LIKE, norm=norm), rounded)  # both sides start from the same numbers
     assert_results_close(run_lstm_torch(problem, backend, "bfloat16"), run_lstm_oracle(problem), backend)
 
 

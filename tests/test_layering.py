@@ -11,8 +11,24 @@ ROOT = Path(__file__).parents[1]
 OURS = {"atn", "atn_reference", "benchmarks", "experiments", "proofs", "tests"}
 ALLOWED = {
     "reference": {"atn_reference", "numpy"},
-    "torch_impl": {"atn", "jaxtyping", "numpy", "torch", "triton"},
+    "torch_impl": {"atn", "filelock", "jaxtyping", "ninja", "numpy", "torch", "triton"},
     "proofs": {"atn_reference", "numpy", "proofs", "sympy"},
+    "benchmarks": {
+        "atn",
+        "atn_reference",
+        "benchmarks",
+        "experiments",
+        "jaxtyping",
+        "matplotlib",
+        "mpmath",
+        "numpy",
+        "pytest",
+        "pytest_benchmark",
+        "tests",
+        "torch",
+        "tqdm",
+        "tyro",
+    },
     "experiments": {"atn", "experiments", "matplotlib", "numpy", "safetensors", "torch", "tqdm", "tyro"},
 }
 

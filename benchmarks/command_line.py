@@ -1,0 +1,69 @@
+"""``python -m benchmarks run`` and ``python -m benchmarks report``."""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.report import write_report
+from benchmarks.run import QUICK_SECONDS, SECONDS, measure
+from benchmarks.sizes import chosen, groups
+from experiments.environment import ROOT
+
+HERE = ROOT / "benchmarks"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a command line; return its exit status."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.command == "report":
+        write_report(asked.folder)
+        print(f"{asked.folder / 'README.md'} and its figures are up to date with {asked.folder / 'results'}")
+        return 0
+    if asked.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch finds no CUDA device here")
+    try:
+        to_measure = chosen(groups(quick=asked.quick), asked.sizes)
+    except ValueError as problem:
+        parser.error(f"--sizes: {problem}")
+    seconds = asked.budget if asked.budget is not None else QUICK_SECONDS if asked.quick else SECONDS
+    path = asked.folder / "results" / f"{asked.device}{'-quick' if asked.quick else ''}.json"
+    command = shlex.join(["python", "-m", "benchmarks", *arguments])
+    try:
+        measure(to_measure, torch.device(asked.device), seconds, path, command)
+    except KeyboardInterrupt:
+        print(f"stopped; the groups that were done are in {path}")
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the LSTMs, and report it.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="measure; results of other sizes and devices stay")
+    run.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    run.add_argument(
+        "--sizes", type=_names, default=[], metavar="A,B", help="only these: copying, k, T, H=2048, ... (default: all)"
+    )
+    run.add_argument(
+        "--budget", type=_seconds, metavar="SECONDS", help=f"for all timed rounds (default: {SECONDS:.0f})"
+    )
+    run.add_argument("--quick", action="store_true", help="a few small sizes, into a file that no report reads")
+    report = commands.add_parser("report", help="write README.md and the figures from the results alone")
+    for command in (run, report):
+        command.add_argument("--folder", type=Path, default=HERE, help="where results/ is and README.md goes")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:
+        raise ValueError(text)
+    return seconds

@@ -1,0 +1,123 @@
+"""The gate in front of every measurement: what disagrees with the oracle is reported, and not timed.
+
+A variant runs in float32 on a short batch with its own H, I and k, long enough for the window to be full and to move
+on. Its output and its gradients, of the input and of every parameter, are compared with the oracle's in float64.
+"""
+
+import re
+import zlib
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from atn_reference import Affine, LSTMParameters, WindowNorm, lstm_backward, lstm_forward
+from benchmarks.sizes import Size
+from benchmarks.variants import Entry, Norm
+
+LIMIT = 1e-4
+"""Largest relative error (in the Euclidean norm) of an output or a gradient.
+
+The gate is there for wrong functions, which are off by a hundredth or more, not to judge rounding: float32 stays below
+a tenth of it at all sizes measured.
+"""
+
+Array = NDArray[Any]
+
+
+class Verdict(NamedTuple):
+    """Outcome of the comparison."""
+
+    error: float | None
+    """Largest relative error; None where the variant did not run."""
+
+    fault: str
+    """Why it is not to be timed; empty if it is."""
+
+
+def check(entry: Entry, device: torch.device) -> Verdict:
+    """Compare one variant with the oracle."""
+    small = replace(entry.size, T=min(entry.size.T, entry.size.k + 4), B=min(entry.size.B, 4))
+    try:
+        module = entry.variant.build(small).to(device)
+        arrays = _problem(small, module)
+        actual = _run(module, arrays, device)
+    except (RuntimeError, ValueError) as problem:  # as raised where a backend, a device or the memory does not suffice
+        return Verdict(None, f"does not run: {str(problem).splitlines()[0]}")
+    return _compare(actual, _oracle(arrays, entry.variant.norm, small.k))
+
+
+def _compare(actual: dict[str, Array], expected: dict[str, Array]) -> Verdict:
+    errors = {name: _relative_error(actual[name], array) for name, array in expected.items()}
+    # Not max by value alone: an error that is not a number has to count as the worst.
+    worst = max(errors, key=lambda name: (np.isnan(errors[name]), errors[name]))
+    if errors[worst] <= LIMIT:
+        return Verdict(errors[worst], "")
+    what = "output" if worst == "output" else f"gradient of {worst}"
+    return Verdict(errors[worst], f"wrong: relative error {errors[worst]:.2g} of the {what}")
+
+
+def _relative_error(actual: Array, expected: Array) -> float:
+    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
+
+
+def _oracle_name(name: str) -> str:
+    """Name of a parameter without what differs from module to module: "lstm.weight_ih_l0" is "weight_ih"."""
+    return re.sub(r"^(lstm|cell)\.|_l0", "", name)
+
+
+def _problem(size: Size, module: nn.Module) -> dict[str, Array]:
+    """Input `x`, upstream gradient `dh`, and a value for every parameter, none of them special."""
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.standard_normal((size.T, size.B, size.I)), "dh": rng.standard_normal((size.T, size.B, size.H))}
+    for full_name, parameter in module.named_parameters():
+        name = _oracle_name(full_name)
+        own = np.random.default_rng(zlib.crc32(name.encode()))
+        shape = tuple(parameter.shape)
+        if name.startswith("norm") and name.endswith("weight"):
+            # Gains near 1 would make the recurrence chaotic, and float32 lose itself over 200 steps.
+            arrays[name] = own.uniform(0.25, 0.75, shape)
+        else:
+            arrays[name] = own.uniform(-1, 1, shape) / np.sqrt(size.H)
+    return arrays
+
+
+def _run(module: nn.Module, arrays: dict[str, Array], device: torch.device) -> dict[str, Array]:
+    tensors = {name: torch.tensor(array, dtype=torch.float32, device=device) for name, array in arrays.items()}
+    parameters = {_oracle_name(name): parameter for name, parameter in module.named_parameters()}
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
+    inputs = {"x": tensors["x"].requires_grad_(), **parameters}
+    output = module(inputs["x"])
+    gradients = torch.autograd.grad(output, list(inputs.values()), tensors["dh"])
+    results = {"output": output, **dict(zip(inputs, gradients, strict=True))}
+    return {name: tensor.detach().double().cpu().numpy() for name, tensor in results.items()}
+
+
+def _oracle(arrays: dict[str, Array], norm: Norm, k: int) -> dict[str, Array]:
+    """Output, gradient of x and of the parameters that the function `norm` has."""
+    sites = ("norm_ih", "norm_hh", "norm_c") if norm != "none" else ()
+    affine = {site: Affine(arrays[f"{site}.weight"], arrays[f"{site}.bias"]) for site in sites}
+    window = None if norm == "none" else WindowNorm("layer", k if norm == "atn" else 1)
+    parameters = LSTMParameters(
+        arrays["weight_ih"],
+        arrays["weight_hh"],
+        arrays["bias_ih"],
+        arrays["bias_hh"],
+        affine.get("norm_ih"),
+        affine.get("norm_hh"),
+        affine.get("norm_c"),
+    )
+    output, cache = lstm_forward(arrays["x"], parameters, window)
+    gradients = lstm_backward(arrays["dh"], cache)
+    expected = {"output": output.h, "x": gradients.x}
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        expected[name] = getattr(gradients.parameters, name)
+    for site in sites:
+        gradient = getattr(gradients.parameters, site)
+        expected |= {f"{site}.weight": gradient.weight, f"{site}.bias": gradient.bias}
+    return expected

@@ -1,0 +1,99 @@
+"""Plots of the ratio to nn.LSTM along each axis."""
+
+import io
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.results import GroupResult
+from benchmarks.sizes import BASE, BASE_OF_K, Axis
+from benchmarks.timing import PASSES
+from benchmarks.variants import BASELINE
+
+COLOURS = {"eager": "#D55E00", "fused": "#0072B2", "triton": "#009E73"}
+"""A backend's colour, from Okabe and Ito's palette, which the colour-blind can tell apart."""
+
+STYLES = {"atn": ("-", "o"), "ln": ("--", "^")}
+"""A norm's line and marker: the same distinction without colour."""
+
+LABEL_GAP = 0.055
+"""Least distance between two labels, as a part of the axes' height."""
+
+Line = list[tuple[int, float]]
+"""Points of a curve: value on the axis, ratio."""
+
+
+def axis_figure(axis: Axis, results: list[GroupResult]) -> bytes:
+    """PNG of the ratios along `axis`, one panel a pass."""
+    figure = Figure(figsize=(11, 4.2), dpi=150, layout="constrained")
+    for ax, name in zip(figure.subplots(1, len(PASSES), sharey=True), PASSES, strict=True):
+        _panel(ax, axis, _lines(axis, results, name))
+        ax.set_title(name, fontsize=11)
+    figure.suptitle(f"time as a multiple of nn.LSTM's, against {axis}; {_fixed(axis)}", fontsize=11)
+    file = io.BytesIO()
+    # No date and no version inside, so that the same record gives the same bytes.
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
+def _fixed(axis: Axis) -> str:
+    base = BASE_OF_K if axis == "k" else BASE
+    return ", ".join(f"{name} = {getattr(base, name)}" for name in ("T", "B", "I", "H", "k") if name != axis)
+
+
+def _lines(axis: Axis, results: list[GroupResult], name: str) -> dict[tuple[str, str], Line]:
+    """Backend and norm -> points; what does not depend on k is one level along that axis."""
+    lines: dict[tuple[str, str], Line] = {}
+    for result in results:
+        values = sorted({getattr(found.size, axis) for found in result.measurements})
+        for found in result.measurements:
+            ratio = result.ratio(found, name)
+            if found.backend is not None and ratio is not None:
+                at = values if axis == "k" and found.norm != "atn" else [getattr(found.size, axis)]
+                lines.setdefault((found.backend, found.norm), []).extend((value, ratio.median) for value in at)
+    return {key: sorted(points) for key, points in lines.items()}
+
+
+def _panel(ax: Axes, axis: Axis, lines: dict[tuple[str, str], Line]) -> None:
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ticks = sorted({value for points in lines.values() for value, _ in points})
+    ax.set_xticks(ticks, [str(value) for value in ticks], minor=False)
+    ax.set_xticks([], minor=True)
+    # Room on the right for the labels.
+    span = ticks[-1] / ticks[0]
+    ax.set_xlim(ticks[0] / span**0.05, ticks[-1] * span**0.28)
+    ax.plot([ticks[0], ticks[-1]], [1, 1], color="0.25", linewidth=1)
+    highest = max(ratio for points in lines.values() for _, ratio in points)
+    lowest = min(ratio for points in lines.values() for _, ratio in points)
+    ax.set_ylim(min(0.8, 0.9 * lowest), 1.15 * max(1.3, highest))
+    _y_ticks(ax)
+    ends = {BASELINE: 1.0}
+    for (backend, norm), points in lines.items():
+        style, marker = STYLES[norm]
+        values, ratios = zip(*points, strict=True)
+        ax.plot(values, ratios, color=COLOURS[backend], linestyle=style, marker=marker, markersize=4, linewidth=1.5)
+        ends[f"{norm}, {backend}"] = points[-1][1]
+    _label(ax, ends, at=ticks[-1] * span**0.03)
+    ax.set_xlabel(axis)
+    ax.grid(color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _y_ticks(ax: Axes) -> None:
+    low, high = ax.get_ylim()
+    ticks = [value for value in (0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 20, 50, 100) if low <= value <= high]
+    ax.set_yticks(ticks, [f"{value:g}" for value in ticks], minor=False)
+    ax.set_yticks([], minor=True)
+
+
+def _label(ax: Axes, ends: dict[str, float], at: float) -> None:
+    """Write each name where its curve ends, moved apart upwards where they would overlap."""
+    low, high = (math.log(limit) for limit in ax.get_ylim())
+    last = -math.inf
+    for name, ratio in sorted(ends.items(), key=lambda item: item[1]):
+        last = max((math.log(ratio) - low) / (high - low), last + LABEL_GAP)
+        colour = COLOURS.get(name.split(", ")[-1], "0.25")
+        ax.text(at, math.exp(low + last * (high - low)), name, color=colour, fontsize=8.5, va="center")

@@ -1,0 +1,86 @@
+"""Memory of one forward and backward pass: what is kept in between, and the peak."""
+
+import multiprocessing
+import resource
+import sys
+import weakref
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.timing import Data, random_data, training_call
+from benchmarks.variants import Entry
+
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+"""Bytes in one unit of `ru_maxrss`."""
+
+
+class _Held:
+    """A tensor in the hands of autograd; gone when autograd lets go of it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor.detach()  # an output would hold the graph that holds it
+
+
+def kept_bytes(module: nn.Module, x: Tensor) -> int:
+    """Bytes of all storages that autograd keeps for the backward pass, each once, without x and the parameters.
+
+    Seen through the hooks for saved tensors, which custom operators pass too; the output counts if it is kept.
+    """
+    given = {_storage_key(tensor) for tensor in (x, *module.parameters())}
+    every: weakref.WeakSet[_Held] = weakref.WeakSet()
+
+    def pack(tensor: Tensor) -> _Held:
+        held = _Held(tensor)
+        every.add(held)
+        return held
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor):
+        output = module(x)
+    kept = {_storage_key(held.tensor): held.tensor.untyped_storage().nbytes() for held in every}
+    del output  # it has kept the graph alive until here
+    return sum(size for key, size in kept.items() if key not in given)
+
+
+def _storage_key(tensor: Tensor) -> tuple[torch.device, int]:
+    return tensor.device, tensor.untyped_storage().data_ptr()
+
+
+def peak_bytes(entry: Entry, device: torch.device) -> int:
+    """Largest memory that a forward and backward pass takes, beyond what stood there before it.
+
+    On CUDA by the allocator's own count. On the CPU by how far the largest resident set of a fresh process rises,
+    which counts what libraries take outside of PyTorch too, and comes in pages.
+    """
+    if device.type == "cuda":
+        return _cuda_peak(entry, device)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.memory"])
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(_resident_rise, entry, torch.get_num_threads()).result()
+
+
+def _cuda_peak(entry: Entry, device: torch.device) -> int:
+    call = training_call(entry.variant.build(entry.size).to(device), random_data(entry.size, device))
+    call()
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _resident_rise(entry: Entry, threads: int) -> int:
+    """In a process of its own."""
+    torch.set_num_threads(threads)
+    module = entry.variant.build(entry.size)
+    data = random_data(entry.size, torch.device("cpu"))
+    # Two steps first, for what the libraries set up once.
+    short = random_data(replace(entry.size, T=2), torch.device("cpu"))
+    training_call(module, Data(short.x, short.dh))()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    training_call(module, data)()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * RSS_UNIT

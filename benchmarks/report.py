@@ -1,0 +1,241 @@
+"""``benchmarks/README.md``: ratios, memory and plots, every number of them from the record."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.accuracy_report import accuracy_section
+from benchmarks.figures import axis_figure
+from benchmarks.results import Conditions, GroupResult, Measurement, load_results
+from benchmarks.sizes import AIM, MUST, MUST_KEEP, MUST_OVER_K, NAMED, POINTS
+from benchmarks.timing import LEAST_ROUNDS, PASSES
+from benchmarks.variants import BASELINE
+from experiments.files import write_atomically
+from experiments.tables import markdown
+
+DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+"""Kind of device, which is the name of its record and an argument of the command -> word for it."""
+
+TRAINING = "forward + backward"
+NUMBER_BYTES = 4
+"""Bytes of a float32."""
+
+DASH = "–"
+
+HOW_TO_RUN = f"""\
+# Benchmarks
+
+How long a layer takes beside what one would run instead, and how much memory. This page is written by
+`python -m benchmarks report` from the records in [`results/`](results) alone.
+
+## How to run
+
+```
+python -m nox -s bench                                       # measure on the CPU, then write this page
+python -m benchmarks run --quick                             # all of the code in a minute or two; no report reads it
+python -m benchmarks run --sizes copying,k                   # these again, the other results stay
+python -m benchmarks run --device cuda                       # the same on a GPU
+python -m benchmarks report                                  # this page and its figures
+python -m pytest benchmarks/test_speed.py -k copying         # a single look with pytest-benchmark
+```
+
+- **In turns.** At each size all variants are timed in one process, in turns, in a new order each round, after an
+  uncounted warm-up. A slow variant runs in fewer rounds, at least {LEAST_ROUNDS}.
+- **Ratios.** Median over nn.LSTM's median, of the same rounds. Ratios carry over to other machines, times do not.
+- **Passes.** *Forward*: without a graph. *Forward + backward*: from a random gradient of the output to the gradients
+  of the input and of all parameters. All in float32, TF32 off.
+- **Gate.** A variant that disagrees with the oracle, in its output or in any gradient, is named wrong and not timed.
+- `nn.LSTM + 3 T LayerNorm calls` is no network but PyTorch's own lower bound for an LN-LSTM; `obvious ATN` keeps the
+  window as a list and stacks it at each step. Both are in [`peers.py`](peers.py), with the other peers.
+"""
+
+
+def write_report(folder: Path) -> None:
+    """Write README.md and figures/ into `folder` from its results/.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written; it stands as before.
+    """
+    records = {device: load_results(folder / "results" / f"{device}.json") for device in DEVICES}
+    lines = [HOW_TO_RUN]
+    for device, results in records.items():
+        lines += [f"## {DEVICES[device]}", "", *_device_section(device, results), ""]
+    lines.append(accuracy_section(folder / "results" / "accuracy.json"))
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    for device, results in records.items():
+        for axis in POINTS:
+            if drawn := _drawn(results, axis):
+                write_atomically(figures / f"{device}-{axis}.png", axis_figure(axis, drawn))
+    write_atomically(folder / "README.md", "\n".join(lines).encode())
+
+
+def _device_section(device: str, results: list[GroupResult]) -> list[str]:
+    command = f"`python -m benchmarks run --device {device}`"
+    if not results:
+        return [f"Not measured yet: {command} on a machine that has one, then `python -m benchmarks report`."]
+    named = {result.name: result for result in results if result.axis is None}
+    lines = []
+    for name in reversed(PASSES):
+        lines += [f"### {name.capitalize()}", "", *_ratio_table(device, named, name), ""]
+    lines += [*_faults(results), "### Along the window", "", *_window_section(device, results), ""]
+    lines += ["### Memory", "", *_memory_section(device, named), ""]
+    lines += ["### Along T, H and B", ""]
+    lines += [_picture(device, axis) for axis in POINTS if axis != "k" and _drawn(results, axis)]
+    if missing := [name for name in [*NAMED, *POINTS] if not _measured(results, name)]:
+        lines += ["", f"Not measured yet: {', '.join(missing)}; {command[:-1]} --sizes {','.join(missing)}`."]
+    return [*lines, "", "### Measured on", "", *_conditions_section(results)]
+
+
+def _measured(results: list[GroupResult], name: str) -> bool:
+    return any(name in {result.name, result.axis} for result in results)
+
+
+def _on_axis(results: list[GroupResult], axis: str) -> list[GroupResult]:
+    return [result for result in results if result.axis == axis]
+
+
+def _drawn(results: list[GroupResult], axis: str) -> list[GroupResult]:
+    """The groups on the axis that have a ratio of ours to show."""
+    return [
+        result
+        for result in _on_axis(results, axis)
+        if any(found.backend is not None and result.ratio(found, TRAINING) for found in result.measurements)
+    ]
+
+
+def _picture(device: str, axis: str) -> str:
+    return f"![Ratio to nn.LSTM against {axis}](figures/{device}-{axis}.png)"
+
+
+def _by_size(named: dict[str, GroupResult], cell: Callable[[GroupResult, Measurement], str]) -> list[list[str]]:
+    """Rows of a table: a variant each, a cell for each size by name."""
+    variants = dict.fromkeys(found.variant for result in named.values() for found in result.measurements)
+    rows = []
+    for variant in variants:
+        cells = []
+        for name in NAMED:
+            result = named.get(name)
+            found = [] if result is None else [found for found in result.measurements if found.variant == variant]
+            cells.append(DASH if result is None or not found else cell(result, found[0]))
+        rows.append([variant, *cells])
+    return rows
+
+
+def _header() -> list[str]:
+    return ["", *(f"{name}: {size}" for name, size in NAMED.items())]
+
+
+def _ratio_table(device: str, named: dict[str, GroupResult], name: str) -> list[str]:
+    def cell(result: GroupResult, found: Measurement) -> str:
+        ratio = result.ratio(found, name)
+        if ratio is None:
+            return "**wrong**" if found.error is not None else "does not run"
+        if found.variant == BASELINE:
+            return f"1 = {1000 * found.times[name].median:.3g} ms (n = {ratio.rounds})"
+        value = f"{ratio.median:.2f}" if found.backend is None else f"**{ratio.median:.2f}**"
+        return f"{value} ({ratio.lower:.2f} to {ratio.upper:.2f}, n = {ratio.rounds})"
+
+    rows = _by_size(named, cell)
+    if device == "cpu" and name == TRAINING:
+        rows.append(["*ATNLSTM must*", *(f"*{MUST[size]}*" if size in MUST else DASH for size in NAMED)])
+        rows.append(["*ATNLSTM aim*", *(f"*{AIM}*" if size in MUST else DASH for size in NAMED)])
+    return [
+        "Time as a multiple of nn.LSTM's: median (quartiles, number of rounds).",
+        "",
+        *markdown(_header(), rows),
+    ]
+
+
+def _faults(results: list[GroupResult]) -> list[str]:
+    lines = [
+        f"- {found.variant} at {found.size}: {found.fault}."
+        for result in results
+        for found in result.measurements
+        if found.fault
+    ]
+    return ["Not timed:", "", *lines, ""] if lines else []
+
+
+def _window_section(device: str, results: list[GroupResult]) -> list[str]:
+    on_axis = _on_axis(results, "k")
+    if not on_axis:
+        return ["Not measured yet."]
+    (result,) = on_axis
+    windowed = [found for found in result.measurements if found.norm == "atn" and found.times]
+    longest = max((found.size.k for found in windowed), default=0)
+    rows = []
+    for variant in dict.fromkeys(found.variant for found in windowed):
+        at = {found.size.k: found for found in windowed if found.variant == variant}
+        if 1 in at and longest in at:
+            times = [_quotient(at[longest], at[1], name) for name in PASSES]
+            kept = f"{(at[longest].kept or 0) / (at[1].kept or 1):.2f}"
+            rows.append([variant, *times, kept])
+    rows.append(["*must*", *(DASH if name != TRAINING else f"*{MUST_OVER_K}*" for name in PASSES), "*1*"])
+    return [
+        f"k = {longest} over k = 1, at {_without_k(result)}:",
+        "",
+        *markdown(["", *(f"time, {name}" for name in PASSES), "kept for backward"], rows),
+        "",
+        *([_picture(device, "k")] if _drawn(results, "k") else []),
+    ]
+
+
+def _without_k(result: GroupResult) -> str:
+    return str(result.measurements[0].size).rpartition(" ")[0]
+
+
+def _quotient(numerator: Measurement, denominator: Measurement, name: str) -> str:
+    return f"{numerator.times[name].median / denominator.times[name].median:.3f}"
+
+
+def _memory_section(device: str, named: dict[str, GroupResult]) -> list[str]:
+    def kept(_: GroupResult, found: Measurement) -> str:
+        return DASH if found.kept is None else f"{found.kept / NUMBER_BYTES / found.size.numbers:.1f}"
+
+    def peak(_: GroupResult, found: Measurement) -> str:
+        return DASH if found.peak is None else f"{found.peak / NUMBER_BYTES / found.size.numbers:.1f}"
+
+    way = (
+        "by how far the largest resident set of a fresh process\n"
+        "rises: what libraries take counts, what is reserved and never written does not"
+        if device == "cpu"
+        else "by the count of the CUDA allocator"
+    )
+    must = ["*ATNLSTM must*", *(f"*{MUST_KEEP:g} + O(1/H)*" for _ in NAMED)]
+    return [
+        "Kept from the forward for the backward pass, in multiples of T*B*H numbers: all storages that autograd holds,",
+        "without the input and the parameters.",
+        "",
+        *markdown(_header(), [*_by_size(named, kept), must]),
+        "",
+        f"Peak of a forward and backward pass, in the same unit, {way}:",
+        "",
+        *markdown(_header(), _by_size(named, peak)),
+    ]
+
+
+def _conditions_section(results: list[GroupResult]) -> list[str]:
+    measured: dict[tuple[str, ...], list[str]] = {}
+    for result in results:
+        measured.setdefault(_conditions_cells(result.conditions), []).append(result.name)
+    rows = [[", ".join(names), *cells] for cells, names in measured.items()]
+    return markdown(["sizes", "date (UTC)", "device", "cores / threads", "versions", "commit", "command"], rows)
+
+
+def _conditions_cells(conditions: Conditions) -> tuple[str, ...]:
+    shown = [f"{name} {conditions.versions[name]}" for name in ("python", "torch")]
+    return (
+        conditions.date.partition("+")[0].replace("T", " "),
+        conditions.device,
+        f"{conditions.cores} / {conditions.threads}",
+        ", ".join(shown),
+        f"`{_short(conditions.commit)}`",
+        f"`{conditions.command}`",
+    )
+
+
+def _short(commit: str) -> str:
+    head, _, dirty = commit.partition("-")
+    return "-".join([head[:8], dirty]) if dirty else head[:8]

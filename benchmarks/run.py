@@ -1,0 +1,116 @@
+"""A whole measurement: each group through the gate, its memory, its time; the record is saved after each."""
+
+import datetime as dt
+import gc
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.correctness import check
+from benchmarks.memory import kept_bytes, peak_bytes
+from benchmarks.results import Conditions, GroupResult, Measurement, load_results, replaced, save_results
+from benchmarks.sizes import Group
+from benchmarks.timing import LEAST_ROUNDS, PASSES, Timing, clock_of, interleaved, random_data
+from benchmarks.variants import Entry, entries
+from experiments.environment import commit, describe, versions
+
+SECONDS = 420.0
+"""Time for the timed rounds of all groups together; the gate, the memory and slow variants come on top."""
+
+QUICK_SECONDS = 30.0
+"""The same for a quick run."""
+
+
+def measure(groups: list[Group], device: torch.device, seconds: float, path: Path, command: str) -> None:
+    """Measure the groups, and put each into the record at `path` as soon as it is done."""
+    _full_precision()
+    conditions = _conditions(device, command)
+    print(f"{conditions.device}, {conditions.threads} threads, {len(groups)} groups -> {path}", flush=True)
+    start, total = time.monotonic(), sum(group.weight for group in groups)
+    for number, group in enumerate(groups, start=1):
+        print(f"[{number}/{len(groups)}, {time.monotonic() - start:.0f} s] {group.name}", flush=True)
+        measurements = _measure_group(group, device, seconds * group.weight / total)
+        result = GroupResult(group.name, group.axis, conditions, measurements)
+        _say(result)
+        save_results(path, replaced(load_results(path), result))
+    print(f"{path}: done after {time.monotonic() - start:.0f} s", flush=True)
+
+
+def _measure_group(group: Group, device: torch.device, seconds: float) -> list[Measurement]:
+    every = entries(group)
+    verdicts = [check(entry, device) for entry in every]
+    right = [entry for entry, verdict in zip(every, verdicts, strict=True) if not verdict.fault]
+    print(f"  {len(right)} of {len(every)} agree with the oracle; memory", flush=True)
+    with_peak = device.type == "cuda" or group.axis in {None, "k"}
+    kept = {entry: _kept(entry, device) for entry in right}
+    peaks = {entry: peak_bytes(entry, device) for entry in right} if with_peak else {}
+    print(f"  time, {seconds:.0f} s or {LEAST_ROUNDS} rounds", flush=True)
+    times = _times(right, device, seconds)
+    return [
+        Measurement(
+            variant=entry.variant.name,
+            norm=entry.variant.norm,
+            backend=entry.variant.backend,
+            size=entry.size,
+            error=verdict.error,
+            fault=verdict.fault,
+            kept=kept.get(entry),
+            peak=peaks.get(entry),
+            times=times.get(entry, {}),
+        )
+        for entry, verdict in zip(every, verdicts, strict=True)
+    ]
+
+
+def _kept(entry: Entry, device: torch.device) -> int:
+    module = entry.variant.build(entry.size).to(device)
+    return kept_bytes(module, random_data(entry.size, device).x)
+
+
+def _times(every: list[Entry], device: torch.device, seconds: float) -> dict[Entry, dict[str, Timing]]:
+    torch.manual_seed(0)
+    modules = [entry.variant.build(entry.size).to(device) for entry in every]
+    data = random_data(every[0].size, device)  # sizes of a group differ in k alone
+    times: dict[Entry, dict[str, Timing]] = {entry: {} for entry in every}
+    for name, make_call in PASSES.items():
+        calls = [make_call(module, data) for module in modules]
+        gc.collect()
+        gc.disable()
+        try:
+            timings = interleaved(calls, clock_of(device), seconds / len(PASSES))
+        finally:
+            gc.enable()
+        for entry, timing in zip(every, timings, strict=True):
+            times[entry][name] = timing
+    return times
+
+
+def _full_precision() -> None:
+    """Float32 means float32: cuDNN's LSTM would use TF32 otherwise, and every other product not."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def _conditions(device: torch.device, command: str) -> Conditions:
+    return Conditions(
+        date=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        device=describe(device),
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        commit=commit(),
+        versions=versions(),
+        command=command,
+    )
+
+
+def _say(result: GroupResult) -> None:
+    for found in result.measurements:
+        label = f"  {found.variant} (k={found.size.k})"
+        if found.fault:
+            print(f"{label:<44} {found.fault}")
+            continue
+        ratios = {name: result.ratio(found, name) for name in PASSES}
+        words = [f"{name} {ratio.median:.2f} ({ratio.rounds} rounds)" for name, ratio in ratios.items() if ratio]
+        print(f"{label:<44} {', '.join(words)}", flush=True)

@@ -1,0 +1,108 @@
+"""The sizes of the measurements: four by name, and four axes around a moderate one."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Axis = Literal["k", "T", "H", "B"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """One layer on one batch: x (T, B, I), hidden size H, window length k."""
+
+    T: int
+    B: int
+    I: int
+    H: int
+    k: int
+
+    @property
+    def numbers(self) -> int:
+        """T*B*H, the numbers in the output."""
+        return self.T * self.B * self.H
+
+    def __str__(self) -> str:
+        return f"T={self.T} B={self.B} I={self.I} H={self.H} k={self.k}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is measured side by side, in turns: all that is normalised over a window at every size, the rest at one.
+
+    The sizes differ in k alone, which changes nothing for what has no window.
+    """
+
+    name: str
+    axis: Axis | None
+    """The axis that the group is a point of (or, for k, all of); None for a size by name, where the peers run too."""
+
+    sizes: tuple[Size, ...]
+
+    @property
+    def weight(self) -> int:
+        """Share of the time for measuring, beside the other groups'."""
+        return WEIGHTS.get(self.name, 1)
+
+
+WEIGHTS = {"char-ptb": 12, "pixels": 12, "k": 4, "copying": 2, "adding": 2}
+"""Shares of the groups that take more than a point on an axis, so that all run in enough rounds."""
+
+NAMED = {
+    "copying": Size(120, 128, 10, 68, 45),  # the paper's copying problem, T = 100
+    "adding": Size(100, 50, 2, 60, 25),  # its adding problem, T = 100
+    "char-ptb": Size(220, 32, 200, 1000, 10),  # its characters of the Penn Treebank, embedded
+    "pixels": Size(784, 128, 1, 128, 10),  # images read pixel by pixel
+}
+
+MUST = {"copying": 1.5, "adding": 2.0, "char-ptb": 1.5}
+"""Highest acceptable ratio of forward + backward to nn.LSTM on a CPU with two cores, float32."""
+
+AIM = 1.0
+"""The ratio worth reaching."""
+
+MUST_OVER_K = 1.1
+"""Highest acceptable time at k = 200 over time at k = 1."""
+
+MUST_KEEP = 14.0
+"""Highest acceptable number of numbers kept for the backward pass, in multiples of T*B*H, beside terms in T*B."""
+
+BASE = Size(100, 32, 32, 128, 10)
+"""Where the axes cross."""
+
+POINTS: dict[Axis, tuple[int, ...]] = {
+    "k": (1, 2, 5, 10, 25, 50, 100, 200),
+    "T": (50, 200, 800, 3200),
+    "H": (32, 128, 512, 2048),
+    "B": (1, 8, 64, 512),
+}
+
+BASE_OF_K = replace(BASE, T=400)
+"""Twice as long as the longest window, so that it is full for half of the steps."""
+
+
+def groups(*, quick: bool = False) -> list[Group]:
+    """All groups; `quick` for those that a look at the code takes, in seconds."""
+    over_k = (1, 200) if quick else POINTS["k"]
+    named = ("copying", "adding") if quick else tuple(NAMED)
+    every = [Group(name, None, (NAMED[name],)) for name in named]
+    every.append(Group("k", "k", tuple(replace(BASE_OF_K, k=k) for k in over_k)))
+    if quick:
+        return every
+    every += [Group(f"T={T}", "T", (replace(BASE, T=T),)) for T in POINTS["T"]]
+    every += [Group(f"H={H}", "H", (replace(BASE, H=H),)) for H in POINTS["H"]]
+    every += [Group(f"B={B}", "B", (replace(BASE, B=B),)) for B in POINTS["B"]]
+    return every
+
+
+def chosen(every: list[Group], names: list[str]) -> list[Group]:
+    """The groups with these names, or on the axes with these names; all of them for no name.
+
+    Raises
+    ------
+    ValueError
+        For a name that no group and no axis has.
+    """
+    known = {group.name for group in every} | {group.axis for group in every if group.axis is not None}
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"no size is called {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    return [group for group in every if not names or group.name in names or group.axis in names]

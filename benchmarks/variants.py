@@ -1,0 +1,96 @@
+"""Everything that is measured, by one signature: a size -> a module x (T, B, I) -> output (T, B, H), float32."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+from torch import nn
+
+import atn
+from benchmarks.peers import CellLoop, LayerNormCalls, LayerNormLoop, ObviousATNLoop, OutputOnly
+from benchmarks.sizes import Group, Size
+
+Norm = Literal["atn", "ln", "none"]
+
+
+class Variant(NamedTuple):
+    """One way to run a layer. Can be pickled, so that another process can build it."""
+
+    name: str
+    norm: Norm
+    """What it computes, in the words of `ATNLSTM(norm=...)`."""
+
+    build: Callable[[Size], nn.Module]
+    backend: str | None = None
+    """The backend of ours; None for a peer."""
+
+
+BASELINE = "nn.LSTM"
+"""The variant that all ratios refer to."""
+
+
+def peers() -> list[Variant]:
+    """What others offer, the baseline first."""
+    return [
+        Variant(BASELINE, "none", _lstm),
+        Variant("loop over nn.LSTMCell", "none", _cell_loop),
+        Variant("nn.LSTM + 3 T LayerNorm calls", "none", _layer_norm_calls),
+        Variant("LN-LSTM cell loop", "ln", _layer_norm_loop),
+        Variant("obvious ATN", "atn", _obvious_atn),
+    ]
+
+
+def ours() -> list[Variant]:
+    """`ATNLSTM` with each norm and each backend that can run."""
+    norms: tuple[Norm, ...] = ("atn", "ln", "none")
+    names = [info.name for info in atn.backends() if info.available]
+    return [
+        Variant(f"ATNLSTM {norm}, {backend}", norm, partial(_atn, norm=norm, backend=backend), backend)
+        for backend in names
+        for norm in norms
+    ]
+
+
+class Entry(NamedTuple):
+    """A variant at a size."""
+
+    variant: Variant
+    size: Size
+
+
+def entries(group: Group) -> list[Entry]:
+    """What `group` measures, the baseline first; on the axes, of the peers the baseline alone."""
+    if group.axis is None:
+        variants = peers() + ours()
+    else:
+        variants = peers()[:1] + [variant for variant in ours() if variant.norm != "none"]
+    return [
+        Entry(variant, size)
+        for variant in variants
+        for size in (group.sizes if variant.norm == "atn" else group.sizes[:1])
+    ]
+
+
+def _lstm(size: Size) -> nn.Module:
+    return OutputOnly(nn.LSTM(size.I, size.H))
+
+
+def _cell_loop(size: Size) -> nn.Module:
+    return CellLoop(size.I, size.H)
+
+
+def _layer_norm_calls(size: Size) -> nn.Module:
+    return LayerNormCalls(size.I, size.H)
+
+
+def _layer_norm_loop(size: Size) -> nn.Module:
+    return LayerNormLoop(size.I, size.H)
+
+
+def _obvious_atn(size: Size) -> nn.Module:
+    return ObviousATNLoop(size.I, size.H, size.k)
+
+
+def _atn(size: Size, norm: Norm, backend: str) -> nn.Module:
+    k = size.k if norm == "atn" else None
+    return OutputOnly(atn.ATNLSTM(size.I, size.H, k=k, norm=norm, backend=backend))
