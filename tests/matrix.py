@@ -49,8 +49,7 @@ def verdict(claim: Claim) -> str:
 def evidence(claim: Claim, tests: list[str]) -> str:
     """Tests, or the runs of an experiment."""
     if claim.verdict == "measured":
-        runs = runs_behind(claim)
-        return f"{len(runs)} runs of `{claim.experiment}`, in `experiments/README.md`" if runs else "none yet"
+        return "<br>".join(f"`{run}`" for run in runs_behind(claim)) or "none yet"
     return "<br>".join(f"`{test.removeprefix('tests/')}`" for test in tests)
 
 

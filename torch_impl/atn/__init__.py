@@ -6,8 +6,11 @@ Reading order of the modules:
 
 - `statistics`: mean and variance over a window of time steps, from one pair of numbers a step (Eqs. 7-8);
 - `functional`, `normalization`: the norm of a whole sequence, and of a stream (Eq. 9);
-- `layer`: what a backend is, one function for one layer and direction;
-- `eager`, `registry`: the backend in plain PyTorch operations, and the list of backends;
+- `layer`: what a backend is, one function for one layer and direction, and one for the norm alone;
+- `eager`: the backend in plain PyTorch operations, whose gradients are autograd's;
+- `fused`, `fused_ops`: the backend with a backward pass by hand; its kernels are `csrc/`, built by `compiled`, or
+  `fused_plain` where nothing can be built;
+- `registry`: the list of backends;
 - `lstm`: the module, with `sequences`, `state`, `initialization`, `precision` and `validation` beside it.
 """
 
