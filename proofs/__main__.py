@@ -47,7 +47,7 @@ def _print_claim(claim: Claim, failed: Sequence[Proof]) -> None:
     mine = [proof for proof in PROOFS if claim.id in proof.claims]
     evidence = f"{len(mine)} proofs" if len(mine) != 1 else "1 proof"
     if claim.experiment:
-        evidence = f"pending: experiment {claim.experiment}"
+        evidence = f"left to experiment {claim.experiment}"
     elif not mine:
         evidence = "property tests"
     elif any(proof in failed for proof in mine):

@@ -136,7 +136,7 @@ class TestCommand:
         assert command.main([]) == 0
         output = capsys.readouterr().out
         assert all(f"{claim} (" in output for claim in load_claims())
-        assert "pending: experiment copying" in output
+        assert "left to experiment copying" in output
 
     def test_residual(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         wrong = Proof("wrong", ("eq-9",), lambda: (Identity("one", sp.S.One),))
