@@ -12,10 +12,11 @@ from typing import NamedTuple
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from experiments.errors import ExperimentError
 from experiments.files import sync_folder, write_aside
+from experiments.problem import Problem
 
 NEWEST = "checkpoint.safetensors"
 PREVIOUS = "checkpoint-previous.safetensors"
@@ -30,28 +31,27 @@ class Checkpoint(NamedTuple):
     tensors: dict[str, Tensor]
 
 
-def capture(
-    step: int, seconds: float, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
-) -> Checkpoint:
+def capture(step: int, seconds: float, problem: Problem) -> Checkpoint:
     """Checkpoint of the state as it is now, which a later step may change: save it first."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
+    tensors = {f"model.{name}": value for name, value in problem.model.state_dict().items()}
+    for index, state in problem.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
+    tensors |= {f"carried.{name}": value for name, value in problem.carried().items()}
     tensors["random.cpu"] = torch.get_rng_state()
-    if device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
+    if problem.device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(problem.device)
     return Checkpoint(step, seconds, tensors)
 
 
-def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+def restore(checkpoint: Checkpoint, problem: Problem) -> None:
     """Put the state back.
 
     Raises
     ------
     ExperimentError
-        If it does not fit the model or its optimiser.
+        If it does not fit the problem's model or optimiser.
     """
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "random": {}}
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "carried": {}, "random": {}}
     for name, value in checkpoint.tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = value
@@ -60,13 +60,14 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
         index, _, field = name.partition(".")
         states.setdefault(int(index), {})[field] = value
     try:
-        model.load_state_dict(parts["model"])
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+        problem.model.load_state_dict(parts["model"])
+        problem.optimizer.load_state_dict({**problem.optimizer.state_dict(), "state": states})
+        problem.take_up(parts["carried"])
     except (RuntimeError, ValueError) as error:
         raise ExperimentError(f"the checkpoint does not fit the model: {error}") from None
     torch.set_rng_state(parts["random"]["cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(parts["random"]["cuda"], device)
+    if problem.device.type == "cuda":
+        torch.cuda.set_rng_state(parts["random"]["cuda"], problem.device)
 
 
 def save_checkpoint(folder: Path, run: str, checkpoint: Checkpoint) -> None:

@@ -12,16 +12,19 @@ are pays `baseline(T)`.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from experiments.metrics import VALIDATION
 from experiments.network import BiasPlacement, Initialisation, SequenceModel
+from experiments.problem import Problem
 from experiments.settings import ModelName, PresetName, Settings, require_at_least
-from experiments.trainer import Split
+
+Split = Literal["train", "validation"]
 
 SYMBOLS = 8
 """The symbols are 1 to 8; 0 is the blank and 9 the marker."""
@@ -146,7 +149,7 @@ def make_batch(symbols: Tensor, T: int) -> tuple[Tensor, Tensor]:
     return functional.one_hot(tokens, SYMBOLS + 2).float(), y
 
 
-class Copying:
+class Copying(Problem):
     """The problem as the trainer sees it: a model, its optimiser, and the loss of any step.
 
     Parameters
@@ -173,13 +176,20 @@ class Copying:
             bias_placement=settings.bias_placement,
             init=settings.lstm_init if model == "lstm" else settings.init,
         )
-        self.model: nn.Module = network.to(device)
-        self.optimizer: torch.optim.Optimizer = torch.optim.RMSprop(
+        self.model = network.to(device)
+        self.optimizer = torch.optim.RMSprop(
             self.model.parameters(), lr=settings.lr, alpha=settings.alpha, momentum=settings.momentum
         )
 
-    def loss(self, split: Split, step: int) -> Tensor:
-        """Mean cross-entropy, a scalar, of the batch that belongs to this split and step."""
+    def loss(self, step: int) -> Tensor:
+        """Mean cross-entropy, a scalar, of the training batch of this step."""
+        return self._loss("train", step)
+
+    def validation(self, step: int) -> dict[str, Tensor]:
+        """The same of the validation batch."""
+        return {VALIDATION: self._loss("validation", step)}
+
+    def _loss(self, split: Split, step: int) -> Tensor:
         x, y = make_batch(draw_symbols(self.settings, split, step), self.settings.T)
         logits = self.model(x.to(self.device))
         return functional.cross_entropy(logits.flatten(0, 1), y.to(self.device).flatten())

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +12,21 @@ from torch import Tensor
 from experiments.errors import ExperimentError
 from experiments.files import append_durably, write_atomically
 
+VALIDATION = "validation"
+"""Name of the validation loss among what is measured at a validation."""
+
 
 class Row(NamedTuple):
-    """One step: the loss of its training batch, and of a validation batch where there was one."""
+    """One step: the loss of its training batch, and what was measured at a validation, if there was one."""
 
     step: int
     train: float
-    validation: float | None
+    measured: Mapping[str, float]
+
+    @property
+    def validation(self) -> float | None:
+        """The validation loss, None at a step without validation."""
+        return self.measured.get(VALIDATION)
 
 
 class MetricsLog:
@@ -28,21 +37,21 @@ class MetricsLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._pending: list[tuple[int, Tensor, Tensor | None]] = []
+        self._pending: list[tuple[int, Tensor, Mapping[str, Tensor]]] = []
         self._read: list[Row] = []
         self.latest = math.nan
         """The training loss read last."""
 
-    def add(self, step: int, train: Tensor, validation: Tensor | None) -> None:
-        """Note the losses of a step, scalars."""
-        self._pending.append((step, train, validation))
+    def add(self, step: int, train: Tensor, measured: Mapping[str, Tensor]) -> None:
+        """Note the training loss of a step and what its validation measured, scalars."""
+        self._pending.append((step, train, measured))
 
     def read(self) -> Row | None:
         """Fetch the noted losses; return the first row with a loss that is not finite, which the file will not have."""
         pending, self._pending = self._pending, []
-        for step, train, validation in pending:
-            row = Row(step, train.item(), None if validation is None else validation.item())
-            if not all(math.isfinite(loss) for loss in row[1:] if loss is not None):
+        for step, train, measured in pending:
+            row = Row(step, train.item(), {name: value.item() for name, value in measured.items()})
+            if not all(math.isfinite(value) for value in (row.train, *row.measured.values())):
                 return row
             self._read.append(row)
             self.latest = row.train
@@ -61,8 +70,7 @@ class MetricsLog:
 
 
 def _encode(row: Row) -> bytes:
-    losses = {name: loss for name, loss in zip(row._fields, row, strict=True) if loss is not None}
-    return (json.dumps(losses) + "\n").encode()
+    return (json.dumps({"step": row.step, "train": row.train, **row.measured}) + "\n").encode()
 
 
 def cut_metrics(path: Path, step: int) -> None:
@@ -101,11 +109,11 @@ def _decode(path: Path, lines: list[bytes], steps: int) -> list[Row]:
     rows = []
     for step, line in enumerate(lines, start=1):
         try:
-            losses = json.loads(line)
-            row = Row(losses["step"], losses["train"], losses.get("validation"))
+            measured = json.loads(line)
+            row = Row(measured.pop("step"), measured.pop("train"), measured)
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ExperimentError(f"{path} is damaged: row {step} cannot be read") from None
-        if row.step != step or not isinstance(row.train, float) or not isinstance(row.validation, float | None):
+        if row.step != step or not all(isinstance(value, float) for value in (row.train, *row.measured.values())):
             raise ExperimentError(f"{path} is damaged: row {step} is not the row of step {step}")
         rows.append(row)
     return rows

@@ -16,11 +16,12 @@ from experiments.checkpoint import load_checkpoint, restore
 from experiments.environment import commit, describe, versions
 from experiments.errors import ExperimentError
 from experiments.metrics import cut_metrics, metrics_digest
+from experiments.problem import Problem
 from experiments.progress import Progress
 from experiments.record import METRICS, Record, Session, load_record, save_record
 from experiments.settings import ModelName, PresetName, Settings, run_name
 from experiments.tasks import Task
-from experiments.trainer import Outcome, Problem, Trainer
+from experiments.trainer import Outcome, Trainer
 
 
 class Conditions(NamedTuple):
@@ -115,7 +116,7 @@ def _resume(problem: Problem, folder: Path) -> tuple[int, float]:
     cut_metrics(folder / METRICS, 0 if checkpoint is None else checkpoint.step)
     if checkpoint is None:
         return 0, 0.0
-    restore(checkpoint, problem.model, problem.optimizer, problem.device)
+    restore(checkpoint, problem)
     return checkpoint.step, checkpoint.seconds
 
 

@@ -6,8 +6,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 
 from experiments import copying
+from experiments.problem import Problem
 from experiments.settings import ModelName, PresetName, Settings
-from experiments.trainer import Problem
 
 S = TypeVar("S", bound=Settings)
 

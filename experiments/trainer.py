@@ -3,36 +3,23 @@
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from experiments.checkpoint import capture, save_checkpoint
 from experiments.metrics import MetricsLog
+from experiments.problem import Problem
 from experiments.progress import Progress
 from experiments.record import METRICS
 from experiments.settings import Settings
 
-Split = Literal["train", "validation"]
-
 READ_EVERY = 10
 """Steps between two looks at the losses, each of which waits for the device."""
-
-
-class Problem(Protocol):
-    """What a task gives the trainer."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    device: torch.device
-
-    def loss(self, split: Split, step: int) -> Tensor:
-        """Loss of the batch of this split and step, which depends on nothing that happened before."""
-        ...
 
 
 class Outcome(NamedTuple):
@@ -97,24 +84,24 @@ class Trainer:
         return Outcome("finished", self.settings.steps, time.monotonic() - began)
 
     def _make(self, step: int) -> None:
-        loss = self.problem.loss("train", step)
+        loss = self.problem.loss(step)
         self.problem.optimizer.zero_grad()
         torch.autograd.backward(loss)
-        self.problem.optimizer.step()
-        validation = self._validate(step) if step % self.settings.validate_every == 0 else None
+        self.problem.update(step)
+        validation = self._validate(step) if step % self.settings.validate_every == 0 else {}
         self.log.add(step, loss.detach(), validation)
 
     @torch.no_grad()
-    def _validate(self, step: int) -> Tensor:
+    def _validate(self, step: int) -> Mapping[str, Tensor]:
         self.problem.model.eval()
-        loss = self.problem.loss("validation", step)
+        measured = self.problem.validation(step)
         self.problem.model.train()
-        return loss
+        return measured
 
     def _save(self, step: int, seconds: float) -> None:
         """Write the losses first: a checkpoint is only ever as far as the losses before it."""
         self.log.write()
-        state = capture(step, seconds, self.problem.model, self.problem.optimizer, self.problem.device)
+        state = capture(step, seconds, self.problem)
         save_checkpoint(self.folder, self.folder.name, state)
 
 

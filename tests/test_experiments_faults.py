@@ -5,7 +5,7 @@ import json
 import os
 import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from experiments.command_line import main
 from experiments.copying import Copying
 from experiments.environment import versions
 from experiments.errors import ExperimentError
-from experiments.metrics import read_metrics
+from experiments.metrics import VALIDATION, read_metrics
+from experiments.problem import Problem
 from experiments.record import METRICS, RECORD, Record, load_record
 
 TINY = ["copying", "--preset=smoke", "--T=2", "--batch=4", "--hidden=6", "--k=3", "--validate-every=5", "--steps=12"]
@@ -43,14 +44,43 @@ class Died(BaseException):
     """Like a kill: nothing handles it."""
 
 
+class Carrying(Problem):
+    """Carries a tensor from step to step."""
+
+    def __init__(self) -> None:
+        self.device = torch.device("cpu")
+        self.model = torch.nn.Linear(2, 2)
+        self.optimizer = torch.optim.RMSprop(self.model.parameters(), momentum=0.9)
+        self.h = torch.zeros(2)
+
+    def loss(self, step: int) -> torch.Tensor:
+        self.h = torch.full((2,), float(step))
+        loss: torch.Tensor = self.model(self.h).sum()
+        return loss
+
+    def validation(self, step: int) -> dict[str, torch.Tensor]:
+        return {VALIDATION: self.loss(step)}
+
+    def carried(self) -> dict[str, torch.Tensor]:
+        return {"h": self.h}
+
+    def take_up(self, carried: Mapping[str, torch.Tensor]) -> None:
+        self.h = carried["h"]
+
+    def train(self, step: int) -> None:
+        """Make a step."""
+        torch.autograd.backward(self.loss(step))
+        self.update(step)
+
+
 def dying(at: int) -> Callable[..., torch.Tensor]:
     """A loss that ends the process at a step."""
     loss = Copying.loss
 
-    def function(self: Any, split: Any, step: int) -> torch.Tensor:
+    def function(self: Any, step: int) -> torch.Tensor:
         if step == at:
             raise Died
-        return loss(self, split, step)
+        return loss(self, step)
 
     return function
 
@@ -413,12 +443,12 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loss = Copying.loss
+    validation = Copying.validation
 
-    def broken(self: Any, split: Any, step: int) -> torch.Tensor:
-        return loss(self, split, step) * (float("inf") if split == "validation" else 1)
+    def broken(self: Any, step: int) -> dict[str, torch.Tensor]:
+        return {name: value * float("inf") for name, value in validation(self, step).items()}
 
-    monkeypatch.setattr(Copying, "loss", broken)
+    monkeypatch.setattr(Copying, "validation", broken)
     assert main(command(tmp_path)) == 1
     assert (record_of(folder_of(tmp_path)).status, record_of(folder_of(tmp_path)).step) == ("nan", 5)
 
@@ -429,9 +459,9 @@ def test_training_uses_deterministic_algorithms_and_gives_the_setting_back(
     seen = []
     loss = Copying.loss
 
-    def look(self: Any, split: Any, step: int) -> torch.Tensor:
+    def look(self: Any, step: int) -> torch.Tensor:
         seen.append(torch.are_deterministic_algorithms_enabled())
-        return loss(self, split, step)
+        return loss(self, step)
 
     monkeypatch.setattr(Copying, "loss", look)
     before = torch.are_deterministic_algorithms_enabled()
@@ -446,13 +476,18 @@ def test_training_uses_deterministic_algorithms_and_gives_the_setting_back(
 
 def test_validation_is_without_training_mode_and_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    loss = Copying.loss
+    loss, validation = Copying.loss, Copying.validation
 
-    def look(self: Copying, split: Any, step: int) -> torch.Tensor:
-        seen.append((split, self.model.training, torch.is_grad_enabled()))
-        return loss(self, split, step)
+    def look(self: Copying, step: int) -> torch.Tensor:
+        seen.append(("train", self.model.training, torch.is_grad_enabled()))
+        return loss(self, step)
+
+    def look_too(self: Copying, step: int) -> dict[str, torch.Tensor]:
+        seen.append(("validation", self.model.training, torch.is_grad_enabled()))
+        return validation(self, step)
 
     monkeypatch.setattr(Copying, "loss", look)
+    monkeypatch.setattr(Copying, "validation", look_too)
     assert main(command(tmp_path)) == 0
     assert seen.count(("train", True, True)) == 12
     assert seen.count(("validation", False, False)) == 2
@@ -460,20 +495,19 @@ def test_validation_is_without_training_mode_and_gradients(tmp_path: Path, monke
 
 
 def test_a_checkpoint_holds_every_state_to_the_bit(tmp_path: Path) -> None:
-    model = torch.nn.Linear(2, 2)
-    optimizer = torch.optim.RMSprop(model.parameters(), momentum=0.9)
-    torch.autograd.backward(model(torch.ones(1, 2)).sum())
-    optimizer.step()
-    before = checkpoint.capture(1, 0.5, model, optimizer, torch.device("cpu"))
+    problem = Carrying()
+    problem.train(1)
+    before = checkpoint.capture(1, 0.5, problem)
     kept = Checkpoint(1, 0.5, {name: value.clone() for name, value in before.tensors.items()})
     assert sum("momentum_buffer" in name for name in kept.tensors) == 2
+    assert torch.equal(kept.tensors["carried.h"], torch.ones(2))
     save_checkpoint(tmp_path, "name", kept)
-    optimizer.step()
+    problem.train(2)
     torch.rand(1)
     loaded, _ = load_checkpoint(tmp_path, "name")
     assert loaded is not None
-    checkpoint.restore(loaded, model, optimizer, torch.device("cpu"))
-    after = checkpoint.capture(1, 0.5, model, optimizer, torch.device("cpu"))
+    checkpoint.restore(loaded, problem)
+    after = checkpoint.capture(1, 0.5, problem)
     assert all(torch.equal(after.tensors[name], value) for name, value in kept.tensors.items())
     with pytest.raises(ExperimentError, match="no good checkpoint"):
         load_checkpoint(tmp_path, "another name")

@@ -167,10 +167,10 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(
     runs = tmp_path / "interrupted"
     loss = copying.Copying.loss
 
-    def press(self: copying.Copying, split: Any, step: int) -> torch.Tensor:
+    def press(self: copying.Copying, step: int) -> torch.Tensor:
         if step == 7:
             signal.raise_signal(signal.SIGINT)
-        return loss(self, split, step)
+        return loss(self, step)
 
     arguments = [*command(runs, "lstm"), "--checkpoint-seconds", "1000"]
     before = signal.getsignal(signal.SIGINT)
