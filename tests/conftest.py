@@ -12,6 +12,12 @@ import torch
 from atn import registry
 from tests.runners import BACKENDS
 
+if not torch.cuda.is_available():
+    # Triton decides when its kernels are imported whether it compiles or interprets them.
+    os.environ["TRITON_INTERPRET"] = "1"
+# cuBLAS's deterministic mode, which deterministic algorithms ask for; read when CUDA starts.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 hypothesis.settings.register_profile("dev", max_examples=15, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=30, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("soak", max_examples=2000, deadline=None)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import atn.functional as F
-from atn import ATNLSTM, compiled, fused_ops, fused_plain
+from atn import ATNLSTM, compiled, fused, fused_plain
 from atn.fused import fused_layer, fused_norm
 from atn.layer import Affine, LayerWeights, NormSettings
 from atn.state import LayerMemory
@@ -66,7 +66,7 @@ def test_the_plain_loop_is_the_same_function(
     arguments = layer_arguments(H=H, k=k, M=M, affine=affine and normed, placement=placement, normed=normed)
     assert compiled.compiled().operators is not None, compiled.compiled().reason
     by_kernels = run(arguments)
-    monkeypatch.setattr(fused_ops, "_kernels", lambda: fused_plain)
+    monkeypatch.setattr(fused, "kernels", lambda: fused_plain)
     for one, other in zip(by_kernels, run(arguments), strict=True):
         assert_close(one, other, quantity="gradient", backend="fused")
 
@@ -83,7 +83,7 @@ def test_the_plain_norm_is_the_same_function(base: Base, k: int, M: int, monkeyp
         return [*outputs, *torch.autograd.grad(outputs, leaves, [leaf(*one.shape, seed=6) for one in outputs])]
 
     by_kernels = run_norm()
-    monkeypatch.setattr(fused_ops, "_kernels", lambda: fused_plain)
+    monkeypatch.setattr(fused, "kernels", lambda: fused_plain)
     for one, other in zip(by_kernels, run_norm(), strict=True):
         assert_close(one, other, quantity="gradient", backend="fused")
 
@@ -97,8 +97,8 @@ def test_operators_are_registered_as_torch_asks(k: int) -> None:
     norms = (weights.norm_ih.weight, weights.norm_hh.weight, *weights.norm_c) if k else (None,) * 4
     inside = (weights.bias_ih, weights.bias_hh if k else None, weights.norm_ih.bias if k else None)
     arguments = (x, weights.weight_ih, weights.weight_hh, *inside, *norms, h_0, c_0, stacked, k, 1e-2)
-    torch.library.opcheck(torch.ops.atn.lstm_forward.default, arguments)
-    torch.library.opcheck(torch.ops.atn.norm_forward.default, (x, None, None, x.new_empty(2, 0, 3), 3, 1e-2))
+    torch.library.opcheck(torch.ops.atn.fused_lstm_forward.default, arguments)
+    torch.library.opcheck(torch.ops.atn.fused_norm_forward.default, (x, None, None, x.new_empty(2, 0, 3), 3, 1e-2))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts that torch itself deprecates

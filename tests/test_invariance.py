@@ -195,7 +195,7 @@ def run_library(backend: str, norm: str, k: int, x: Array, W: Array, dy: Array) 
 
 RUNNERS: dict[str, Callable[[str, int, Array, Array, Array], Outcome]] = {
     "oracle": run_oracle,
-    **{backend: partial(run_library, backend) for backend in BACKENDS},
+    **{backend: partial(run_library, backend) for backend in (*BACKENDS, "triton")},
 }
 
 
@@ -264,6 +264,23 @@ class TestTableB1:
     @hypothesis.example(problem=LinearProblem(T=4, B=3, I=2, N=3, k=2, delta=2.0, seed=0))
     def test_cell_says_no(self, subject: str, norm: str, row: str, problem: LinearProblem) -> None:
         assert change_of_output(subject, norm, row, problem) >= MARGIN
+
+
+class TestTableB1OfTheGPUKernels:
+    """The same for the GPU kernels under Triton's interpreter, on few problems."""
+
+    @pytest.mark.parametrize(("norm", "row"), cells(invariant=True))
+    @hypothesis.settings(max_examples=2)
+    @given(problem=linear_problems())
+    def test_cell_says_yes(self, norm: str, row: str, problem: LinearProblem) -> None:
+        assert_invariant("triton", norm, row, problem)
+
+    @pytest.mark.parametrize(("norm", "row"), cells(invariant=False))
+    @hypothesis.settings(max_examples=1)
+    @given(problem=linear_problems())
+    @hypothesis.example(problem=LinearProblem(T=4, B=3, I=2, N=3, k=2, delta=2.0, seed=0))
+    def test_cell_says_no(self, norm: str, row: str, problem: LinearProblem) -> None:
+        assert change_of_output("triton", norm, row, problem) >= MARGIN
 
 
 def test_invariance_has_forty_cells() -> None:

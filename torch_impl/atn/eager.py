@@ -113,5 +113,5 @@ def _normalize_next(a: Float[Tensor, "B N"], window: WindowOfSteps, eps: float) 
 
 
 def _empty_memory(h: Float[Tensor, "B H"]) -> LayerMemory:
-    none = StepStatistics.none(len(h), h)
+    none = StepStatistics.none(len(h), h, h.dtype)
     return LayerMemory(none, none, none)

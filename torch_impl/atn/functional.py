@@ -3,8 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.precision import full_precision, in_one_dtype
-from atn.registry import norm_function
+from atn.precision import full_precision, in_one_dtype, state_dtype
+from atn.registry import backend_for
 from atn.statistics import Base, StepStatistics
 from atn.validation import check_choice, check_floating, check_matches, check_shape, check_steps, epsilon, whole_number
 
@@ -72,8 +72,9 @@ def assorted_time_norm(
             check_floating(name, parameter)
             check_shape(name, parameter, (a.shape[2],), "(N,)")
             check_matches(name, parameter, "a", a)
+    chosen = backend_for(backend, a.device)
+    values, weight, bias = in_one_dtype(a, weight, bias, half=chosen.half)
     with full_precision(a.device):
-        values, weight, bias = in_one_dtype(a, weight, bias)
-        none = StepStatistics.none(a.shape[1] if base == "layer" else a.shape[2], values)
-        y, _ = norm_function(backend, a.device)(values, weight, bias, none, k, eps, base)
+        none = StepStatistics.none(a.shape[1] if base == "layer" else a.shape[2], values, state_dtype(values.dtype))
+        y, _ = chosen.norm(values, weight, bias, none, k, eps, base)
         return y.to(a.dtype)

@@ -1,74 +1,28 @@
 """The fused backend, on the CPU: one operator a layer and direction, with a backward pass written by hand.
 
-The time loop, its statistics and its pointwise part run in compiled code (`csrc/`); the products with the input and the
-gradients of the weights are one matrix product over the whole sequence. It keeps 14 numbers a cell and step for the
-backward pass (4 gates, 8 normalised preactivations, c and h), whatever k.
+The time loop, its statistics and its pointwise part run in compiled code (`csrc/`), or in plain torch calls where
+nothing can be compiled (`fused_plain`); the products with the input and the gradients of the weights are one matrix
+product over the whole sequence. It keeps 14 numbers a cell and step for the backward pass (4 gates, 8 normalised
+preactivations, c and h), whatever k; 6 without a norm.
 """
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from functools import partial
+from typing import cast
 
-from atn.fused_ops import lstm_forward, norm_forward
-from atn.layer import LayerOutput, LayerWeights, NormSettings, total
-from atn.state import LayerMemory
-from atn.statistics import Base, StepStatistics
-
-
-def fused_layer(
-    x: Float[Tensor, "T B I"],
-    weights: LayerWeights,
-    h_0: Float[Tensor, "B H"],
-    c_0: Float[Tensor, "B H"],
-    memory: LayerMemory | None,
-    norm: NormSettings | None,
-) -> LayerOutput:
-    """Run one layer in one direction; see `atn.layer`."""
-    products = (x, weights.weight_ih, weights.weight_hh)
-    no_memory = x.new_empty(3, 2, 0, x.shape[1])
-    if norm is None:
-        bias = total(weights.bias_ih, weights.bias_hh)
-        h, c, *_ = lstm_forward(*products, bias, None, None, None, None, None, None, h_0, c_0, no_memory, 0, 0.0)
-        return LayerOutput(h, c, None)
-    inside = norm.bias_placement == "inside"
-    gain_ih, shift_ih = weights.norm_ih or (None, None)
-    gain_hh, shift_hh = weights.norm_hh or (None, None)
-    gain_c, shift_c = weights.norm_c or (None, None)
-    outside = (None, None) if inside else (weights.bias_ih, weights.bias_hh)
-    h, c, steps, *_ = lstm_forward(
-        *products,
-        weights.bias_ih if inside else None,
-        weights.bias_hh if inside else None,
-        total(*outside, shift_ih, shift_hh),
-        gain_ih,
-        gain_hh,
-        gain_c,
-        shift_c,
-        h_0,
-        c_0,
-        no_memory if memory is None else torch.stack([torch.stack(steps) for steps in memory]),
-        norm.k,
-        norm.eps,
-    )
-    return LayerOutput(h, c, LayerMemory(*(StepStatistics(mean, var).last(norm.k - 1) for mean, var in steps)))
+from atn import fused_plain
+from atn.by_operators import run_layer, run_norm
+from atn.compiled import compiled
+from atn.layer import LayerFunction, NormFunction
+from atn.operators import Kernels, register
 
 
-def fused_norm(
-    a: Float[Tensor, "T B N"],
-    weight: Float[Tensor, " N"] | None,
-    bias: Float[Tensor, " N"] | None,
-    memory: StepStatistics,
-    k: int,
-    eps: float,
-    base: Base,
-) -> tuple[Float[Tensor, "T B N"], StepStatistics]:
-    """ATN of a chunk; see `atn.layer`."""
-    if base == "batch":
-        # Features take the place of cases, so gain and shift belong to whole rows and are left to autograd.
-        rows, steps, _ = norm_forward(a.transpose(1, 2), None, None, torch.stack(memory), k, eps)
-        y = rows.transpose(1, 2)
-        y = y if weight is None else y * weight
-        y = y if bias is None else y + bias
-    else:
-        y, steps, _ = norm_forward(a, weight, bias, torch.stack(memory), k, eps)
-    return y, StepStatistics(*steps)
+def kernels() -> Kernels:
+    """The compiled ones, where they can be had."""
+    return cast("Kernels", compiled().operators or fused_plain)
+
+
+# Looked up at each call: nothing is compiled before it is needed.
+OPERATORS = register("fused", lambda: kernels(), ("cpu",))  # noqa: PLW0108 - so that a test may replace `kernels`
+
+fused_layer: LayerFunction = partial(run_layer, OPERATORS)
+fused_norm: NormFunction = partial(run_norm, OPERATORS)

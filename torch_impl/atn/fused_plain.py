@@ -108,7 +108,7 @@ def _with_memory(memory: Tensor, T: int) -> Tensor:
 def norm_forward(
     a: Tensor, gain: Tensor | None, shift: Tensor | None, memory: Tensor, k: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise a sequence; see `atn::norm_forward` in `fused_ops`."""
+    """Normalise a sequence; see `atn.operators`."""
     steps, windows = _with_memory(memory, len(a)), a.new_empty(2, *a.shape[:2])
     norm = _norm(steps, windows, k, eps, gain, shift)
     return torch.stack([norm.affine(norm.forward(t, row)) for t, row in enumerate(a)]), steps, windows
@@ -161,7 +161,7 @@ def lstm_forward(
     k: int,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Run a layer; see `atn::lstm_forward` in `fused_ops`."""
+    """Run a layer; see `atn.operators`."""
     T, B, H = len(x), x.shape[1], h_0.shape[1]
     normed = k > 0
     steps = _with_memory(memory, T) if normed else x.new_empty(3, 2, 0, B)
@@ -188,7 +188,8 @@ def lstm_forward(
         c = torch.addcmul(f * c, i, g, out=c_all[t])
         h.copy_(o * (cell.affine(cell.forward(t, c)) if normed else c).tanh())
         h_all[t] = h
-    return h_all, c_all, steps, x_ih, x_hh, gates, windows
+    kept = T if normed else 0
+    return h_all, c_all, steps, x_ih[:kept].clone(), x_hh[:kept].clone(), gates, windows
 
 
 def lstm_backward(

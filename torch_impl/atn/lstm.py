@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import PackedSequence
 from atn.initial import Shape, States, initial_states, streamed_states
 from atn.initialization import Init, initialize
 from atn.layer import Affine, BiasPlacement, LayerWeights, NormSettings
-from atn.precision import compute_dtype, full_precision
-from atn.registry import check_backend, layer_function
+from atn.precision import compute_dtype, data_dtype, full_precision, state_dtype
+from atn.registry import backend_for, check_backend
 from atn.sequences import Steps, StepsPacked, StepsTogether
 from atn.stack import Memories, StackOutput, run_stack
 from atn.state import LSTMState
@@ -252,7 +252,8 @@ class ATNLSTM(nn.Module):
             norm = self._norm_settings()
             h_0, c_0, memory = streamed_states(state, data, shape, norm and norm.k, batched=batched)
         out = self._run(data, StepsTogether(), h_0, c_0, memory)
-        h_n, c_n = (_as_given(states, batched=batched) for states in (out.h_n, out.c_n))
+        # A backend that takes 16-bit data as it is gives h in 16 bits; a state has one dtype.
+        h_n, c_n = (_as_given(states.to(compute_dtype([x])), batched=batched) for states in (out.h_n, out.c_n))
         return self._laid_out(out.data, batched=batched).to(x.dtype), LSTMState(h_n, c_n, out.memory)
 
     def extra_repr(self) -> str:
@@ -315,7 +316,9 @@ class ATNLSTM(nn.Module):
         }
         for name, tensor in named.items():
             check_matches("x", data, name, tensor)
-        dtype = compute_dtype([data, *named.values()])
+        backend = backend_for(self.backend, data.device)
+        tensors = [data, *named.values()]
+        dtype = data_dtype(tensors, data.device) if backend.half else compute_dtype(tensors)
         weights = [layer.to(dtype) for layer in weights]
         D = self._directions
         with full_precision(data.device):
@@ -324,10 +327,10 @@ class ATNLSTM(nn.Module):
                 steps,
                 [weights[first : first + D] for first in range(0, len(weights), D)],
                 h_0.to(dtype),
-                c_0.to(dtype),
+                c_0.to(state_dtype(dtype)),
                 memory,
                 norm=self._norm_settings(),
-                layer_function=layer_function(self.backend, data.device),
+                layer_function=backend.layer,
                 dropout=self.dropout if self.training else 0.0,
             )
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from atn.functional import BASES
 from atn.normalize import normalize
-from atn.precision import full_precision, in_one_dtype
-from atn.registry import check_backend, norm_function
+from atn.precision import full_precision, in_one_dtype, state_dtype
+from atn.registry import backend_for, check_backend
 from atn.state import NormMemory
 from atn.statistics import Base, StepStatistics, steps_of, window_statistics
 from atn.validation import (
@@ -144,19 +144,21 @@ class AssortedTimeNorm(nn.Module):
         check_steps("a", a, "(T, B, N)", self.num_features)
         if self.affine:
             check_matches("a", a, "weight", self.weight)
+        backend = backend_for(self.backend, a.device)
+        by_population = self.base == "batch" and not self.training
+        values, weight, bias = in_one_dtype(a, self.weight, self.bias, half=backend.half and not by_population)
         with full_precision(a.device):
-            values, weight, bias = in_one_dtype(a, self.weight, self.bias)
             columns = a.shape[1] if self.base == "layer" else a.shape[2]
-            memory = NormMemory(StepStatistics.none(columns, values), 0) if memory is None else memory
-            self._check_memory(memory, columns, values)
+            none = StepStatistics.none(columns, values, state_dtype(values.dtype))
+            memory = NormMemory(none, 0) if memory is None else memory
+            self._check_memory(memory, columns, none.mean)
             end = memory.position + len(a)
-            if self.base == "batch" and not self.training:
+            if by_population:
                 population = self._population(memory.position, end, values.dtype)
                 y = normalize(values, population, weight, bias, self.eps, self.base)
                 steps = memory.steps.followed_by(steps_of(values, self.base))
             else:
-                backend = norm_function(self.backend, a.device)
-                y, steps = backend(values, weight, bias, memory.steps, self.k, self.eps, self.base)
+                y, steps = backend.norm(values, weight, bias, memory.steps, self.k, self.eps, self.base)
             if self.base == "batch" and self.training:
                 self._update_population(memory.position, end, steps)
         return y.to(a.dtype), NormMemory(steps.last(self.k - 1), end)

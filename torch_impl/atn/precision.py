@@ -1,4 +1,4 @@
-"""The dtype that is computed in: at least float32, whatever the input and autocast say."""
+"""The dtype that is computed in: at least float32, but for a backend that takes 16-bit data as it is."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -8,14 +8,32 @@ import torch
 from torch import Tensor
 
 
+def state_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of statistics and of the carry for data of `dtype`: they never have 16 bits."""
+    return torch.promote_types(dtype, torch.float32)
+
+
 def compute_dtype(tensors: Iterable[Tensor]) -> torch.dtype:
-    """The widest dtype of `tensors`, and float32 for the half types: statistics never run in 16 bits."""
-    return reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
+    """The widest dtype of `tensors`, and float32 for the half types."""
+    return state_dtype(_widest(tensors))
 
 
-def in_one_dtype(a: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Input, gain and shift in the dtype in which they are computed with."""
-    dtype = compute_dtype(tensor for tensor in (a, weight, bias) if tensor is not None)
+def data_dtype(tensors: Iterable[Tensor], device: torch.device) -> torch.dtype:
+    """The widest dtype of `tensors`, or autocast's for float32: what a backend computes in that takes 16-bit data."""
+    widest = _widest(tensors)
+    return torch.get_autocast_dtype(device.type) if autocast_is_on(device) and widest == torch.float32 else widest
+
+
+def _widest(tensors: Iterable[Tensor]) -> torch.dtype:
+    return reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
+
+
+def in_one_dtype(
+    a: Tensor, weight: Tensor | None, bias: Tensor | None, *, half: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Input, gain and shift in the dtype in which they are computed with; `half`: 16-bit data stays as it is."""
+    tensors = [tensor for tensor in (a, weight, bias) if tensor is not None]
+    dtype = data_dtype(tensors, a.device) if half else compute_dtype(tensors)
     weight, bias = (None if tensor is None else tensor.to(dtype) for tensor in (weight, bias))
     return a.to(dtype), weight, bias
 

@@ -1,9 +1,11 @@
 """The backends by name: which there are, which can run, and the functions behind each."""
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
 
+from atn import triton_backend
 from atn.compiled import compiled
 from atn.eager import eager_layer, eager_norm
 from atn.fused import fused_layer, fused_norm
@@ -18,20 +20,24 @@ class BackendInfo(NamedTuple):
     reason: str
 
 
-class _Functions(NamedTuple):
+class Backend(NamedTuple):
+    """The functions of a backend, and what they run on."""
+
     layer: LayerFunction
     norm: NormFunction
-    devices: tuple[str, ...]
-    """Kinds of device that it runs on; () for any."""
+    devices: Callable[[], tuple[str, ...] | None]
+    """Kinds of device that it runs on, () for none that is here, None for any."""
+    half: bool
+    """Whether it takes 16-bit data as it is, with statistics, memory and carry in float32; else data comes wider."""
 
 
 _BACKENDS = {
-    "eager": _Functions(eager_layer, eager_norm, ()),
-    "fused": _Functions(fused_layer, fused_norm, ("cpu",)),
+    "eager": Backend(eager_layer, eager_norm, lambda: None, half=False),
+    "fused": Backend(fused_layer, fused_norm, lambda: ("cpu",), half=False),
+    "triton": Backend(triton_backend.layer, triton_backend.norm, triton_backend.devices, half=True),
 }
-_MISSING = {"triton": "not part of this version"}
 _FASTEST = {"cpu": "fused"}
-"""What "auto" takes on a kind of device; "eager" on any other."""
+"""What "auto" takes on a kind of device: the fastest that has been checked there; "eager" on any other."""
 
 
 def backends() -> list[BackendInfo]:
@@ -44,50 +50,44 @@ def backends() -> list[BackendInfo]:
     return [
         BackendInfo("eager", available=True, reason="plain PyTorch operations: any device, second derivatives"),
         BackendInfo("fused", available=True, reason=fused),
-        *(BackendInfo(name, available=False, reason=reason) for name, reason in _MISSING.items()),
+        BackendInfo("triton", available=bool(triton_backend.devices()), reason=triton_backend.reason()),
     ]
 
 
 def check_backend(name: str) -> None:
-    """Check that `name` is "auto" or a backend that can run.
+    """Check that `name` is "auto" or a backend that can run here.
 
     Raises
     ------
     ValueError
-        It is not; the message says which can.
+        It is not; the message says which can, and why this one cannot.
     """
     if name != "auto" and name not in _BACKENDS:
-        missing = "".join(f"; {name!r} is {reason}" for name, reason in _MISSING.items())
-        raise ValueError(f"backend must be 'auto' or one of {_names()}, got {name!r}{missing}")
+        raise ValueError(f"backend must be 'auto' or one of {_names(_BACKENDS)}, got {name!r}")
+    if name != "auto" and _BACKENDS[name].devices() == ():
+        running = [one for one, backend in _BACKENDS.items() if backend.devices() != ()]
+        raise ValueError(f"backend={name!r} cannot run here: {triton_backend.reason()}; {_names(running)} can")
 
 
-def layer_function(name: str, device: torch.device) -> LayerFunction:
-    """The function that runs a layer on `device`; "auto" is the fastest that has been checked for it.
+def backend_for(name: str, device: torch.device) -> Backend:
+    """The backend that runs on `device`; "auto" is the fastest that has been checked for it.
 
     Raises
     ------
     ValueError
         The backend is unknown, cannot run, or not on this device.
     """
-    return _functions(name, device).layer
-
-
-def norm_function(name: str, device: torch.device) -> NormFunction:
-    """The function that normalises a sequence on `device`; otherwise as `layer_function`."""
-    return _functions(name, device).norm
-
-
-def _functions(name: str, device: torch.device) -> _Functions:
     check_backend(name)
     name = _FASTEST.get(device.type, "eager") if name == "auto" else name
-    functions = _BACKENDS[name]
-    if functions.devices and device.type not in functions.devices:
+    backend = _BACKENDS[name]
+    devices = backend.devices()
+    if devices is not None and device.type not in devices:
         raise ValueError(
-            f"backend={name!r} runs on {', '.join(functions.devices)}, got input on {device}; "
+            f"backend={name!r} runs on {', '.join(devices)}, got input on {device}; "
             "use 'eager' there, or 'auto' to choose by device"
         )
-    return functions
+    return backend
 
 
-def _names() -> str:
-    return ", ".join(map(repr, _BACKENDS))
+def _names(backends: Iterable[str]) -> str:
+    return ", ".join(map(repr, backends))

@@ -33,9 +33,9 @@ class StepStatistics(NamedTuple):
     var: Float[Tensor, "T R"]
 
     @classmethod
-    def none(cls, columns: int, like: Tensor) -> "StepStatistics":
-        """No step at all, with the dtype and device of `like`."""
-        return cls(like.new_zeros(0, columns), like.new_zeros(0, columns))
+    def none(cls, columns: int, like: Tensor, dtype: torch.dtype) -> "StepStatistics":
+        """No step at all, on the device of `like`."""
+        return cls(like.new_zeros(0, columns, dtype=dtype), like.new_zeros(0, columns, dtype=dtype))
 
     def last(self, count: int) -> "StepStatistics":
         """The last `count` steps, or all where there are fewer."""

@@ -1,4 +1,4 @@
-// The operators that torch_impl/atn/fused.py calls: allocation, threads, and the order of the time loops.
+// The operators that the fused backend calls: allocation, threads, and the order of the time loops.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -140,7 +140,8 @@ NormGradients norm_backward(const Tensor& dy, const OptionalTensor& dsteps_out, 
 
 // --------------------------------------------------------------------------------------------------------- the layer
 
-// h, c, steps (3, 2, M + T, B), x_ih, x_hh, gates, windows (3, 2, T, B); the norms in the order ih, hh, c.
+// h, c, steps (3, 2, M + T, B), x_ih, x_hh, gates, windows (3, 2, T, B); the norms in the order ih, hh, c. Without a
+// norm the backward pass reads neither x_ih nor x_hh, which come back empty.
 using LayerOutput = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 template <typename S>
@@ -176,7 +177,7 @@ LayerOutput lstm_forward(const Tensor& x, const Tensor& w_ih, const Tensor& w_hh
   const int64_t T = x.size(0), B = x.size(1), H = h_0.size(1), M = memory.size(2), normed = k > 0;
   const auto rows = x.reshape({T * B, x.size(2)}), state = h_0.clone();
   const auto x_ih = bias_ih ? at::addmm(*bias_ih, rows, w_ih.t()) : at::mm(rows, w_ih.t());
-  const LayerOutput out{at::empty({T, B, H}, x.options()),
+  LayerOutput out{at::empty({T, B, H}, x.options()),
                         at::empty({T, B, H}, x.options()),
                         at::empty({3, 2, normed * (M + T), B}, x.options()),
                         x_ih.view({T, B, 4 * H}),
@@ -203,6 +204,10 @@ LayerOutput lstm_forward(const Tensor& x, const Tensor& w_ih, const Tensor& w_hh
       });
     }
   });
+  if (!normed) {
+    std::get<3>(out) = at::empty({0, B, 4 * H}, x.options());
+    std::get<4>(out) = at::empty({0, B, 4 * H}, x.options());
+  }
   return out;
 }
 

@@ -1,0 +1,205 @@
+"""Kernels of the backward pass: one step of the layer, the norm over a whole sequence, and sums over all rows.
+
+With upstream dy and g = gain * dy, a window's statistics have the gradients, divided by its size K_t,
+
+    dmean[t] = -r[t] sum_n g / K_t             dvar[t] = -r[t]^2 sum_n g xhat / (2 K_t)
+
+and a row has ``da = r g + dm / N + 2 dq (a - m) / N``, where dm and dq are those of its own step (`gradient_of_step`).
+The names are those of `forward`.
+"""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+# Kernels are Triton's language in Python's syntax: their arguments have no Python types.
+# ruff: noqa: ANN001, ANN201
+
+import triton
+import triton.language as tl
+
+from atn.kernels.rows import (
+    gradient_of_step,
+    load_row,
+    scale_row,
+    store_gates,
+    store_row,
+    tanh,
+    window_size,
+)
+
+
+@triton.jit
+def gradient_of_window(sum_g, sum_gx, r, size):
+    """Gradients of a window's mean and variance, divided by its size, from the two sums over its last row."""
+    return -r * sum_g / size, -0.5 * r * r * sum_gx / size
+
+
+@triton.jit
+def gradient_of_row(dm, dq, m, mu, r, N):
+    """(level, slope) of ``da = r g + level + slope * xhat``."""
+    scale = 2 * dq / N
+    return dm / N + scale * (mu - m), scale / r
+
+
+@triton.jit
+def previous_step(
+    sum_g, sum_gx, steps, windows, dsteps, dwindows, t, b, B, T, M, N, k, BLOCK_K: tl.constexpr, ACC: tl.constexpr
+):
+    """(level, slope) for the row of step t, and its window's gradients noted; those of the later windows are there.
+
+    `steps`, `dsteps` (2, M + T, B) and `windows`, `dwindows` (2, T, B) are those of one norm.
+    """
+    row, at = tl.cast(t, tl.int64) * B + b, tl.cast(M + t, tl.int64) * B + b
+    window_rows = tl.cast(T, tl.int64) * B
+    mu, r, m = tl.load(windows + row), tl.load(windows + window_rows + row), tl.load(steps + at)
+    dmean, dvar = gradient_of_window(sum_g, sum_gx, r, window_size(M + t, k).to(ACC))
+    dm, dq = gradient_of_step(dwindows, dwindows + window_rows, windows, m, t + 1, b, B, T, k - 1, BLOCK_K, ACC)
+    tl.store(dwindows + row, dmean)
+    tl.store(dwindows + window_rows + row, dvar)
+    dm += dmean + 2 * dvar * (m - mu) + tl.load(dsteps + at)
+    dq += dvar + tl.load(dsteps + tl.cast(M + T, tl.int64) * B + at)
+    return gradient_of_row(dm, dq, m, mu, r, N)
+
+
+@triton.jit(do_not_specialize=["t", "T", "M"])
+def lstm_step_backward(
+    dh_out, dc_out, dh, dc, gain_hh, gain_c, shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh, windows_c,
+    dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
+    t, T, B, H, M, k,
+    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
+    """Gradient of `lstm_step` at step t, after those of all later steps; one program a case.
+
+    In: dh_out, dc_out (T, B, H), of h and c as outputs; `dh` (B, H), of the state after the step from the steps to
+    come; `dc` (B, H), the same of the carry; x_hh (T, B, 4H), the products with the states. Out: `dc`, of the carry
+    before the step; at step t `dgates` (T, B, 4H), of the gates before their activation, `dread` (T, B, H), of the
+    normalised cell with gain and shift, `da_hh` (T, B, 4H), of x_hh, and dwindows. Without a norm da_hh is dgates, and
+    is not written.
+    """
+    b = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK_H)
+    row, window_rows = tl.cast(t, tl.int64) * B + b, tl.cast(T, tl.int64) * B
+    d = load_row(dh + b * H, columns, H, ACC)
+    if HAS_DH:
+        d += load_row(dh_out + row * H, columns, H, ACC)
+    x = load_row(c + row * H, columns, H, ACC)
+    read = x
+    if NORMED:
+        r = tl.load(windows_c + window_rows + row)
+        x = tl.where(columns < H, (x - tl.load(windows_c + row)) * r, 0.0)
+        read = scale_row(x, gain_c, 0, columns, H, AFFINE, ACC)
+        if AFFINE:
+            read += load_row(shift_c, columns, H, ACC)
+    th = tanh(read)
+    kept = gates + row * 4 * H
+    o = load_row(kept + 3 * H, columns, H, ACC)
+    dcell = d * o * (1 - th * th)
+    if NORMED:
+        store_row(dread + row * H, columns, H, dcell)
+        g = scale_row(dcell, gain_c, 0, columns, H, AFFINE, ACC)
+        level, slope = previous_step(
+            tl.sum(g, 0), tl.sum(g * x, 0), steps_c, windows_c, dsteps_c, dwindows_c, t, b, B, T, M, H, k, BLOCK_K, ACC
+        )
+        dcell = r * g + level + slope * x
+    dcell += load_row(dc + b * H, columns, H, ACC)
+    if HAS_DC:
+        dcell += load_row(dc_out + row * H, columns, H, ACC)
+
+    i, f = load_row(kept, columns, H, ACC), load_row(kept + H, columns, H, ACC)
+    tg = load_row(kept + 2 * H, columns, H, ACC)
+    before = c_0 + b * H
+    if t > 0:
+        before = c + (row - B) * H
+    di, df = dcell * tg * i * (1 - i), dcell * load_row(before, columns, H, ACC) * f * (1 - f)
+    dg, do = dcell * i * (1 - tg * tg), d * th * o * (1 - o)
+    store_row(dc + b * H, columns, H, dcell * f)
+    store_gates(dgates + row * 4 * H, columns, H, di, df, dg, do)
+    if NORMED:
+        mu, r = tl.load(windows_hh + row), tl.load(windows_hh + window_rows + row)
+        u = x_hh + row * 4 * H
+        xi, xf = (load_row(u, columns, H, ACC) - mu) * r, (load_row(u + H, columns, H, ACC) - mu) * r
+        xg, xo = (load_row(u + 2 * H, columns, H, ACC) - mu) * r, (load_row(u + 3 * H, columns, H, ACC) - mu) * r
+        di = scale_row(di, gain_hh, 0, columns, H, AFFINE, ACC)
+        df = scale_row(df, gain_hh, H, columns, H, AFFINE, ACC)
+        dg = scale_row(dg, gain_hh, 2 * H, columns, H, AFFINE, ACC)
+        do = scale_row(do, gain_hh, 3 * H, columns, H, AFFINE, ACC)
+        products = tl.where(columns < H, (di * xi + df * xf) + (dg * xg + do * xo), 0.0)
+        level, slope = previous_step(
+            tl.sum((di + df) + (dg + do), 0), tl.sum(products, 0), steps_hh, windows_hh, dsteps_hh, dwindows_hh,
+            t, b, B, T, M, 4 * H, k, BLOCK_K, ACC,
+        )  # fmt: skip
+        di, df = r * di + level + slope * xi, r * df + level + slope * xf
+        dg, do = r * dg + level + slope * xg, r * do + level + slope * xo
+        store_gates(da_hh + row * 4 * H, columns, H, di, df, dg, do)
+
+
+@triton.jit(do_not_specialize=["M"])
+def window_gradients(
+    dy, a, gain, mean, rstd, dmean, dvar, B, N, M, k,
+    HAS_GAIN: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
+    """Gradients dmean and dvar (T, B) of the windows' statistics, each divided by K_t, for dy and a (T, B, N)."""
+    row = tl.program_id(0).to(tl.int64)
+    mu, r = tl.load(mean + row), tl.load(rstd + row)
+    sum_g, sum_gx = tl.zeros([], ACC), tl.zeros([], ACC)
+    for start in range(0, N, BLOCK_N):
+        columns = start + tl.arange(0, BLOCK_N)
+        g = scale_row(load_row(dy + row * N, columns, N, ACC), gain, 0, columns, N, HAS_GAIN, ACC)
+        x = tl.where(columns < N, (load_row(a + row * N, columns, N, ACC) - mu) * r, 0.0)
+        sum_g += tl.sum(g, 0)
+        sum_gx += tl.sum(g * x, 0)
+    dmu, dsigma = gradient_of_window(sum_g, sum_gx, r, window_size(M + row // B, k).to(ACC))
+    tl.store(dmean + row, dmu)
+    tl.store(dvar + row, dsigma)
+
+
+@triton.jit(do_not_specialize=["M", "T"])
+def step_gradients(
+    dmean, dvar, mean, step_mean, dstep_mean, dstep_var, B, M, T, k, BLOCK_K: tl.constexpr, ACC: tl.constexpr
+):
+    """Add to the gradients of the steps' statistics (M + T, B) what the windows that contain each step give it."""
+    row = tl.program_id(0).to(tl.int64)
+    b, s = row % B, (row // B).to(tl.int32)
+    t = tl.maximum(s - M, 0)
+    # A step of the memory is in the windows up to that of step s - M + k - 1 alone.
+    k_left = tl.maximum(k - tl.maximum(M - s, 0), 0)
+    dm, dq = gradient_of_step(dmean, dvar, mean, tl.load(step_mean + row), t, b, B, T, k_left, BLOCK_K, ACC)
+    tl.store(dstep_mean + row, tl.load(dstep_mean + row) + dm)
+    tl.store(dstep_var + row, tl.load(dstep_var + row) + dq)
+
+
+@triton.jit
+def input_gradient(
+    dy, a, da, gain, mean, rstd, step_mean, dstep_mean, dstep_var, N,
+    HAS_GAIN: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
+    """Gradient of a (T, B, N) after `step_gradients`; the statistics of the steps are those of a, without memory."""
+    row = tl.program_id(0).to(tl.int64)
+    mu, r = tl.load(mean + row), tl.load(rstd + row)
+    m, dm, dq = tl.load(step_mean + row), tl.load(dstep_mean + row), tl.load(dstep_var + row)
+    level, slope = gradient_of_row(dm, dq, m, mu, r, N)
+    for start in range(0, N, BLOCK_N):
+        columns = start + tl.arange(0, BLOCK_N)
+        g = scale_row(load_row(dy + row * N, columns, N, ACC), gain, 0, columns, N, HAS_GAIN, ACC)
+        x = (load_row(a + row * N, columns, N, ACC) - mu) * r
+        store_row(da + row * N, columns, N, r * g + level + slope * x)
+
+
+@triton.jit(do_not_specialize=["rows"])
+def sums_over_rows(
+    dy, a, mean, rstd, sum_dyx, sum_dy, rows, N, BLOCK_R: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr
+):
+    """Sums of dy * xhat and of dy over blocks of rows: (blocks, N) each, added up by the caller.
+
+    The gradients of gain and shift. A tree of fixed shape and no atomic addition, so that two runs give the same bits.
+    """
+    block = tl.program_id(0).to(tl.int64)
+    columns = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    row = block * BLOCK_R + tl.arange(0, BLOCK_R)
+    inside = (row < rows)[:, None] & (columns < N)[None, :]
+    at = row[:, None] * N + columns[None, :]
+    mu, r = tl.load(mean + row, mask=row < rows, other=0.0), tl.load(rstd + row, mask=row < rows, other=0.0)
+    d = tl.load(dy + at, mask=inside, other=0.0).to(ACC)
+    x = tl.where(inside, (tl.load(a + at, mask=inside, other=0.0).to(ACC) - mu[:, None]) * r[:, None], 0.0)
+    out = block * N + columns
+    tl.store(sum_dyx + out, tl.sum(d * x, 0), mask=columns < N)
+    tl.store(sum_dy + out, tl.sum(d, 0), mask=columns < N)

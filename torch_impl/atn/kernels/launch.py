@@ -1,0 +1,329 @@
+"""The operators of the triton backend: allocation, launches, and the order of the time loops.
+
+The functions of `fused_plain`, with the same arguments and results, but what they keep for the backward pass: x_ih and
+x_hh are the preactivations as they stand in front of the norms. Data may have 16 bits; statistics, the carry and c are
+then float32. The norm of the product with the input has no recurrence and is done for the whole sequence, forward and
+backward; a step of the recurrence is one matrix product and one kernel.
+
+Letters: T time, B cases, I inputs, H hidden, N features, k window length (0: no norm), M steps of memory.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from atn.kernels import backward, forward
+from atn.kernels.replay import replay
+
+LONGEST_BLOCK = 4096
+"""Elements of a row that a program of the sequence kernels holds at a time."""
+
+LONGEST_WINDOW = 1024
+"""Steps of a window that a program holds at a time."""
+
+ROWS_OF_A_SUM = 64
+"""Rows that a program of `sums_over_rows` adds up."""
+
+COLUMNS_OF_A_SUM = 32
+"""Columns that it adds up at once."""
+
+
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of statistics and of the carry for data of `dtype`."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class Blocks(NamedTuple):
+    """Sizes that a kernel is compiled for."""
+
+    features: int
+    """Power of two that holds a row, or the part of it that a program holds at a time."""
+    window: int
+    warps: int
+    acc: Any
+    """Triton's dtype of the accumulator."""
+
+    @property
+    def registers(self) -> int:
+        """All registers that a thread can have. Left to itself, the assembler spills some to fit two programs in."""
+        return min(255, 65536 // (32 * self.warps))
+
+
+def blocks_of_rows(N: int, k: int, dtype: torch.dtype) -> Blocks:
+    """Blocks for rows of N features, taken in parts where they are long."""
+    return _blocks(min(triton.next_power_of_2(N), LONGEST_BLOCK), k, dtype, elements=4)
+
+
+def blocks_of_step(H: int, k: int, dtype: torch.dtype) -> Blocks:
+    """Blocks for a step of the layer, which holds its 4H gates at once."""
+    return _blocks(triton.next_power_of_2(H), k, dtype, elements=1)
+
+
+def _blocks(features: int, k: int, dtype: torch.dtype, *, elements: int) -> Blocks:
+    """Blocks with about this number of elements a thread, within 1 to 16 warps."""
+    window = min(triton.next_power_of_2(max(k, 1)), LONGEST_WINDOW)
+    warps = max(1, min(16, features // (32 * elements)))
+    return Blocks(features, window, warps, tl.float64 if dtype == torch.float64 else tl.float32)
+
+
+def norm_forward(
+    a: Tensor, gain: Tensor | None, shift: Tensor | None, memory: Tensor, k: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise a sequence; see `atn.operators`."""
+    (T, B, N), M = a.shape, memory.shape[1]
+    y, steps, windows = torch.empty_like(a), memory.new_empty(2, M + T, B), memory.new_empty(2, T, B)
+    steps[:, :M] = memory
+    blocks = blocks_of_rows(N, min(k, M + T), a.dtype)
+    forward.step_statistics[T * B,](
+        a, steps[0, M:], steps[1, M:], N, BLOCK_N=blocks.features, ACC=blocks.acc, num_warps=blocks.warps
+    )
+    forward.normalise[T * B,](
+        a, y, gain, shift, *steps, *windows, B, N, M, k,
+        eps=eps, HAS_GAIN=gain is not None, HAS_SHIFT=shift is not None,
+        BLOCK_N=blocks.features, BLOCK_K=blocks.window, ACC=blocks.acc, num_warps=blocks.warps,
+    )  # fmt: skip
+    return y, steps, windows
+
+
+def norm_backward(
+    dy: Tensor,
+    dsteps: Tensor | None,
+    a: Tensor,
+    gain: Tensor | None,
+    steps: Tensor,
+    windows: Tensor,
+    k: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of `norm_forward`."""
+    del eps  # is in the windows
+    T, B, N = a.shape
+    M = steps.shape[1] - T
+    da, dwindows = torch.empty_like(a), torch.empty_like(windows)
+    dsteps = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
+    blocks = blocks_of_rows(N, min(k, T), a.dtype)
+    rows = {"BLOCK_N": blocks.features, "ACC": blocks.acc, "num_warps": blocks.warps}
+    backward.window_gradients[T * B,](dy, a, gain, *windows, *dwindows, B, N, M, k, HAS_GAIN=gain is not None, **rows)
+    collect_steps(dwindows, windows, steps, dsteps, k, blocks)
+    backward.input_gradient[T * B,](
+        dy, a, da, gain, *windows, steps[0, M:], *dsteps[:, M:], N, HAS_GAIN=gain is not None, **rows
+    )
+    dgain, dshift = sums_over_rows(dy, a, windows)
+    return da, dgain.clone(), dshift.clone(), dsteps[:, :M].clone()
+
+
+def collect_steps(dwindows: Tensor, windows: Tensor, steps: Tensor, dsteps: Tensor, k: int, blocks: Blocks) -> None:
+    """Add to `dsteps` (2, R, B) what the windows (2, T, B) give the first R of the M + T steps."""
+    (_, R, B), T = dsteps.shape, windows.shape[1]
+    M = steps.shape[1] - T
+    if R > 0:
+        backward.step_gradients[R * B,](
+            *dwindows, windows[0], steps[0], *dsteps, B, M, T, k, BLOCK_K=blocks.window, ACC=blocks.acc, num_warps=1
+        )
+
+
+def sums_over_rows(dy: Tensor, a: Tensor, windows: Tensor) -> Tensor:
+    """Sums (2, N) of dy * xhat and of dy (T, B, N) over all steps and cases, in the dtype of a."""
+    N, rows = a.shape[2], a.shape[0] * a.shape[1]
+    blocks = triton.cdiv(rows, ROWS_OF_A_SUM)
+    sums = windows.new_empty(2, blocks, N)
+    columns = min(triton.next_power_of_2(N), COLUMNS_OF_A_SUM)
+    backward.sums_over_rows[blocks, triton.cdiv(N, columns)](
+        dy, a, *windows, *sums, rows, N, BLOCK_R=ROWS_OF_A_SUM, BLOCK_N=columns,
+        ACC=blocks_of_rows(N, 1, a.dtype).acc,
+    )  # fmt: skip
+    return sums.sum(1).to(a.dtype)
+
+
+class ForwardLoop(NamedTuple):
+    """Tensors of the forward time loop; None where the layer has none."""
+
+    from_input: Tensor
+    w_hh: Tensor
+    bias_hh: Tensor | None
+    gain_hh: Tensor | None
+    gain_c: Tensor | None
+    shift_c: Tensor | None
+    state: Tensor
+    carry: Tensor
+    steps: Tensor
+    x_hh: Tensor
+    h: Tensor
+    c: Tensor
+    gates: Tensor
+    windows: Tensor
+
+    def run(self, k: int, eps: float) -> None:
+        """All steps, from the first to the last: `state` and `carry` are changed, h to `windows` written."""
+        T, B, H = self.h.shape
+        normed = k > 0
+        M = self.steps.shape[2] - T if normed else 0
+        blocks = blocks_of_step(H, min(k, M + T), self.h.dtype)
+        for t in range(T):
+            from_state = self.x_hh[t if normed else 0]
+            if self.bias_hh is None:
+                torch.mm(self.state, self.w_hh.t(), out=from_state)
+            else:
+                torch.addmm(self.bias_hh, self.state, self.w_hh.t(), out=from_state)
+            forward.lstm_step[B,](
+                self.from_input, from_state, self.gain_hh, self.gain_c, self.shift_c, self.state, self.carry,
+                self.h, self.c, self.gates, *self.steps[1:], *self.windows[1:], t, T, B, H, M, k,
+                eps=eps, NORMED=normed, AFFINE=self.gain_c is not None,
+                BLOCK_H=blocks.features, BLOCK_K=blocks.window, ACC=blocks.acc,
+                num_warps=blocks.warps, maxnreg=blocks.registers,
+            )  # fmt: skip
+
+
+def lstm_forward(
+    x: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    bias: Tensor | None,
+    gain_ih: Tensor | None,
+    gain_hh: Tensor | None,
+    gain_c: Tensor | None,
+    shift_c: Tensor | None,
+    h_0: Tensor,
+    c_0: Tensor,
+    memory: Tensor,
+    k: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Run a layer; see `atn.operators`."""
+    (T, B, _), H, M = x.shape, h_0.shape[1], memory.shape[2]
+    normed = k > 0
+    steps, windows = c_0.new_empty(3, 2, M + T if normed else 0, B), c_0.new_empty(3, 2, T if normed else 0, B)
+    x_ih = from_input = torch.nn.functional.linear(x, w_ih, bias_ih)
+    if normed:
+        from_input, steps[0], windows[0] = norm_forward(x_ih, gain_ih, bias, memory[0], k, eps)
+        steps[1:, :, :M] = memory[1:]
+    gates = x.new_empty(T, B, 4 * H)
+    loop = ForwardLoop(
+        from_input=from_input,
+        w_hh=w_hh,
+        bias_hh=bias_hh,
+        gain_hh=gain_hh,
+        gain_c=gain_c,
+        shift_c=shift_c,
+        state=h_0.clone(),
+        carry=c_0.clone(),
+        steps=steps,
+        x_hh=torch.empty_like(gates) if normed else x.new_empty(1, B, 4 * H),
+        h=x.new_empty(T, B, H),
+        c=c_0.new_empty(T, B, H),
+        gates=gates,
+        windows=windows,
+    )
+    replay(loop, fresh=("x_hh", "h", "c", "gates"), changed=("steps", "windows"), k=k, eps=eps)
+    x_ih, x_hh = (one if normed else x.new_empty(0, B, 4 * H) for one in (x_ih, loop.x_hh))
+    return loop.h, loop.c, steps, x_ih, x_hh, gates, windows
+
+
+class BackwardLoop(NamedTuple):
+    """Tensors of the backward time loop; None where the layer has none, or the loss does not depend on an output."""
+
+    dh_out: Tensor | None
+    dc_out: Tensor | None
+    w_hh: Tensor
+    gain_hh: Tensor | None
+    gain_c: Tensor | None
+    shift_c: Tensor | None
+    c_0: Tensor
+    c: Tensor
+    gates: Tensor
+    x_hh: Tensor
+    steps: Tensor
+    windows: Tensor
+    dh: Tensor
+    dc: Tensor
+    dsteps: Tensor
+    dwindows: Tensor
+    dgates: Tensor
+    dread: Tensor
+    da_hh: Tensor
+
+    def run(self, k: int) -> None:
+        """All steps, from the last to the first: everything from `dh` on is written."""
+        T, B, H = self.c.shape
+        normed = k > 0
+        M = self.steps.shape[2] - T if normed else 0
+        blocks = blocks_of_step(H, min(k, T), self.gates.dtype)
+        for t in reversed(range(T)):
+            backward.lstm_step_backward[B,](
+                self.dh_out, self.dc_out, self.dh, self.dc, self.gain_hh, self.gain_c, self.shift_c, self.c_0, self.c,
+                self.gates, self.x_hh, *self.steps[1:], *self.windows[1:], *self.dsteps[1:], *self.dwindows[1:],
+                self.dgates, self.dread, self.da_hh, t, T, B, H, M, k,
+                HAS_DH=self.dh_out is not None, HAS_DC=self.dc_out is not None, NORMED=normed,
+                AFFINE=self.gain_c is not None,
+                BLOCK_H=blocks.features, BLOCK_K=blocks.window, ACC=blocks.acc,
+                num_warps=blocks.warps, maxnreg=blocks.registers,
+            )  # fmt: skip
+            torch.mm((self.da_hh if normed else self.dgates)[t], self.w_hh, out=self.dh)
+
+
+def lstm_backward(
+    dh_out: Tensor | None,
+    dc_out: Tensor | None,
+    dsteps_out: Tensor | None,
+    w_hh: Tensor,
+    gain_ih: Tensor | None,
+    gain_hh: Tensor | None,
+    gain_c: Tensor | None,
+    shift_c: Tensor | None,
+    c_0: Tensor,
+    h: Tensor,
+    c: Tensor,
+    steps: Tensor,
+    x_ih: Tensor,
+    x_hh: Tensor,
+    gates: Tensor,
+    windows: Tensor,
+    k: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of `lstm_forward`."""
+    T, B, H = h.shape
+    normed = k > 0
+    dsteps = torch.zeros_like(steps) if dsteps_out is None else dsteps_out.clone()
+    loop = BackwardLoop(
+        dh_out=dh_out,
+        dc_out=dc_out,
+        w_hh=w_hh,
+        gain_hh=gain_hh,
+        gain_c=gain_c,
+        shift_c=shift_c,
+        c_0=c_0,
+        c=c,
+        gates=gates,
+        x_hh=x_hh,
+        steps=steps,
+        windows=windows,
+        dh=torch.zeros_like(h[0]),
+        dc=torch.zeros_like(c_0),
+        dsteps=dsteps,
+        dwindows=torch.empty_like(windows),
+        dgates=torch.empty_like(gates),
+        dread=c.new_empty(T if normed else 0, B, H),
+        da_hh=torch.empty_like(x_hh),
+    )
+    replay(loop, fresh=("dwindows", "dgates", "dread", "da_hh"), changed=("dh", "dc", "dsteps"), k=k)
+    if not normed:
+        wide, narrow = [gates.new_zeros(4 * H) for _ in range(3)], [gates.new_zeros(H) for _ in range(2)]
+        da_ih = gates.new_empty(0, B, 4 * H)
+        return da_ih, loop.dgates, wide[0], wide[1], wide[2], narrow[0], narrow[1], loop.dh, loop.dc, dsteps
+    M = steps.shape[2] - T
+    da_ih, dgain_ih, dbias, dmemory_ih = norm_backward(
+        loop.dgates, dsteps[0], x_ih, gain_ih, steps[0], windows[0], k, eps
+    )
+    blocks = blocks_of_step(H, min(k, T), h.dtype)
+    for norm in (1, 2):
+        collect_steps(loop.dwindows[norm], windows[norm], steps[norm], dsteps[norm, :, :M], k, blocks)
+    dgain_hh = sums_over_rows(loop.dgates, x_hh, windows[1])[0]
+    dgain_c, dshift_c = sums_over_rows(loop.dread, c, windows[2]).to(h.dtype)
+    dmemory = torch.stack((dmemory_ih, dsteps[1, :, :M], dsteps[2, :, :M]))
+    return da_ih, loop.da_hh, dgain_ih, dgain_hh, dbias, dgain_c.clone(), dshift_c.clone(), loop.dh, loop.dc, dmemory

@@ -1,0 +1,62 @@
+"""The triton backend, on the GPU: one kernel and one matrix product a step, replayed as one CUDA graph a sequence.
+
+The kernels are in `kernels/`; the operators are those of the fused backend, with its backward pass and what it keeps.
+They are run by Triton's interpreter and compiled for sm_80 and sm_90 in every verification; `UNCHECKED` says what that
+leaves open.
+"""
+
+import importlib.util
+import os
+from functools import partial
+from typing import cast
+
+import torch
+
+from atn.by_operators import run_layer, run_norm
+from atn.layer import LayerFunction, NormFunction
+from atn.operators import Kernels, register
+
+UNCHECKED = "its kernels are checked by interpretation and compilation, not yet on a GPU, so 'auto' does not take it"
+
+
+def installed() -> bool:
+    """Whether the package is there; it is not imported to find out."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def interpreting() -> bool:
+    """Whether Triton interprets its kernels, on tensors of the CPU: asked for by TRITON_INTERPRET=1."""
+    return os.environ.get("TRITON_INTERPRET", "0") == "1"
+
+
+def devices() -> tuple[str, ...]:
+    """Kinds of device that the backend runs on here; () where it cannot run."""
+    if not installed():
+        return ()
+    if interpreting():
+        return ("cpu",)
+    return ("cuda",) if torch.cuda.is_available() else ()
+
+
+def reason() -> str:
+    """Why it can run here, or cannot."""
+    if not installed():
+        return "Triton is not installed (pip install triton)"
+    if interpreting():
+        return "interpreted on the CPU, for checks alone (TRITON_INTERPRET=1)"
+    if not torch.cuda.is_available():
+        return "PyTorch finds no CUDA device"
+    return f"the GPU, gradients by hand, no second derivatives; {UNCHECKED}"
+
+
+def kernels() -> Kernels:
+    """The kernels, which are imported, and compiled, when they are first used."""
+    from atn.kernels import launch  # noqa: PLC0415 - importing Triton takes longer than importing the library
+
+    return cast("Kernels", launch)
+
+
+OPERATORS = register("triton", lambda: kernels(), ("cuda", "cpu"))  # noqa: PLW0108 - so that a test may replace it
+
+layer: LayerFunction = partial(run_layer, OPERATORS)
+norm: NormFunction = partial(run_norm, OPERATORS)
