@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -192,6 +193,16 @@ def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0, 0], results
     assert all("compiled for" in out for out, _ in results), results
     assert sum(err.count("compiling the fused backend") for _, err in results) == 1, results
+
+    # Another checkout with the same sources, which ninja would take for others: nothing is overwritten.
+    (library,) = folder.glob("*.so")
+    built = library.stat()
+    shutil.copytree(compiled.SOURCES.parent, tmp_path / "checkout" / "atn")
+    process = script(USE, TORCH_EXTENSIONS_DIR=str(tmp_path), PYTHONPATH=str(tmp_path / "checkout"))
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert ("compiled for" in out, err) == (True, "")
+    assert (library.stat().st_mtime_ns, library.stat().st_ino) == (built.st_mtime_ns, built.st_ino)
 
 
 def test_agrees_with_lstm_on_every_thread_count() -> None:

@@ -44,31 +44,35 @@ def compiled() -> Compiled:
 
 
 def _load() -> None:
-    # Imported late: they cost more than the rest of the package, and only a first use needs them.
-    import filelock  # noqa: PLC0415
-    from torch.utils import cpp_extension  # noqa: PLC0415
+    import filelock  # noqa: PLC0415  # only a first use needs it
 
     capability = torch.backends.cpu.get_cpu_capability()
     name = f"atn_compiled_{_digest(capability)}"
     folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions") / name
     folder.mkdir(parents=True, exist_ok=True)
-    with _ninja_on_path(), filelock.FileLock(folder / "build.lock"):
-        # torch's own lock outlives a killed build and would be waited for forever; ours does not.
-        (folder / "lock").unlink(missing_ok=True)
-        if not (folder / f"{name}.so").exists():
+    library, complete = folder / f"{name}.so", folder / "complete"
+    with filelock.FileLock(folder / "build.lock"):
+        # Once built it is never built again: another checkout with the same sources is another path to ninja, and a
+        # build would overwrite what a running process has mapped.
+        if not (complete.exists() and library.exists()):
             print(f"atn: compiling the fused backend, once, into {folder} ...", file=sys.stderr, flush=True)
+            _build(name, folder, capability)
+            complete.touch()
+    torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]  # torch does not annotate it
+
+
+def _build(name: str, folder: Path, capability: str) -> None:
+    from torch.utils import cpp_extension  # noqa: PLC0415  # costs more than the rest of the package
+
+    # torch's own lock outlives a killed build and would be waited for forever; ours does not.
+    (folder / "lock").unlink(missing_ok=True)
+    flags = ["-O3", "-fno-math-errno", "-fopenmp", f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}"]
+    with _ninja_on_path():
         cpp_extension.load(
             name,
             [str(SOURCES / "ops.cpp")],
             build_directory=str(folder),
-            extra_cflags=[
-                "-O3",
-                "-fno-math-errno",
-                "-fopenmp",
-                f"-DCPU_CAPABILITY={capability}",
-                f"-DCPU_CAPABILITY_{capability}",
-                *INSTRUCTION_SETS.get(capability, []),
-            ],
+            extra_cflags=[*flags, *INSTRUCTION_SETS.get(capability, [])],
             is_python_module=False,
         )
 

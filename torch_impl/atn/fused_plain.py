@@ -245,6 +245,8 @@ def lstm_backward(
     for s in range(M):
         for gradient in (ih, hh, cell):
             gradient.collect(s)
+    # Without a norm no preactivations are kept, and these sums are of nothing.
+    dgates, dread, xhat_c = (one if normed else one[:0] for one in (dgates, dread, xhat_c))
     sums = ((dgates * x_ih).sum((0, 1)), (dgates * x_hh).sum((0, 1)), dgates.sum((0, 1)))
     sums_c = ((dread * xhat_c).sum((0, 1)), dread.sum((0, 1)))
     return da_ih, da_hh, *sums, *sums_c, dh, dc, by_step[:, :, :M].clone()
