@@ -22,6 +22,10 @@ WORKERS = str(os.cpu_count() or 1)
 QUIET_THREADS = {"OMP_NUM_THREADS": "1"}  # one thread a worker: pytest-xdist already fills the cores
 
 
+WITHOUT = ["gpu"] if os.environ.get("ATN_DATA_DIR") else ["gpu", "data"]  # what this machine cannot show
+SELECTION = " and ".join(f"not {marker}" for marker in WITHOUT)
+
+
 def install(session: nox.Session, *groups: str) -> None:
     """Install the package, editable, and dependency groups of pyproject.toml at the pins of constraints.txt."""
     session.install("-c", "constraints.txt", "-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups))
@@ -89,7 +93,7 @@ def verify(session: nox.Session) -> None:
     steps.run("format", "ruff", "format", "--check")
     steps.run("types", "mypy")
     steps.run("proofs", "python", "-m", "proofs")
-    arguments = ("-n", WORKERS, "-m", "not gpu", "--verification", VERIFICATION)
+    arguments = ("-n", WORKERS, "-m", SELECTION, "--verification", VERIFICATION)
     steps.run("tests", "python", "-m", "pytest", *arguments, ATN_PROFILE="ci")
     steps.run("claims", "python", "-m", "tests.matrix", VERIFICATION)
     if not (ROOT / VERIFICATION).exists():
@@ -100,7 +104,11 @@ def verify(session: nox.Session) -> None:
         write_stamp(session, "verify", checked)
     steps.finish(
         f"\n{claims} claims have evidence from tests; the others wait for their experiment (VERIFICATION.md).",
-        f"Not run: {outcomes['deselected']} tests that need a CUDA device (nox -s gpu); nox -s soak; nox -s wheel.",
+        f"Not run: {outcomes['deselected']} tests that need a CUDA device (nox -s gpu)"
+        + (" or the real data sets (set ATN_DATA_DIR to their folder)" if "data" in WITHOUT else "")
+        + "; nox -s soak; nox -s wheel; nox -s slurm.",
+        "GPU kernels were interpreted and compiled here. That a GPU computes the same, CUDA graphs, streams, races and",
+        "speed are not shown by that: nox -s gpu.",
         f"\n{outcomes['passed']} passed, {outcomes['failed']} failed, {outcomes['skipped']} skipped",
     )
 
@@ -109,7 +117,7 @@ def verify(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run pytest, with any arguments: nox -s tests -- -k lstm."""
     install(session, "test")
-    session.run("python", "-m", "pytest", "-n", WORKERS, "-m", "not gpu", *session.posargs, env=QUIET_THREADS)
+    session.run("python", "-m", "pytest", "-n", WORKERS, "-m", SELECTION, *session.posargs, env=QUIET_THREADS)
 
 
 @nox.session
@@ -190,7 +198,14 @@ def experiments(session: nox.Session) -> None:
     except CommandFailed:
         # No stamp for these sources yet: run the short checks, which write one.
         checked = digest(session)
-        arguments = ("-n", WORKERS, "-m", "gate and not gpu", "--verification", VERIFICATION)
+        arguments = ("-n", WORKERS, "-m", f"gate and {SELECTION}", "--verification", VERIFICATION)
         session.run("python", "-m", "pytest", *arguments, env={**QUIET_THREADS, "ATN_PROFILE": "ci"})
         write_stamp(session, "gate", checked)
     session.run("python", "-m", "experiments", *session.posargs)
+
+
+@nox.session
+def slurm(session: nox.Session) -> None:
+    """Run a tiny sweep on a real SLURM cluster of one node, which it starts. Wants Debian's slurm-wlm and munge."""
+    install(session, "test")
+    session.run("python", "-m", "tests.slurm_sweep", env=QUIET_THREADS)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from experiments import parallel
 from experiments.errors import ExperimentError
 from experiments.files import sync_folder, write_aside
 from experiments.problem import Problem
@@ -32,19 +33,33 @@ class Checkpoint(NamedTuple):
 
 
 def capture(step: int, seconds: float, problem: Problem) -> Checkpoint:
-    """Checkpoint of the state as it is now, which a later step may change: save it first."""
+    """Checkpoint of the state as it is now, which a later step may change: save it first.
+
+    Several processes that train together call it together: it holds the one model and the random state of each.
+    """
     tensors = {f"model.{name}": value for name, value in problem.model.state_dict().items()}
     for index, state in problem.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
     tensors |= {f"carried.{name}": value for name, value in problem.carried().items()}
-    tensors["random.cpu"] = torch.get_rng_state()
+    tensors |= _random_states("cpu", torch.get_rng_state())
     if problem.device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(problem.device)
+        tensors |= _random_states("cuda", torch.cuda.get_rng_state(problem.device))
     return Checkpoint(step, seconds, tensors)
+
+
+def _random_states(device: str, state: Tensor) -> dict[str, Tensor]:
+    # Cloned, since PyTorch takes no state from inside a larger tensor.
+    return {f"random.{_own(device, rank)}": row.clone() for rank, row in enumerate(parallel.gather(state[None], 0))}
+
+
+def _own(device: str, rank: int) -> str:
+    return f"{device}.{rank}" if rank else device
 
 
 def restore(checkpoint: Checkpoint, problem: Problem) -> None:
     """Put the state back.
+
+    A process whose random state the checkpoint does not have, since fewer trained before, keeps its own.
 
     Raises
     ------
@@ -65,9 +80,11 @@ def restore(checkpoint: Checkpoint, problem: Problem) -> None:
         problem.take_up(parts["carried"])
     except (RuntimeError, ValueError) as error:
         raise ExperimentError(f"the checkpoint does not fit the model: {error}") from None
-    torch.set_rng_state(parts["random"]["cpu"])
-    if problem.device.type == "cuda":
-        torch.cuda.set_rng_state(parts["random"]["cuda"], problem.device)
+    random = parts["random"]
+    if (state := random.get(_own("cpu", parallel.rank()))) is not None:
+        torch.set_rng_state(state)
+    if problem.device.type == "cuda" and (state := random.get(_own("cuda", parallel.rank()))) is not None:
+        torch.cuda.set_rng_state(state, problem.device)
 
 
 def save_checkpoint(folder: Path, run: str, checkpoint: Checkpoint) -> None:

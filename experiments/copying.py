@@ -12,19 +12,16 @@ are pays `baseline(T)`.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from experiments.metrics import VALIDATION
-from experiments.network import BiasPlacement, Initialisation, SequenceModel
-from experiments.problem import Problem
-from experiments.settings import ModelName, PresetName, Settings, require_at_least
+from experiments.settings import ModelName, PresetName, require_at_least
+from experiments.synthetic import Split, SyntheticProblem, SyntheticSettings, generator
 
-Split = Literal["train", "validation"]
+NAME = "copying"
 
 SYMBOLS = 8
 """The symbols are 1 to 8; 0 is the blank and 9 the marker."""
@@ -34,10 +31,8 @@ LENGTH = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CopyingSettings(Settings):
+class CopyingSettings(SyntheticSettings):
     """Settings of the copying problem; each field says where its value comes from."""
-
-    free: ClassVar[tuple[str, ...]] = ("T",)
 
     T: int
     """Blanks between the symbols and the marker. Paper: 100 and 200."""
@@ -48,8 +43,11 @@ class CopyingSettings(Settings):
     hidden: int
     """Hidden size of the one layer. Paper: 68."""
 
-    k: int
-    """Window length of ATN. Paper: 45."""
+    paper_k: ClassVar[dict[int, int]] = {100: 45, 200: 45}
+    """Section 4.1.1."""
+
+    k: int | None
+    """Window length of ATN. Paper: 45; None is that at both lengths."""
 
     lr: float
     """Learning rate of RMSProp. Paper: 1e-4; the released script has 2e-4."""
@@ -60,25 +58,9 @@ class CopyingSettings(Settings):
     alpha: float
     """Smoothing of RMSProp's squared gradients. Open in the paper; 0.99, PyTorch's default, as in the script."""
 
-    eps: float
-    """Added to the variance in each norm. Open in the paper; 1e-5 as in the released code."""
-
-    bias_placement: BiasPlacement
-    """Biases before or after the norms. Eq. (14) has them outside; section 5.1 says that the experiments had them
-    inside, and so has the released code."""
-
-    init: Initialisation
-    """Initialisation of LN and ATN. Open in the paper; "paper" is what the released code does: W_ih orthogonal, W_hh
-    four identity blocks, biases 0, gains 1."""
-
-    lstm_init: Initialisation
-    """Initialisation of the plain LSTM. Open in the paper; "torch" since the released code takes nn.LSTMCell as it
-    comes. The paper's baseline thus differs from the other two in its initialisation as well."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "T", "batch", "hidden", "k")
-        require_at_least(self, 0, "lr", "momentum", "alpha", "eps")
+        require_at_least(self, 0, "momentum", "alpha")
 
 
 PAPER = CopyingSettings(
@@ -119,9 +101,8 @@ def baseline(T: int) -> float:
 
 def draw_symbols(settings: CopyingSettings, split: Split, step: int) -> Tensor:
     """Symbols (10, batch), int64, uniform in 1..8: the same for the same seed, split and step, whatever came before."""
-    key = [settings.seed, ("train", "validation").index(split), step]
     shape = (LENGTH, settings.batch)
-    return torch.from_numpy(np.random.default_rng(key).integers(1, SYMBOLS + 1, size=shape))
+    return torch.from_numpy(generator(settings.seed, split, step).integers(1, SYMBOLS + 1, size=shape))
 
 
 def make_batch(symbols: Tensor, T: int) -> tuple[Tensor, Tensor]:
@@ -149,47 +130,15 @@ def make_batch(symbols: Tensor, T: int) -> tuple[Tensor, Tensor]:
     return functional.one_hot(tokens, SYMBOLS + 2).float(), y
 
 
-class Copying(Problem):
-    """The problem as the trainer sees it: a model, its optimiser, and the loss of any step.
-
-    Parameters
-    ----------
-    settings : CopyingSettings
-        All that decides the numbers; the global generator is seeded from it before the model is made.
-    model : {"lstm", "ln", "atn"}
-        Which model to train.
-    device : torch.device
-        Where to.
-    """
+class Copying(SyntheticProblem[CopyingSettings]):
+    """The problem as the trainer sees it: a model, its optimiser, and the loss of any step."""
 
     def __init__(self, settings: CopyingSettings, model: ModelName, device: torch.device) -> None:
-        torch.manual_seed(settings.seed)
-        self.settings = settings
-        self.device = device
-        network = SequenceModel(
-            model,
-            SYMBOLS + 2,
-            settings.hidden,
-            SYMBOLS + 1,
-            k=settings.k,
-            eps=settings.eps,
-            bias_placement=settings.bias_placement,
-            init=settings.lstm_init if model == "lstm" else settings.init,
-        )
-        self.model = network.to(device)
+        super().__init__(settings, model, device, SYMBOLS + 2, SYMBOLS + 1)
         self.optimizer = torch.optim.RMSprop(
             self.model.parameters(), lr=settings.lr, alpha=settings.alpha, momentum=settings.momentum
         )
 
-    def loss(self, step: int) -> Tensor:
-        """Mean cross-entropy, a scalar, of the training batch of this step."""
-        return self._loss("train", step)
-
-    def validation(self, step: int) -> dict[str, Tensor]:
-        """The same of the validation batch."""
-        return {VALIDATION: self._loss("validation", step)}
-
-    def _loss(self, split: Split, step: int) -> Tensor:
-        x, y = make_batch(draw_symbols(self.settings, split, step), self.settings.T)
-        logits = self.model(x.to(self.device))
-        return functional.cross_entropy(logits.flatten(0, 1), y.to(self.device).flatten())
+    def batch(self, split: Split, step: int) -> tuple[Tensor, Tensor]:
+        """One-hot input (T + 20, batch, 10) and target classes (T + 20, batch) of this step's batch."""
+        return make_batch(draw_symbols(self.settings, split, step), self.settings.T)

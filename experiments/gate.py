@@ -31,6 +31,9 @@ STAMP = Path(".verification/stamp.json")
 SOURCES = ("reference", "torch_impl", "proofs", "tests")
 """Folders that the checks concern."""
 
+SUFFIXES = frozenset({".py", ".toml", ".cpp", ".h"})
+"""Files inside them that do: the compiled operators are sources as well."""
+
 _DECIDING = ("numpy", "torch")
 _REMEDY = "run `nox -s verify`, or `nox -s experiments` which makes the short check first; --unverified goes without"
 
@@ -62,7 +65,7 @@ class Stamp:
 
 
 def source_digest(root: Path = ROOT) -> str:
-    """SHA-256 over path and content of every .py and .toml file of `SOURCES`, in the order of their paths."""
+    """SHA-256 over path and content of every file of `SOURCES` with one of `SUFFIXES`, in the order of their paths."""
     digest = hashlib.sha256()
     for path in sorted(_source_files(root), key=lambda path: path.relative_to(root).as_posix()):
         content = path.read_bytes()
@@ -72,7 +75,7 @@ def source_digest(root: Path = ROOT) -> str:
 
 
 def _source_files(root: Path) -> list[Path]:
-    found = [path for folder in SOURCES for path in (root / folder).rglob("*") if path.suffix in {".py", ".toml"}]
+    found = [path for folder in SOURCES for path in (root / folder).rglob("*") if path.suffix in SUFFIXES]
     return [path for path in found if not any(_is_cache(part) for part in path.relative_to(root).parts)]
 
 

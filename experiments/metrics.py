@@ -3,12 +3,14 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from experiments import parallel
 from experiments.errors import ExperimentError
 from experiments.files import append_durably, write_atomically
 
@@ -33,10 +35,18 @@ class MetricsLog:
     """Losses on their way from the device to ``metrics.jsonl``.
 
     `add` keeps the tensors and never waits for the device; `read` does; `write` puts what was read into the file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    watchers : sequence of callables
+        Called with each row that is read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, watchers: Sequence[Callable[[Row], None]] = ()) -> None:
         self.path = path
+        self._watchers = watchers
         self._pending: list[tuple[int, Tensor, Mapping[str, Tensor]]] = []
         self._read: list[Row] = []
         self.latest = math.nan
@@ -47,25 +57,32 @@ class MetricsLog:
         self._pending.append((step, train, measured))
 
     def read(self) -> Row | None:
-        """Fetch the noted losses; return the first row with a loss that is not finite, which the file will not have."""
+        """Fetch the noted losses; return the first row with a loss that is not finite, which the file will not have.
+
+        Where several processes train together, all of them read: the training loss is the mean of theirs.
+        """
         pending, self._pending = self._pending, []
-        for step, train, measured in pending:
-            row = Row(step, train.item(), {name: value.item() for name, value in measured.items()})
+        losses = parallel.mean(torch.stack([train for _, train, _ in pending])).tolist()
+        for (step, _, measured), train in zip(pending, losses, strict=True):
+            row = Row(step, train, {name: value.item() for name, value in measured.items()})
             if not all(math.isfinite(value) for value in (row.train, *row.measured.values())):
                 return row
             self._read.append(row)
             self.latest = row.train
+            for watch in self._watchers:
+                watch(row)
         return None
 
     def write(self) -> None:
-        """Append the rows read so far to the file.
+        """Append the rows read so far to the file, which is the leading process's.
 
         Raises
         ------
         OSError
             Of the write; the file stands as before.
         """
-        append_durably(self.path, b"".join(_encode(row) for row in self._read))
+        if parallel.leads():
+            append_durably(self.path, b"".join(_encode(row) for row in self._read))
         self._read.clear()
 
 

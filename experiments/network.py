@@ -9,6 +9,35 @@ from experiments.settings import ModelName
 
 BiasPlacement = Literal["inside", "outside"]
 Initialisation = Literal["paper", "torch"]
+Norm = Literal["ln", "atn"]
+
+
+def recurrent_layer(
+    model: ModelName,
+    input_size: int,
+    hidden_size: int,
+    *,
+    k: int,
+    eps: float,
+    bias_placement: BiasPlacement,
+    init: Initialisation,
+    affine: bool = True,
+) -> ATNLSTM:
+    """Recurrent layer of a model; its parameters are explained at `SequenceModel`."""
+    if model == "lstm":
+        return ATNLSTM(input_size, hidden_size, norm="none", init=init)
+    norm: Norm = "ln" if model == "ln" else "atn"
+    window = None if model == "ln" else k
+    return ATNLSTM(
+        input_size,
+        hidden_size,
+        k=window,
+        norm=norm,
+        eps=eps,
+        affine=affine,
+        bias_placement=bias_placement,
+        init=init,
+    )
 
 
 class SequenceModel(nn.Module):
@@ -30,6 +59,8 @@ class SequenceModel(nn.Module):
         Whether the biases are added before or after the norms; the plain LSTM does not know the difference.
     init : {"paper", "torch"}
         Initialisation of the recurrent layer.
+    affine : bool
+        Whether the norms have gains and shifts.
     """
 
     def __init__(
@@ -43,16 +74,12 @@ class SequenceModel(nn.Module):
         eps: float,
         bias_placement: BiasPlacement,
         init: Initialisation,
+        affine: bool = True,
     ) -> None:
         super().__init__()
-        if model == "lstm":
-            self.lstm = ATNLSTM(input_size, hidden_size, norm="none", init=init)
-        elif model == "ln":
-            self.lstm = ATNLSTM(input_size, hidden_size, norm="ln", eps=eps, bias_placement=bias_placement, init=init)
-        else:
-            self.lstm = ATNLSTM(
-                input_size, hidden_size, k=k, norm="atn", eps=eps, bias_placement=bias_placement, init=init
-            )
+        self.lstm = recurrent_layer(
+            model, input_size, hidden_size, k=k, eps=eps, bias_placement=bias_placement, init=init, affine=affine
+        )
         self.head = nn.Linear(hidden_size, output_size)
         nn.init.kaiming_normal_(self.head.weight)
         nn.init.zeros_(self.head.bias)

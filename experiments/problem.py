@@ -6,12 +6,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from experiments import parallel
+
 
 class Problem(abc.ABC):
     """What a task gives the trainer: a model, its optimiser, and the loss of any step.
 
     What the losses of the steps to come depend on is in the model, the optimiser and `carried`; all three are in a
     checkpoint. A batch is drawn from the seed and its step alone.
+
+    Where several processes train together, each takes its `share` of the whole batch in `loss`, a mean over the batch.
+    Validation is of the whole batch in each. What is carried for a share of the batch only has to be made whole with
+    `gather` in `carried`, and `share`d again in `take_up`: another number of processes may go on with it.
     """
 
     model: nn.Module
@@ -41,3 +47,17 @@ class Problem(abc.ABC):
         """Go on with what `carried` gave."""
         if carried:
             raise ValueError(f"carried has {', '.join(carried)}; it must be empty")
+
+    def share(self, tensor: Tensor, dim: int) -> Tensor:
+        """Part of a whole batch for this process, along the batch dimension; all of it where there is a single process.
+
+        Raises
+        ------
+        UsageError
+            If the batch cannot be shared equally.
+        """
+        return parallel.share(tensor, dim)
+
+    def gather(self, tensor: Tensor, dim: int) -> Tensor:
+        """The whole of what each process has its share of; called by all of them."""
+        return parallel.gather(tensor, dim)

@@ -1,9 +1,10 @@
-"""What a run shows while it runs: a bar on a terminal, now and then a line anywhere else."""
+"""What a run shows while it runs: a bar on a terminal, now and then a line anywhere else, both with the time left."""
 
-import sys
 import time
 
 from tqdm import tqdm
+
+from experiments import parallel
 
 LINES = 10
 """Lines that a whole run prints where there is no terminal."""
@@ -26,8 +27,9 @@ class Progress:
         self._steps = steps
         self._began = time.monotonic()
         self._printed = done * LINES // steps
-        # disable=None: no bar where stderr is not a terminal.
-        self._bar = tqdm(total=steps, initial=done, desc=title, unit="step", disable=None, dynamic_ncols=True)
+        # None: no bar where stderr is not a terminal.
+        disable = None if parallel.leads() else True
+        self._bar = tqdm(total=steps, initial=done, desc=title, unit="step", disable=disable, dynamic_ncols=True)
 
     def update(self, step: int, loss: float) -> None:
         """Show that this step was made, with this training loss."""
@@ -42,8 +44,8 @@ class Progress:
             return
         self._printed = step * LINES // self._steps
         speed = (step - self._done) / max(time.monotonic() - self._began, 1e-9)
-        line = f"{self._title}: step {step}/{self._steps}, loss {loss:.4f}, {speed:.1f} steps/s"
-        print(line, file=sys.stderr, flush=True)
+        left = tqdm.format_interval(round((self._steps - step) / speed))
+        parallel.say(f"{self._title}: step {step}/{self._steps}, loss {loss:.4f}, {speed:.1f} steps/s, {left} left")
 
     def close(self) -> None:
         """Leave the terminal to others."""

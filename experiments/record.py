@@ -34,11 +34,14 @@ class Session:
     versions: dict[str, str]
     """Versions of Python, NumPy, PyTorch and the rest."""
     device: str
-    """Device in words."""
+    """Device in words, "2 x " and so on before it where several processes had one each."""
     threads: int
     """CPU threads of PyTorch."""
     stamp: str
     """Scope and digest of the stamp that let it start, or "unverified"."""
+    processes: int = 1
+    """Processes that trained the one model, each with its share of every batch; records from before have no such
+    number."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,11 +109,12 @@ D = typing.TypeVar("D")
 
 
 def _typed(kind: type[D], data: dict[str, Any]) -> D:
-    """Instance of the dataclass `kind` from `data`, whose keys and types have to be those of the fields."""
+    """Instance of `kind` from `data`, which may lack nothing but fields with a default, and fits the fields' types."""
+    instance = kind(**data)
     for name, expected in typing.get_type_hints(kind).items():
-        if not _is_of(data[name], expected):
-            raise TypeError(f"{name} is {data[name]!r}")
-    return kind(**data)
+        if not _is_of(getattr(instance, name), expected):
+            raise TypeError(f"{name} is {getattr(instance, name)!r}")
+    return instance
 
 
 def _is_of(value: Any, expected: Any) -> bool:

@@ -1,12 +1,16 @@
 """The runs that a report is about, and the two ways to put a run into a number."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from experiments.errors import ExperimentError
-from experiments.metrics import Row, metrics_digest, read_metrics
+from experiments.metrics import VALIDATION, Row, metrics_digest, read_metrics
 from experiments.paper import Losses
 from experiments.record import METRICS, RECORD, Record, load_record
 
@@ -34,10 +38,14 @@ class Result(NamedTuple):
         """Training loss of steps 1, 2, ..."""
         return [row.train for row in self.rows]
 
+    def measured(self, name: str) -> list[tuple[int, float]]:
+        """Steps with a validation, and what it measured under this name."""
+        return [(row.step, row.measured[name]) for row in self.rows if name in row.measured]
+
     @property
     def validation(self) -> list[tuple[int, float]]:
-        """Steps with a validation batch, and its loss."""
-        return [(row.step, row.validation) for row in self.rows if row.validation is not None]
+        """Steps with a validation, and its loss."""
+        return self.measured(VALIDATION)
 
     @property
     def minimum(self) -> Losses:
@@ -93,7 +101,12 @@ def mean(values: Sequence[float]) -> float:
 
 def spread(values: Sequence[float]) -> float:
     """Sample standard deviation; NaN of fewer than two values."""
-    if len(values) < 2:
-        return math.nan
-    centre = mean(values)
-    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
+    return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def running_mean(values: Sequence[float], length: int) -> NDArray[np.float64]:
+    """Means over `length` values in a row, or over all of them where there are fewer."""
+    length = min(length, len(values))
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    means: NDArray[np.float64] = (sums[length:] - sums[:-length]) / length
+    return means

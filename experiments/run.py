@@ -4,15 +4,18 @@ import contextlib
 import dataclasses
 import datetime as dt
 import fcntl
+import json
 import os
-import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from experiments.checkpoint import load_checkpoint, restore
+from experiments import parallel
+from experiments.board import board
+from experiments.checkpoint import Checkpoint, load_checkpoint, restore
 from experiments.environment import commit, describe, versions
 from experiments.errors import ExperimentError
 from experiments.metrics import cut_metrics, metrics_digest
@@ -36,6 +39,8 @@ class Conditions(NamedTuple):
     """Scope and digest of the stamp, or "unverified"."""
     command: str
     """What was typed."""
+    tensorboard: bool = False
+    """Whether to write the losses for TensorBoard too."""
 
 
 class Run(NamedTuple):
@@ -55,6 +60,8 @@ class Run(NamedTuple):
 def carry_out(run: Run, conditions: Conditions) -> Record:
     """Begin the run, or go on with it from its last good checkpoint, or do nothing if it has ended.
 
+    Processes that train one model together call it together. The leading one alone writes the folder, which all read.
+
     Returns
     -------
     Record
@@ -66,6 +73,7 @@ def carry_out(run: Run, conditions: Conditions) -> Record:
         Damaged record, losses or checkpoints; a folder that holds other settings, that another process is working in,
         or that cannot be written. Nothing that was there is lost.
     """
+    run = run._replace(settings=run.settings.completed())
     folder = conditions.runs / run.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,29 +85,34 @@ def carry_out(run: Run, conditions: Conditions) -> Record:
 
 
 def _carry_out(run: Run, conditions: Conditions, folder: Path) -> Record:
-    record = load_record(folder)
-    if record is not None:
-        _check_same_run(record, run, folder)
-        if record.status in {"finished", "nan"}:
-            print(f"{run.name} has ended before: nothing to do", file=sys.stderr)
-            return record
-    problem: Problem = run.task.problem(run.settings, run.model, conditions.device)
-    done, seconds = _resume(problem, folder)
+    with parallel.leader_first():
+        record = load_record(folder)
+        if record is not None:
+            _check_same_run(record, run, folder)
+            if record.status in {"finished", "nan"}:
+                parallel.say(f"{run.name} has ended before: nothing to do")
+                return record
+        checkpoint = _last_checkpoint(folder)
+    problem = _problem(run, conditions.device, checkpoint)
+    done, seconds = (checkpoint.step, checkpoint.seconds) if checkpoint else (0, 0.0)
     sessions = [*(record.sessions if record else []), _session(conditions, done)]
     _remark_changes(sessions)
     record = _new_record(run, sessions, done, seconds)
-    save_record(folder, record)
-    outcome = _train(problem, run, folder, conditions, done, seconds)
+    outcome = _train(problem, run, folder, conditions, record)
     record = dataclasses.replace(record, **outcome._asdict())
-    if record.status == "finished":
-        record = dataclasses.replace(record, metrics_digest=metrics_digest(folder / METRICS))
-    save_record(folder, record)
+    if parallel.leads():
+        if record.status == "finished":
+            record = dataclasses.replace(record, metrics_digest=metrics_digest(folder / METRICS))
+        save_record(folder, record)
     return record
 
 
 def _check_same_run(record: Record, run: Run, folder: Path) -> None:
-    asked = dataclasses.asdict(run.settings)
-    there = record.settings
+    # As a record has them: what is a tuple here is a list there.
+    asked = json.loads(json.dumps(dataclasses.asdict(run.settings)))
+    # A setting that a record does not have came later than its run, which had the default.
+    defaults = {field.name: field.default for field in dataclasses.fields(run.settings)}
+    there = {name: value for name, value in defaults.items() if value is not dataclasses.MISSING} | record.settings
     if record.name != run.name or there != asked:
         pairs = {name: (there.get(name), asked.get(name)) for name in {**there, **asked}}
         differing = [f"{name} {old} there, {new} here" for name, (old, new) in pairs.items() if old != new]
@@ -108,39 +121,51 @@ def _check_same_run(record: Record, run: Run, folder: Path) -> None:
         )
 
 
-def _resume(problem: Problem, folder: Path) -> tuple[int, float]:
-    """Put the problem into the state of the last good checkpoint; return its step and the time spent so far."""
+def _last_checkpoint(folder: Path) -> Checkpoint | None:
+    """Last good checkpoint, with the losses cut to it; None if there is none yet."""
     checkpoint, remarks = load_checkpoint(folder, folder.name)
     for remark in remarks:
-        print(remark, file=sys.stderr)
+        parallel.say(remark)
     cut_metrics(folder / METRICS, 0 if checkpoint is None else checkpoint.step)
-    if checkpoint is None:
-        return 0, 0.0
-    restore(checkpoint, problem)
-    return checkpoint.step, checkpoint.seconds
+    return checkpoint
+
+
+def _problem(run: Run, device: torch.device, checkpoint: Checkpoint | None) -> Problem:
+    """Make the problem, in the state of the checkpoint if there is one."""
+    problem: Problem = run.task.problem(run.settings, run.model, device)
+    parallel.scatter_randomness(run.settings.seed)
+    if checkpoint is not None:
+        restore(checkpoint, problem)
+    if run.settings.compile:
+        problem.model.compile()
+    return problem
 
 
 def _session(conditions: Conditions, done: int) -> Session:
+    devices = Counter(parallel.texts(describe(conditions.device)))
     return Session(
         started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         after_step=done,
         command=conditions.command,
         commit=commit(),
         versions=versions(),
-        device=describe(conditions.device),
+        device="; ".join(f"{number} x {name}" if number > 1 else name for name, number in devices.items()),
         threads=torch.get_num_threads(),
         stamp=conditions.stamp,
+        processes=parallel.count(),
     )
 
 
 def _remark_changes(sessions: list[Session]) -> None:
     """Say what may make the resumed run differ in the last bits from one that was never stopped."""
     first, now = sessions[0], sessions[-1]
-    before = {"device": first.device, "threads": first.threads, **first.versions}
-    after = {"device": now.device, "threads": now.threads, **now.versions}
+    before, after = (
+        {"processes": session.processes, "device": session.device, "threads": session.threads, **session.versions}
+        for session in (first, now)
+    )
     for name, value in after.items():
         if before.get(name) != value:
-            print(f"the run began with {name} {before.get(name)} and goes on with {value}", file=sys.stderr)
+            parallel.say(f"the run began with {name} {before.get(name)} and goes on with {value}")
 
 
 def _new_record(run: Run, sessions: list[Session], done: int, seconds: float) -> Record:
@@ -161,14 +186,26 @@ def _new_record(run: Run, sessions: list[Session], done: int, seconds: float) ->
     )
 
 
-def _train(problem: Problem, run: Run, folder: Path, conditions: Conditions, done: int, seconds: float) -> Outcome:
-    with contextlib.closing(Progress(run.model, done, run.settings.steps)) as progress:
-        return Trainer(problem, run.settings, folder, conditions.checkpoint_seconds).train(done, seconds, progress)
+def _train(problem: Problem, run: Run, folder: Path, conditions: Conditions, record: Record) -> Outcome:
+    """Train from the record's step on, which begins with writing the record."""
+    with contextlib.ExitStack() as stack:
+        watchers = []
+        if parallel.leads():
+            save_record(folder, record)
+            if conditions.tensorboard:
+                watchers.append(stack.enter_context(board(folder, record.step)))
+        title = f"{run.model}, seed {run.settings.seed}"
+        progress = stack.enter_context(contextlib.closing(Progress(title, record.step, run.settings.steps)))
+        trainer = Trainer(problem, run.settings, folder, conditions.checkpoint_seconds, watchers)
+        return trainer.train(record.step, record.seconds, progress)
 
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system gives back however the process ends."""
+    """Hold the folder's lock, which the system gives back however the process ends, in the leading process."""
+    if not parallel.leads():
+        yield
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

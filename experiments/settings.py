@@ -1,10 +1,11 @@
 """What decides a run's numbers, and what the run is therefore called."""
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 ModelName = Literal["lstm", "ln", "atn"]
 PresetName = Literal["paper", "released", "smoke"]
+DtypeName = Literal["float32", "bfloat16"]
 
 MODELS: tuple[ModelName, ...] = ("lstm", "ln", "atn")
 """The plain LSTM, LN-LSTM and ATN-LSTM, in the order of the paper's tables."""
@@ -32,18 +33,50 @@ class Settings:
     validate_every: int
     """Steps between two validation batches."""
 
+    dtype: DtypeName = "float32"
+    """What matrices are multiplied in. The paper names none; the released scripts have float32. bfloat16 is that of
+    `torch.autocast`: parameters, statistics and losses stay float32."""
+
+    compile: bool = False
+    """Let torch.compile make one program of the model: the same mathematics in another order of rounding."""
+
     def __post_init__(self) -> None:
         require_at_least(self, 1, "steps", "validate_every")
         require_at_least(self, 0, "seed")
+
+    def standard(self, name: str) -> Any:  # noqa: ARG002 - for tasks with such fields
+        """What None stands for in the field `name`, by the free fields as they are here; for most it is just None."""
+        return None
+
+    def completed(self) -> Self:
+        """These settings with the standard values in the place of None."""
+        return dataclasses.replace(self, **{name: self._value(self, name) for name in self._names()})
 
     def differences(self, preset: "Settings") -> dict[str, list[Any]]:
         """Fields that stand otherwise than in `preset`: ``{field: [the preset's value, this value]}``.
 
         The seed and the `free` fields do not count.
         """
-        fields = [field.name for field in dataclasses.fields(self) if field.name not in {"seed", *self.free}]
-        pairs = {name: [getattr(preset, name), getattr(self, name)] for name in fields}
+        names = [name for name in self._names() if name not in {"seed", *self.free}]
+        pairs = {name: [self._value(preset, name), self._value(self, name)] for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    def _names(self) -> list[str]:
+        return [field.name for field in dataclasses.fields(self)]
+
+    def _value(self, settings: "Settings", name: str) -> Any:
+        """Value of the field in `settings`, None replaced by what it stands for here."""
+        value = getattr(settings, name)
+        return self.standard(name) if value is None else value
+
+
+class Part(NamedTuple):
+    """One run of a command that makes several."""
+
+    task: str
+    """Name of the task whose run it is."""
+    model: ModelName
+    settings: Settings
 
 
 def require_at_least(settings: Settings, bound: int, *names: str) -> None:

@@ -1,10 +1,9 @@
 """Markdown tables, and how numbers stand in them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from experiments.paper import Losses
 from experiments.record import UNVERIFIED, Record
 from experiments.results import Result, mean, spread
 
@@ -23,21 +22,17 @@ def number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:#.4g}"
 
 
-def pair(losses: Losses) -> str:
-    """Train / validation."""
-    return f"{number(losses.train)} / {number(losses.validation)}"
+def over_seeds(values: Sequence[tuple[float, ...]], show: Callable[[float], str] = number) -> str:
+    """Components joined by slashes, each as mean ± sample standard deviation where there are several seeds."""
+    return " / ".join(_over_seeds(component, show) for component in zip(*values, strict=True))
 
 
-def pair_over_seeds(values: Sequence[Losses]) -> str:
-    """Train / validation, each as mean ± sample standard deviation over the seeds where there are several."""
-    trains, validations = [value.train for value in values], [value.validation for value in values]
-    return f"{_over_seeds(trains)} / {_over_seeds(validations)}"
-
-
-def _over_seeds(values: Sequence[float]) -> str:
+def _over_seeds(values: Sequence[float], show: Callable[[float], str]) -> str:
     if len(values) == 1:
-        return number(values[0])
-    return f"{number(mean(values))} ± {spread(values):.1g}"
+        return show(values[0])
+    if not all(map(math.isfinite, values)):
+        return ", ".join(show(value) for value in values)
+    return f"{show(mean(values))} ± {f'{spread(values):.1g}' if show is number else show(spread(values))}"
 
 
 def provenance(results: Sequence[Result]) -> list[str]:
@@ -47,13 +42,22 @@ def provenance(results: Sequence[Result]) -> list[str]:
     return [
         f"{records[0].step:,}",
         ", ".join(str(result.seed) for result in results),
+        duration(mean([record.seconds for record in records])),
         f"{mean([record.seconds / record.step for record in records]):.2g}",
         _distinct(session.device for session in sessions),
         _distinct(_short(session.stamp) for session in sessions),
     ]
 
 
-PROVENANCE = ["steps", "seeds", "s/step", "device", "stamp"]
+PROVENANCE = ["steps", "seeds", "time", "s/step", "device", "stamp"]
+
+
+def duration(seconds: float) -> str:
+    """Two significant digits of a time in its natural unit."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{float(f'{seconds / length:.2g}'):,.10g} {unit}"
+    return f"{float(f'{seconds:.2g}'):.10g} s"
 
 
 def _short(stamp: str) -> str:
@@ -74,4 +78,6 @@ def changes(record: Record) -> str:
 
 
 def _value(value: Any) -> str:
+    if value is None:
+        return "none"
     return f"{value:,}" if isinstance(value, int) else str(value)

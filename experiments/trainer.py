@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Literal, NamedTuple
@@ -11,8 +11,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from experiments import parallel
 from experiments.checkpoint import capture, save_checkpoint
-from experiments.metrics import MetricsLog
+from experiments.data_parallel import shared_loss
+from experiments.metrics import MetricsLog, Row
 from experiments.problem import Problem
 from experiments.progress import Progress
 from experiments.record import METRICS
@@ -31,31 +33,42 @@ class Outcome(NamedTuple):
 
 
 class Trainer:
-    """Trains a problem inside a run's folder, from a step on.
+    """Trains a problem inside a run's folder, from a step on, alone or together with other processes.
 
     Parameters
     ----------
     problem : Problem
         In the state after step `done`.
     settings : Settings
-        Number of steps, and how often to validate.
+        Number of steps, how often to validate, and the precision.
     folder : Path
         The run's folder; its name is the run's name, which its checkpoints carry.
     checkpoint_seconds : float
         Time between two checkpoints.
+    watchers : sequence of callables
+        Called with each row of the losses, when it is read.
     """
 
-    def __init__(self, problem: Problem, settings: Settings, folder: Path, checkpoint_seconds: float) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        settings: Settings,
+        folder: Path,
+        checkpoint_seconds: float,
+        watchers: Sequence[Callable[[Row], None]] = (),
+    ) -> None:
         self.problem = problem
         self.settings = settings
         self.folder = folder
         self.checkpoint_seconds = checkpoint_seconds
-        self.log = MetricsLog(folder / METRICS)
+        self.log = MetricsLog(folder / METRICS, watchers)
+        self._loss = shared_loss(problem)
 
     def train(self, done: int, seconds: float, progress: Progress) -> Outcome:
         """Make the steps after step `done`, on which `seconds` were spent.
 
-        Ctrl-C ends it after the step that is being made, with a checkpoint. A loss that is not finite ends it without.
+        Ctrl-C and SIGTERM end it after the step that is being made, with a checkpoint, in all processes if in one of
+        them. A loss that is not finite ends it without.
 
         Raises
         ------
@@ -64,11 +77,12 @@ class Trainer:
         """
         began = time.monotonic() - seconds
         saved = time.monotonic()
-        with _ctrl_c_noted() as ctrl_c:
+        with _signals_noted() as signals:
             for step in range(done + 1, self.settings.steps + 1):
                 self._make(step)
                 last = step == self.settings.steps
-                due = last or bool(ctrl_c) or time.monotonic() - saved >= self.checkpoint_seconds
+                late = time.monotonic() - saved >= self.checkpoint_seconds
+                stop, due = parallel.any_of(bool(signals), bool(signals) or late or last)
                 if not due and step % READ_EVERY != 0:
                     continue
                 spoilt = self.log.read()
@@ -79,12 +93,13 @@ class Trainer:
                 if due:
                     self._save(step, time.monotonic() - began)
                     saved = time.monotonic()
-                if ctrl_c and not last:
+                if stop and not last:
                     return Outcome("interrupted", step, time.monotonic() - began)
         return Outcome("finished", self.settings.steps, time.monotonic() - began)
 
     def _make(self, step: int) -> None:
-        loss = self.problem.loss(step)
+        with self._precision():
+            loss = self._loss(step)
         self.problem.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.problem.update(step)
@@ -94,20 +109,26 @@ class Trainer:
     @torch.no_grad()
     def _validate(self, step: int) -> Mapping[str, Tensor]:
         self.problem.model.eval()
-        measured = self.problem.validation(step)
+        with self._precision():
+            measured = self.problem.validation(step)
         self.problem.model.train()
         return measured
+
+    def _precision(self) -> torch.autocast:
+        enabled = self.settings.dtype == "bfloat16"
+        return torch.autocast(self.problem.device.type, torch.bfloat16, enabled=enabled)
 
     def _save(self, step: int, seconds: float) -> None:
         """Write the losses first: a checkpoint is only ever as far as the losses before it."""
         self.log.write()
         state = capture(step, seconds, self.problem)
-        save_checkpoint(self.folder, self.folder.name, state)
+        if parallel.leads():
+            save_checkpoint(self.folder, self.folder.name, state)
 
 
 @contextlib.contextmanager
-def _ctrl_c_noted() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C, which would leave a half-made step; a second one interrupts at once."""
+def _signals_noted() -> Iterator[list[int]]:
+    """Collect the first Ctrl-C or SIGTERM, which would leave a half-made step; a second one interrupts at once."""
     noted: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -115,8 +136,9 @@ def _ctrl_c_noted() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         noted.append(number)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield noted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

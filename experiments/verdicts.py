@@ -1,42 +1,26 @@
-"""What the paper says of its copying results, held against ours, one verdict a sentence.
+"""The paper's sentences held against our runs: a verdict a sentence, and from these one a claim of the registry.
 
-A claim is put to every seed, for the training and the validation loss both. It is *confirmed* if it is true of every
-seed, *not confirmed* if of none, *inconclusive* otherwise. Two losses are level if they differ by less than `MARGIN`.
+A sentence is put to every seed. It is *confirmed* if it is true of every seed, *not confirmed* if of none,
+*inconclusive* otherwise, and *pending* until there is a seed with all the runs that it needs.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from experiments.copying import baseline
-from experiments.paper import TABLE_1, Losses
-from experiments.results import Result, mean
-from experiments.settings import MODELS, ModelName
-from experiments.tables import pair_over_seeds
+from experiments.results import Result, Results, load_results
+from experiments.studies import STUDIES
+from experiments.study import Case, Presets, Runs, Sentence, Study, Test, counting
+from experiments.tables import over_seeds
 
-MARGIN = 0.01
-"""Relative difference below which two losses count as level: batches at the baseline scatter by less than that."""
-
-STEEP_WINDOW = 20
-"""Training losses averaged when looking for the step at which a run reaches the baseline."""
-
-NAMES: Mapping[ModelName, str] = {"lstm": "LSTM", "ln": "LN", "atn": "ATN"}
-"""The models as the paper's tables call them."""
-
-Measure = Callable[[Result], Losses]
-"""A way to put a run into two numbers."""
-
-MEASURES: Mapping[str, Measure] = {
-    "minimum": lambda result: result.minimum,
-    "final value": lambda result: result.final,
-}
-
-Runs = Mapping[ModelName, Sequence[Result]]
-"""Model -> its runs, of one preset and one T, over the seeds."""
+CONFIRMED = "confirmed"
+NOT_CONFIRMED = "not confirmed"
+INCONCLUSIVE = "inconclusive"
+PENDING = "pending"
 
 
 class Finding(NamedTuple):
-    """A claim held against the runs by one measure: the outcome, and the numbers it rests on."""
+    """A sentence held against the runs by one measure: the outcome, and the numbers it rests on."""
 
     measure: str
     outcome: str
@@ -44,89 +28,141 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A claim, what was found, and the number of seeds that it rests on."""
+    """What was found of a sentence, the deciding measure first, and how many seeds and which runs that rests on."""
 
-    claim: str
-    findings: list[Finding]
+    study: Study
+    presets: Presets
+    case: Case
+    sentence: Sentence
+    findings: tuple[Finding, ...]
     seeds: int
+    runs: tuple[str, ...]
+    """Their names."""
+
+    @property
+    def outcome(self) -> str:
+        """What the deciding measure says."""
+        return self.findings[0].outcome
 
 
-def below(lower: float, upper: float) -> bool:
-    """Whether `lower` is below `upper` by more than the margin."""
-    return lower < upper * (1 - MARGIN)
+class ClaimVerdict(NamedTuple):
+    """Verdict on a claim of the registry."""
+
+    outcome: str
+    """"confirmed", "not confirmed", "inconclusive" or "pending"."""
+    seeds: int
+    """Fewest seeds behind any sentence that was decided; 0 if none was."""
+    parts: tuple[Verdict, ...]
+    """The sentences of the claim that were decided."""
+    open: int
+    """Number of its sentences that no run has decided, of the presets that decide the outcome."""
+
+    @property
+    def headline(self) -> str:
+        """Outcome and seeds in words."""
+        said = self.outcome if self.outcome == PENDING else f"{self.outcome} at {seeds_in_words(self.seeds)}"
+        return (
+            f"{said}; {self.open} of {self.open + len(self.parts)} sentences still without runs" if self.open else said
+        )
 
 
-def judge(T: int, runs: Runs) -> list[Verdict]:
-    """Verdicts on everything that Table 1 and its text say about the models that were run at this T."""
-    verdicts = [_against_baseline(T, model, runs[model]) for model in MODELS if model in runs]
-    pairs: list[tuple[ModelName, ModelName]] = [("ln", "lstm"), ("atn", "ln")]
-    for lower, upper in pairs:
-        if shared := _shared_seeds(runs, lower, upper):
-            verdicts.append(_against_each_other(T, lower, upper, shared))
-    if shared := _shared_seeds(runs, "atn", "ln"):
-        verdicts.append(_steepness(T, shared))
-    return verdicts
+def seeds_in_words(count: int) -> str:
+    """A number of seeds."""
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
-def _against_baseline(T: int, model: ModelName, results: Sequence[Result]) -> Verdict:
-    floor = Losses(baseline(T), baseline(T))
-    expected = _expected(TABLE_1[T][model], floor)
-    findings = []
-    for name, measure in MEASURES.items():
-        values = [measure(result) for result in results]
-        outcome = _outcome([_agrees(value, floor, expected) for value in values])
-        findings.append(Finding(name, outcome, pair_over_seeds(values)))
-    claim = f"{NAMES[model]} {'gets below' if expected else 'stays at'} the baseline"
-    return Verdict(claim, findings, len(results))
+def named(presets: Presets) -> str:
+    """Names of presets that are the same."""
+    return " = ".join(f"`{name}`" for name in presets)
 
 
-def _against_each_other(T: int, lower: ModelName, upper: ModelName, shared: Sequence[tuple[Result, Result]]) -> Verdict:
-    expected = _expected(TABLE_1[T][lower], TABLE_1[T][upper])
-    findings = []
-    for name, measure in MEASURES.items():
-        lowers, uppers = [measure(first) for first, _ in shared], [measure(second) for _, second in shared]
-        truths = [_agrees(first, second, expected) for first, second in zip(lowers, uppers, strict=True)]
-        evidence = f"{pair_over_seeds(lowers)} against {pair_over_seeds(uppers)}"
-        findings.append(Finding(name, _outcome(truths), evidence))
-    claim = f"{NAMES[lower]} is {'below' if expected else 'no lower than'} {NAMES[upper]}"
-    return Verdict(claim, findings, len(shared))
+def deciding_line(verdict: Verdict) -> str:
+    """A sentence of a claim, where it was put to the test, and what the deciding measure says, in one line."""
+    where = ", ".join(filter(None, [verdict.case.title, named(verdict.presets)]))
+    found = verdict.findings[0]
+    return f"{verdict.sentence.says} ({where}): {found.outcome} by the {found.measure}, {found.evidence}"
 
 
-def _steepness(T: int, shared: Sequence[tuple[Result, Result]]) -> Verdict:
-    steps = [(steps_to_baseline(T, atn), steps_to_baseline(T, ln)) for atn, ln in shared]
-    evidence = "; ".join(f"ATN {_show_steps(atn)}, LN {_show_steps(ln)}" for atn, ln in steps)
-    outcome = _outcome([atn <= ln and atn < math.inf for atn, ln in steps])
-    claim = "ATN falls at least as steeply as LN at first"
-    return Verdict(claim, [Finding("steps to the baseline", outcome, evidence)], len(steps))
+def measured_verdicts(runs: Path) -> dict[str, ClaimVerdict]:
+    """Verdict on every measured claim, by its id in ``proofs/claims.toml``, from the runs in a folder.
+
+    Raises
+    ------
+    ExperimentError
+        If a record or its losses are damaged.
+    """
+    return claim_verdicts(load_results(runs))
 
 
-def steps_to_baseline(T: int, result: Result) -> float:
-    """First step at which the mean of the last `STEEP_WINDOW` training losses is within 5 % of the baseline, or inf."""
-    train = result.train
-    ends = range(STEEP_WINDOW, len(train) + 1)
-    return next((end for end in ends if mean(train[end - STEEP_WINDOW : end]) <= 1.05 * baseline(T)), math.inf)
+def claim_verdicts(results: Results) -> dict[str, ClaimVerdict]:
+    """Verdict on every measured claim by its id, in the order of the studies."""
+    verdicts = [verdict for study in STUDIES for verdict in judge(study, results)]
+    claims = dict.fromkeys(claim for verdict in verdicts for claim in verdict.sentence.claims)
+    return {claim: _of_claim([one for one in verdicts if claim in one.sentence.claims]) for claim in claims}
 
 
-def _shared_seeds(runs: Runs, first: ModelName, second: ModelName) -> list[tuple[Result, Result]]:
-    others = {result.seed: result for result in runs.get(second, [])}
-    return [(result, others[result.seed]) for result in runs.get(first, []) if result.seed in others]
+def judge(study: Study, results: Results) -> list[Verdict]:
+    """Verdict on every sentence of the study, for each of its presets."""
+    return [
+        _of_sentence(study, presets, case, sentence, counting(results, presets, case))
+        for case in study.cases
+        for presets in study.presets
+        for sentence in case.sentences
+    ]
 
 
-def _expected(lower: Losses, upper: Losses) -> bool:
-    """Whether the paper's numbers have the one below the other."""
-    return below(lower.train, upper.train) and below(lower.validation, upper.validation)
+def _of_sentence(study: Study, presets: Presets, case: Case, sentence: Sentence, runs: Runs) -> Verdict:
+    by_label = {label: {result.seed: result for result in runs.get(label, [])} for label in sentence.needs}
+    seeds = sorted(set.intersection(*(set(of_seed) for of_seed in by_label.values())))
+    at_seeds = [{label: of_seed[seed] for label, of_seed in by_label.items()} for seed in seeds]
+    return Verdict(
+        study=study,
+        presets=presets,
+        case=case,
+        sentence=sentence,
+        findings=tuple(_find(test, at_seeds) for test in sentence.tests),
+        seeds=len(seeds),
+        runs=tuple(result.record.name for at_seed in at_seeds for result in at_seed.values()),
+    )
 
 
-def _agrees(lower: Losses, upper: Losses, expected: bool) -> bool:  # noqa: FBT001 - the paper's side of the comparison
-    """Whether training and validation loss both stand as expected."""
-    return below(lower.train, upper.train) == below(lower.validation, upper.validation) == expected
+def _find(test: Test, at_seeds: Sequence[Mapping[str, Result]]) -> Finding:
+    observed = [test.observe(runs) for runs in at_seeds]
+    if not observed:
+        return Finding(test.measure, PENDING, "")
+    labels = observed[0].numbers
+    shown = [f"{label} {over_seeds([one.numbers[label] for one in observed], test.show)}" for label in labels]
+    return Finding(test.measure, _over_seeds([one.true for one in observed]), ", ".join(shown))
 
 
-def _outcome(truths: Sequence[bool]) -> str:
+def _over_seeds(truths: Sequence[bool]) -> str:
     if all(truths):
-        return "confirmed"
-    return "inconclusive" if any(truths) else "not confirmed"
+        return CONFIRMED
+    return INCONCLUSIVE if any(truths) else NOT_CONFIRMED
 
 
-def _show_steps(steps: float) -> str:
-    return "never" if steps == math.inf else f"after {steps:,} steps"
+def _of_claim(verdicts: Sequence[Verdict]) -> ClaimVerdict:
+    """All sentences of a claim have to be true, of one preset; presets that disagree leave it inconclusive.
+
+    Presets that were run in full decide; only where there is none do those that were run in part.
+    """
+    groups = [
+        [one for one in verdicts if one.presets == presets]
+        for presets in dict.fromkeys(one.presets for one in verdicts)
+    ]
+    begun = [group for group in groups if any(one.outcome != PENDING for one in group)]
+    complete = [group for group in begun if all(one.outcome != PENDING for one in group)]
+    deciding = complete or begun or groups[:1]
+    outcomes = {_together([one.outcome for one in group]) for group in deciding}
+    parts = tuple(one for group in deciding for one in group if one.outcome != PENDING)
+    return ClaimVerdict(
+        outcome=outcomes.pop() if len(outcomes) == 1 else INCONCLUSIVE,
+        seeds=min((one.seeds for one in parts), default=0),
+        parts=parts,
+        open=sum(len(group) for group in deciding) - len(parts),
+    )
+
+
+def _together(outcomes: Sequence[str]) -> str:
+    """Outcome of sentences that have to be true all together."""
+    return next((kind for kind in (NOT_CONFIRMED, PENDING, INCONCLUSIVE) if kind in outcomes), CONFIRMED)

@@ -9,10 +9,11 @@ always seen in a commit.
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.results import load_results
+from experiments.verdicts import ClaimVerdict, deciding_line, measured_verdicts
 from proofs.registry import Claim, load_claims
 
 ROOT = Path(__file__).parents[1]
@@ -25,32 +26,33 @@ HEADER = """\
 # Verification matrix
 
 Written by `nox -s verify` from `proofs/claims.toml` and from the tests that passed; not edited by hand. Equation
-numbers are those of the paper. *measured* claims wait for their experiment: they are **pending** until its runs are
-recorded in `experiments/runs`. The error is the largest elementwise one, relative to the largest element, that the
-tests of the claim saw, by implementation and dtype.
+numbers are those of the paper. The verdict on a *measured* claim is computed from the runs recorded in
+`experiments/runs`: confirmed, not confirmed or inconclusive at so many seeds, or pending until they are made. The error
+is the largest elementwise one, relative to the largest element, that the tests of the claim saw, by implementation and
+dtype.
 
 """
 
 
-def runs_behind(claim: Claim) -> list[str]:
-    """Names of the finished, verified, unshortened runs of a measured claim's experiment; smoke runs do not count."""
-    return [
-        result.record.name
-        for result in load_results(RUNS).finished
-        if result.record.task == claim.experiment and not (result.record.unverified or result.record.shortened)
-    ]
-
-
-def verdict(claim: Claim) -> str:
-    """The verdict; *pending* where a measured claim has no run."""
-    return "pending" if claim.verdict == "measured" and not runs_behind(claim) else claim.verdict
-
-
-def evidence(claim: Claim, tests: list[str]) -> str:
-    """Tests, or the runs of an experiment."""
+def verdict(claim: Claim, measured: Mapping[str, ClaimVerdict]) -> str:
+    """The verdict in bold; of a measured claim what its runs say, and at how many seeds."""
     if claim.verdict == "measured":
-        return "<br>".join(f"`{run}`" for run in runs_behind(claim)) or "none yet"
-    return "<br>".join(f"`{test.removeprefix('tests/')}`" for test in tests)
+        return f"**measured**: {measured[claim.id].headline}"
+    return f"**{claim.verdict}**" + (f": {claim.assumptions}" if claim.assumptions else "")
+
+
+def kind(claim: Claim, measured: Mapping[str, ClaimVerdict]) -> str:
+    """The verdict as the tally counts it."""
+    return f"measured and {measured[claim.id].outcome}" if claim.verdict == "measured" else claim.verdict
+
+
+def evidence(claim: Claim, tests: list[str], measured: Mapping[str, ClaimVerdict]) -> str:
+    """Tests; of a measured claim its sentences with their numbers, and the runs behind them."""
+    if claim.verdict != "measured":
+        return "<br>".join(f"`{test.removeprefix('tests/')}`" for test in tests)
+    parts = measured[claim.id].parts
+    runs = dict.fromkeys(run for part in parts for run in part.runs)
+    return "<br>".join([*map(deciding_line, parts), *(f"`{run}`" for run in runs)]) or "none yet"
 
 
 def largest_errors(errors: list[list[Any]]) -> str:
@@ -62,18 +64,18 @@ def largest_errors(errors: list[list[Any]]) -> str:
     return "<br>".join(f"{key} {error:.1e}" for key, error in sorted(largest.items()))
 
 
-def render(claims: dict[str, Claim], shown: dict[str, Any]) -> str:
+def render(claims: dict[str, Claim], shown: dict[str, Any], measured: Mapping[str, ClaimVerdict]) -> str:
     """Render the matrix as Markdown."""
-    verdicts = [verdict(claim) for claim in claims.values()]
-    tally = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in sorted(set(verdicts)))
+    kinds = [kind(claim, measured) for claim in claims.values()]
+    tally = ", ".join(f"{kinds.count(one)} {one}" for one in sorted(set(kinds)))
     rows = ["| claim | where | verdict | how general | evidence | largest error |", "|---|---|---|---|---|---|"]
     for name, claim in claims.items():
         cells = (
             f"**{name}**<br>{claim.statement}",
             claim.where,
-            f"**{verdict(claim)}**" + (f": {claim.assumptions}" if claim.assumptions else ""),
+            verdict(claim, measured),
             "—" if claim.verdict == "measured" else claim.generality,
-            evidence(claim, shown[name]["tests"]),
+            evidence(claim, shown[name]["tests"], measured),
             largest_errors(shown[name]["errors"]),
         )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -92,7 +94,7 @@ def main(arguments: list[str]) -> int:
     if missing:
         print(f"{len(missing)} claims have no passing test: {', '.join(missing)}")
         return 1
-    matrix = render(claims, shown)
+    matrix = render(claims, shown, measured_verdicts(RUNS))
     if DOCUMENT.exists() and same_but_for_digits(DOCUMENT.read_text("utf-8"), matrix):
         print(f"{DOCUMENT.name} is current: {len(claims)} claims")
         return 0

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import checkpoint, command_line, gate
+from experiments import checkpoint, gate, task_command
 from experiments.checkpoint import NEWEST, PREVIOUS, Checkpoint, load_checkpoint, save_checkpoint
 from experiments.command_line import main
 from experiments.copying import Copying
@@ -114,8 +114,8 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no task; there are copying, report"),
-        (["coping"], "unknown task 'coping'; there are copying, report"),
+        ([], "no task; there are copying, "),
+        (["coping"], "unknown task 'coping'; there are copying, "),
         (["copying", "--model", "gru"], "'gru'"),
         (["copying", "--preset", "papers"], "'papers'"),
         (["copying", "--preset"], "--preset"),
@@ -158,7 +158,7 @@ def test_help_is_for_the_asked_preset(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_no_stamp_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command_line, "check_stamp", lambda: gate.check_stamp(tmp_path))
+    monkeypatch.setattr(task_command, "check_stamp", lambda: gate.check_stamp(tmp_path))
     asked = [word for word in command(tmp_path / "runs") if word != "--unverified"]
     assert main(asked) == 3
     assert "nox -s verify" in one_line(capsys)

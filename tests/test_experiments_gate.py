@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments import gate
+from experiments.environment import ROOT
 from experiments.errors import ExperimentError, GateError
 from experiments.gate import SOURCES, STAMP, check_stamp, source_digest, write_stamp
 
@@ -18,6 +19,8 @@ def root(tmp_path: Path) -> Path:
         (tmp_path / folder / "inner").mkdir(parents=True)
         (tmp_path / folder / "inner" / "module.py").write_text(f"# {folder}\n")
     (tmp_path / "proofs" / "claims.toml").write_text("[eq-1]\n")
+    for name in ("ops.cpp", "norm.h"):
+        (tmp_path / "torch_impl" / name).write_text(f"// {name}\n")
     return tmp_path
 
 
@@ -37,6 +40,14 @@ def _edit_claims(root: Path) -> None:
     (root / "proofs/claims.toml").write_text("[eq-2]\n")
 
 
+def _edit_operators(root: Path) -> None:
+    (root / "torch_impl/ops.cpp").write_text("// others\n")
+
+
+def _edit_header(root: Path) -> None:
+    (root / "torch_impl/norm.h").write_text("// another\n")
+
+
 def _add(root: Path) -> None:
     (root / "reference/new.py").touch()
 
@@ -49,12 +60,18 @@ def _rename(root: Path) -> None:
     (root / "tests/inner/module.py").rename(root / "tests/inner/other.py")
 
 
-@pytest.mark.parametrize("change", [_edit, _edit_claims, _add, _remove, _rename])
+@pytest.mark.parametrize("change", [_edit, _edit_claims, _edit_operators, _edit_header, _add, _remove, _rename])
 def test_other_sources_are_not_those_checked(root: Path, change: Callable[[Path], None]) -> None:
     write_stamp("verify", tests=1, claims=1, root=root)
     change(root)
     with pytest.raises(GateError, match=r"not those that were checked.*nox -s verify"):
         check_stamp(root)
+
+
+def test_every_source_of_the_compiled_operators_is_checked() -> None:
+    operators = set((ROOT / "torch_impl/atn/csrc").iterdir())
+    assert operators
+    assert operators <= set(gate._source_files(ROOT))
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,9 @@ def test_a_run_that_crashes_at_any_write(
     assert made.count("replace") >= 3
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_and_the_same_command_goes_on(
+    number: signal.Signals,
     tmp_path: Path,
     reference: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -169,15 +171,15 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(
 
     def press(self: copying.Copying, step: int) -> torch.Tensor:
         if step == 7:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return loss(self, step)
 
     arguments = [*command(runs, "lstm"), "--checkpoint-seconds", "1000"]
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     with monkeypatch.context() as patch:
         patch.setattr(copying.Copying, "loss", press)
         assert main(arguments) == 130
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
     assert "stopped after step 7" in capsys.readouterr().out
     record = load_record(only_folder(runs))
     assert record is not None

@@ -29,7 +29,18 @@ ALLOWED = {
         "tqdm",
         "tyro",
     },
-    "experiments": {"atn", "experiments", "matplotlib", "numpy", "safetensors", "torch", "tqdm", "tyro"},
+    "experiments": {
+        "atn",
+        "experiments",
+        "matplotlib",
+        "numpy",
+        "pooch",
+        "safetensors",
+        "submitit",
+        "torch",
+        "tqdm",
+        "tyro",
+    },
 }
 
 

@@ -1,0 +1,79 @@
+"""Records of runs that nobody made, for tests of what reads records."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.metrics import Row, metrics_digest
+from experiments.record import METRICS, Record, Session, Status, save_record
+from experiments.results import Result, Results
+from experiments.settings import ModelName, PresetName, run_name
+from experiments.tasks import TASKS
+
+STAMP = "verify abcdef0123456789"
+
+Curve = Callable[[int], float]
+"""Training loss of a step."""
+
+Measured = Callable[[int, float], Mapping[str, float]]
+"""What is measured at a validation, from the step and its training loss."""
+
+
+def falls_to(loss: float, start: float = 1.0, within: int = 1000) -> Curve:
+    """Falls in a straight line from about `start` above the loss and stays there."""
+    return lambda step: loss + start * max(0.0, 1 - step / within)
+
+
+def make_run(
+    task: str,
+    model: ModelName,
+    curve: Curve,
+    *,
+    preset: PresetName = "paper",
+    measured: Measured = lambda _, train: {"validation": train + 0.001},
+    status: Status = "finished",
+    stamp: str = STAMP,
+    seconds: float = 0.25,
+    **changes: Any,
+) -> Result:
+    """A run with these training losses, and at validations what `measured` gives of the step and its loss."""
+    base = TASKS[task].presets[preset]
+    settings = dataclasses.replace(base, **changes).completed()
+    every = settings.validate_every
+    losses = [(step, curve(step)) for step in range(1, settings.steps + 1)]
+    session = Session("2026-01-01T00:00:00+00:00", 0, "", "c0ffee", {"torch": "2"}, "cpu: Abacus", 2, stamp)
+    record = Record(
+        name=run_name(task, preset, model, settings, base),
+        task=task,
+        model=model,
+        preset=preset,
+        settings=dataclasses.asdict(settings),
+        differences=settings.differences(base),
+        shortened=settings.steps < base.steps,
+        status=status,
+        step=settings.steps,
+        seconds=float(seconds * settings.steps),
+        metrics_digest="",
+        sessions=[session],
+    )
+    return Result(record, [Row(step, loss, {} if step % every else measured(step, loss)) for step, loss in losses])
+
+
+def write_run(runs: Path, *args: Any, **kwargs: Any) -> Path:
+    """Folder of a run that `make_run` makes of the arguments."""
+    record, rows = make_run(*args, **kwargs)
+    folder = runs / record.name
+    folder.mkdir(parents=True)
+    lines = [json.dumps({"step": row.step, "train": row.train, **row.measured}) for row in rows]
+    (folder / METRICS).write_text("\n".join([*lines, ""]))
+    save_record(folder, dataclasses.replace(record, metrics_digest=metrics_digest(folder / METRICS)))
+    return folder
+
+
+def gathered(results: Iterable[Result]) -> Results:
+    """The runs as they would be read from a folder."""
+    every = list(results)
+    finished = [result for result in every if result.record.status == "finished"]
+    return Results(finished, [result.record for result in every if result.record.status != "finished"], 0)

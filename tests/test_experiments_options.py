@@ -1,0 +1,215 @@
+"""Options of a run: several seeds, TensorBoard, precision, compilation; and the time left."""
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from experiments.board import BOARD
+from experiments.command_line import main
+from experiments.copying import Copying
+from experiments.errors import UsageError
+from experiments.metrics import read_metrics
+from experiments.progress import Progress
+from experiments.record import METRICS, RECORD, Record, load_record
+from experiments.seeds import parse_seeds
+
+STEPS = 12
+
+
+def command(runs: Path, *more: str) -> list[str]:
+    """A run of less than a second."""
+    size = f"--T 2 --batch 4 --hidden 6 --k 3 --steps {STEPS} --validate-every 5".split()
+    return ["copying", "--preset", "smoke", "--model", "atn", *size, "--runs", str(runs), "--unverified", *more]
+
+
+def only_folder(runs: Path) -> Path:
+    """Folder of the one run there is."""
+    (folder,) = runs.iterdir()
+    return folder
+
+
+def records(runs: Path) -> list[Record]:
+    """Records of all runs, in the order of their names."""
+    return [record for folder in sorted(runs.iterdir()) if (record := load_record(folder)) is not None]
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("3", (3,)), ("0..4", (0, 1, 2, 3, 4)), ("5,0..2, 1", (5, 0, 1, 2)), ("7..7", (7,))]
+)
+def test_seeds_are_a_list_of_numbers_and_ranges(text: str, seeds: tuple[int, ...]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "4..0", "0-4", "-1", "1,", "0..", "0..2..4", "one", "1.5", "²"])
+def test_what_is_no_list_of_seeds(text: str) -> None:
+    with pytest.raises(UsageError, match=f"--seeds {re.escape(text)}: .* is neither a seed nor a range"):
+        parse_seeds(text)
+
+
+def test_each_seed_is_a_run_of_its_own(tmp_path: Path) -> None:
+    assert main(command(tmp_path / "together", "--seeds", "0..1")) == 0
+    assert [record.settings["seed"] for record in records(tmp_path / "together")] == [0, 1]
+    for folder in sorted((tmp_path / "together").iterdir()):
+        seed = folder.name.partition("seed")[2].partition("-")[0]
+        assert main(command(tmp_path / seed, "--seed", seed)) == 0
+        assert (only_folder(tmp_path / seed) / METRICS).read_bytes() == (folder / METRICS).read_bytes()
+
+
+def test_a_loss_that_is_not_finite_does_not_stop_the_other_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = Copying.loss
+
+    def spoilt(self: Any, step: int) -> torch.Tensor:
+        return loss(self, step) * (float("nan") if self.settings.seed == 1 else 1)
+
+    monkeypatch.setattr(Copying, "loss", spoilt)
+    assert main(command(tmp_path, "--seeds", "0..2")) == 1
+    assert [record.status for record in records(tmp_path)] == ["finished", "nan", "finished"]
+
+
+@pytest.mark.parametrize("seed", ["0", "5544"])
+def test_one_seed_and_several_do_not_go_together(seed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(tmp_path, "--seed", seed, "--seeds", "0..4")) == 2
+    assert capsys.readouterr().err == "experiments: --seed and --seeds: give one of them\n"
+    assert not list(tmp_path.iterdir())
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Steps and values that TensorBoard shows."""
+    events = EventAccumulator(str(folder / BOARD), size_guidance={"scalars": 0})
+    events.Reload()
+    return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
+class Died(BaseException):
+    """Like a kill: nothing handles it."""
+
+
+def dying(at: int) -> Callable[..., torch.Tensor]:
+    """A loss that ends the process at a step."""
+    loss = Copying.loss
+
+    def function(self: Any, step: int) -> torch.Tensor:
+        if step == at:
+            raise Died
+        return loss(self, step)
+
+    return function
+
+
+def test_tensorboard_has_each_step_once_however_often_the_run_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The rows of the first 10 steps are read, and written for TensorBoard, but no checkpoint is.
+    with monkeypatch.context() as patch:
+        patch.setattr(Copying, "loss", dying(at=12))
+        with pytest.raises(Died):
+            main(command(tmp_path / "board", "--tensorboard"))
+    assert len(curves(only_folder(tmp_path / "board"))["train"]) == 10
+    assert main(command(tmp_path / "board", "--tensorboard")) == 0
+    folder = only_folder(tmp_path / "board")
+    rows = read_metrics(folder / METRICS, STEPS)
+    shown = curves(folder)
+    assert [step for step, _ in shown["train"]] == [row.step for row in rows]
+    # Event files hold float32, as the losses are.
+    assert [value for _, value in shown["train"]] == [row.train for row in rows]
+    assert [step for step, _ in shown["validation"]] == [5, 10]
+    assert main(command(tmp_path / "plain")) == 0
+    assert (only_folder(tmp_path / "plain") / METRICS).read_bytes() == (folder / METRICS).read_bytes()
+    assert not (only_folder(tmp_path / "plain") / BOARD).exists()
+
+
+def test_tensorboard_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorboard" else find(name))
+    assert main(command(tmp_path, "--tensorboard")) == 1
+    assert "pip install tensorboard" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_bfloat16_is_another_run_with_other_numbers(tmp_path: Path) -> None:
+    assert main(command(tmp_path)) == 0
+    assert main(command(tmp_path, "--dtype", "bfloat16")) == 0
+    plain, half = sorted(tmp_path.iterdir(), key=lambda folder: len(folder.name))
+    assert half.name.replace("-dtype=bfloat16", "") == plain.name != half.name
+    record = load_record(half)
+    assert record is not None
+    assert (record.settings["dtype"], record.differences["dtype"]) == ("bfloat16", ["float32", "bfloat16"])
+    full, rounded = (read_metrics(folder / METRICS, STEPS) for folder in (plain, half))
+    for row, other in zip(full, rounded, strict=True):
+        # bfloat16 has 8 bits, which leave 3 digits of a sum of many products.
+        assert 0 < abs(row.train - other.train) < 0.02 * row.train
+        assert row.measured.keys() == other.measured.keys()
+
+
+def test_a_resumed_run_stays_at_its_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = ["--dtype", "bfloat16", "--checkpoint-seconds", "0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Copying, "loss", dying(at=7))
+        with pytest.raises(Died):
+            main(command(tmp_path / "died", *half))
+    folder = only_folder(tmp_path / "died")
+    text = (folder / RECORD).read_text()
+    (folder / RECORD).write_text(text.replace('"dtype": "bfloat16"', '"dtype": "float32"'))
+    assert main(command(tmp_path / "died", *half)) == 1
+    assert "dtype float32 there, bfloat16 here" in capsys.readouterr().err
+    (folder / RECORD).write_text(text)
+    assert main(command(tmp_path / "died", *half)) == 0
+    assert main(command(tmp_path / "at once", *half)) == 0
+    assert (folder / METRICS).read_bytes() == (only_folder(tmp_path / "at once") / METRICS).read_bytes()
+
+
+def test_a_compiled_run_is_another_run_of_the_same_mathematics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    original = torch.nn.Module.compile
+
+    def compile_without_code(self: torch.nn.Module) -> None:
+        compiled.append(type(self).__name__)
+        # Traced as always, then run operation by operation: writing and building code would take half a minute.
+        original(self, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_without_code)
+    assert main(command(tmp_path)) == 0
+    assert compiled == []
+    assert main(command(tmp_path, "--compile")) == 0
+    assert compiled == ["SequenceModel"]
+    plain, other = sorted(tmp_path.iterdir(), key=lambda folder: len(folder.name))
+    assert other.name.replace("-compile=True", "") == plain.name != other.name
+    assert (plain / METRICS).read_bytes() == (other / METRICS).read_bytes()
+
+
+def test_a_record_from_before_an_option_was_there_is_of_the_same_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path)) == 0
+    path = only_folder(tmp_path) / RECORD
+    record = json.loads(path.read_text())
+    del record["settings"]["dtype"], record["settings"]["compile"], record["sessions"][0]["processes"]
+    path.write_text(json.dumps(record))
+    assert main(command(tmp_path)) == 0
+    assert "ended before" in capsys.readouterr().err
+    assert main(command(tmp_path, "--dtype", "bfloat16")) == 0
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_line_of_progress_has_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moment = iter([100.0, 150.0])
+    monkeypatch.setattr("experiments.progress.time.monotonic", lambda: next(moment))
+    progress = Progress("atn", done=100, steps=1100)
+    progress.update(600, 0.25)
+    progress.close()
+    assert capsys.readouterr().err == "atn: step 600/1100, loss 0.2500, 10.0 steps/s, 00:50 left\n"
