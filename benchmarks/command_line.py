@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     if asked.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: PyTorch finds no CUDA device here")
     try:
-        to_measure = chosen(groups(quick=asked.quick), asked.sizes)
+        to_measure = chosen(groups(asked.device, quick=asked.quick), asked.sizes)
     except ValueError as problem:
         parser.error(f"--sizes: {problem}")
     seconds = asked.budget if asked.budget is not None else QUICK_SECONDS if asked.quick else SECONDS

@@ -63,8 +63,10 @@ def peak_bytes(entry: Entry, device: torch.device) -> int:
 
 
 def _cuda_peak(entry: Entry, device: torch.device) -> int:
-    call = training_call(entry.variant.build(entry.size).to(device), random_data(entry.size, device))
-    call()
+    call = training_call(entry.module(device), random_data(entry.size, device))
+    # Three times first: what a library allocates once, and what it records at a second sight of a shape.
+    for _ in range(3):
+        call()
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
@@ -76,7 +78,7 @@ def _cuda_peak(entry: Entry, device: torch.device) -> int:
 def _resident_rise(entry: Entry, threads: int) -> int:
     """In a process of its own."""
     torch.set_num_threads(threads)
-    module = entry.variant.build(entry.size)
+    module = entry.module(torch.device("cpu"))
     data = random_data(entry.size, torch.device("cpu"))
     # Two steps first, for what the libraries set up once.
     short = random_data(replace(entry.size, T=2), torch.device("cpu"))

@@ -6,13 +6,13 @@ from pathlib import Path
 from benchmarks.accuracy_report import accuracy_section
 from benchmarks.figures import axis_figure
 from benchmarks.results import Conditions, GroupResult, Measurement, load_results
-from benchmarks.sizes import AIM, MUST, MUST_KEEP, MUST_OVER_K, NAMED, POINTS
+from benchmarks.sizes import AIM, MUST, MUST_KEEP, MUST_OVER_K, NAMED, POINTS, Device
 from benchmarks.timing import LEAST_ROUNDS, PASSES
 from benchmarks.variants import BASELINE
 from experiments.files import write_atomically
 from experiments.tables import markdown
 
-DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+DEVICES: dict[Device, str] = {"cpu": "CPU", "cuda": "GPU"}
 """Kind of device, which is the name of its record and an argument of the command -> word for it."""
 
 TRAINING = "forward + backward"
@@ -71,10 +71,11 @@ def write_report(folder: Path) -> None:
     write_atomically(folder / "README.md", "\n".join(lines).encode())
 
 
-def _device_section(device: str, results: list[GroupResult]) -> list[str]:
+def _device_section(device: Device, results: list[GroupResult]) -> list[str]:
     command = f"`python -m benchmarks run --device {device}`"
     if not results:
-        return [f"Not measured yet: {command} on a machine that has one, then `python -m benchmarks report`."]
+        counted = " What it should cost is counted on paper in [GPU.md](GPU.md)." if device == "cuda" else ""
+        return [f"Not measured yet: {command} on a machine that has one, then `python -m benchmarks report`.{counted}"]
     named = {result.name: result for result in results if result.axis is None}
     lines = []
     for name in reversed(PASSES):
@@ -83,7 +84,7 @@ def _device_section(device: str, results: list[GroupResult]) -> list[str]:
     lines += ["### Memory", "", *_memory_section(device, named), ""]
     lines += ["### Along T, H and B", ""]
     lines += [_picture(device, axis) for axis in POINTS if axis != "k" and _drawn(results, axis)]
-    if missing := [name for name in [*NAMED, *POINTS] if not _measured(results, name)]:
+    if missing := [name for name in [*NAMED[device], *POINTS] if not _measured(results, name)]:
         lines += ["", f"Not measured yet: {', '.join(missing)}; {command[:-1]} --sizes {','.join(missing)}`."]
     return [*lines, "", "### Measured on", "", *_conditions_section(results)]
 
@@ -109,13 +110,15 @@ def _picture(device: str, axis: str) -> str:
     return f"![Ratio to nn.LSTM against {axis}](figures/{device}-{axis}.png)"
 
 
-def _by_size(named: dict[str, GroupResult], cell: Callable[[GroupResult, Measurement], str]) -> list[list[str]]:
+def _by_size(
+    device: Device, named: dict[str, GroupResult], cell: Callable[[GroupResult, Measurement], str]
+) -> list[list[str]]:
     """Rows of a table: a variant each, a cell for each size by name."""
     variants = dict.fromkeys(found.variant for result in named.values() for found in result.measurements)
     rows = []
     for variant in variants:
         cells = []
-        for name in NAMED:
+        for name in NAMED[device]:
             result = named.get(name)
             found = [] if result is None else [found for found in result.measurements if found.variant == variant]
             cells.append(DASH if result is None or not found else cell(result, found[0]))
@@ -123,11 +126,11 @@ def _by_size(named: dict[str, GroupResult], cell: Callable[[GroupResult, Measure
     return rows
 
 
-def _header() -> list[str]:
-    return ["", *(f"{name}: {size}" for name, size in NAMED.items())]
+def _header(device: Device) -> list[str]:
+    return ["", *(f"{name}: {size}" for name, size in NAMED[device].items())]
 
 
-def _ratio_table(device: str, named: dict[str, GroupResult], name: str) -> list[str]:
+def _ratio_table(device: Device, named: dict[str, GroupResult], name: str) -> list[str]:
     def cell(result: GroupResult, found: Measurement) -> str:
         ratio = result.ratio(found, name)
         if ratio is None:
@@ -137,14 +140,15 @@ def _ratio_table(device: str, named: dict[str, GroupResult], name: str) -> list[
         value = f"{ratio.median:.2f}" if found.backend is None else f"**{ratio.median:.2f}**"
         return f"{value} ({ratio.lower:.2f} to {ratio.upper:.2f}, n = {ratio.rounds})"
 
-    rows = _by_size(named, cell)
-    if device == "cpu" and name == TRAINING:
-        rows.append(["*ATNLSTM must*", *(f"*{MUST[size]}*" if size in MUST else DASH for size in NAMED)])
-        rows.append(["*ATNLSTM aim*", *(f"*{AIM}*" if size in MUST else DASH for size in NAMED)])
+    rows = _by_size(device, named, cell)
+    if name == TRAINING:
+        must = MUST[device]
+        rows.append(["*ATNLSTM must*", *(f"*{must[size]}*" if size in must else DASH for size in NAMED[device])])
+        rows.append(["*ATNLSTM aim*", *(f"*{AIM[device]}*" if size in must else DASH for size in NAMED[device])])
     return [
         "Time as a multiple of nn.LSTM's: median (quartiles, number of rounds).",
         "",
-        *markdown(_header(), rows),
+        *markdown(_header(device), rows),
     ]
 
 
@@ -158,7 +162,7 @@ def _faults(results: list[GroupResult]) -> list[str]:
     return ["Not timed:", "", *lines, ""] if lines else []
 
 
-def _window_section(device: str, results: list[GroupResult]) -> list[str]:
+def _window_section(device: Device, results: list[GroupResult]) -> list[str]:
     on_axis = _on_axis(results, "k")
     if not on_axis:
         return ["Not measured yet."]
@@ -172,7 +176,7 @@ def _window_section(device: str, results: list[GroupResult]) -> list[str]:
             times = [_quotient(at[longest], at[1], name) for name in PASSES]
             kept = f"{(at[longest].kept or 0) / (at[1].kept or 1):.2f}"
             rows.append([variant, *times, kept])
-    rows.append(["*must*", *(DASH if name != TRAINING else f"*{MUST_OVER_K}*" for name in PASSES), "*1*"])
+    rows.append(["*must*", *(DASH if name != TRAINING else f"*{MUST_OVER_K[device]}*" for name in PASSES), "*1*"])
     return [
         f"k = {longest} over k = 1, at {_without_k(result)}:",
         "",
@@ -190,7 +194,7 @@ def _quotient(numerator: Measurement, denominator: Measurement, name: str) -> st
     return f"{numerator.times[name].median / denominator.times[name].median:.3f}"
 
 
-def _memory_section(device: str, named: dict[str, GroupResult]) -> list[str]:
+def _memory_section(device: Device, named: dict[str, GroupResult]) -> list[str]:
     def kept(_: GroupResult, found: Measurement) -> str:
         return DASH if found.kept is None else f"{found.kept / NUMBER_BYTES / found.size.numbers:.1f}"
 
@@ -203,16 +207,16 @@ def _memory_section(device: str, named: dict[str, GroupResult]) -> list[str]:
         if device == "cpu"
         else "by the count of the CUDA allocator"
     )
-    must = ["*ATNLSTM must*", *(f"*{MUST_KEEP:g} + O(1/H)*" for _ in NAMED)]
+    must = ["*ATNLSTM must*", *(f"*{MUST_KEEP:g} + O(1/H)*" for _ in NAMED[device])]
     return [
-        "Kept from the forward for the backward pass, in multiples of T*B*H numbers: all storages that autograd holds,",
-        "without the input and the parameters.",
+        "Kept from the forward for the backward pass, in multiples of T*B*H numbers of four bytes: all storages that",
+        "autograd holds, without the input and the parameters.",
         "",
-        *markdown(_header(), [*_by_size(named, kept), must]),
+        *markdown(_header(device), [*_by_size(device, named, kept), must]),
         "",
         f"Peak of a forward and backward pass, in the same unit, {way}:",
         "",
-        *markdown(_header(), _by_size(named, peak)),
+        *markdown(_header(device), _by_size(device, named, peak)),
     ]
 
 

@@ -39,7 +39,7 @@ def measure(groups: list[Group], device: torch.device, seconds: float, path: Pat
 
 
 def _measure_group(group: Group, device: torch.device, seconds: float) -> list[Measurement]:
-    every = entries(group)
+    every = entries(group, "cuda" if device.type == "cuda" else "cpu")
     verdicts = [check(entry, device) for entry in every]
     right = [entry for entry, verdict in zip(every, verdicts, strict=True) if not verdict.fault]
     print(f"  {len(right)} of {len(every)} agree with the oracle; memory", flush=True)
@@ -65,13 +65,13 @@ def _measure_group(group: Group, device: torch.device, seconds: float) -> list[M
 
 
 def _kept(entry: Entry, device: torch.device) -> int:
-    module = entry.variant.build(entry.size).to(device)
+    module = entry.module(device)
     return kept_bytes(module, random_data(entry.size, device).x)
 
 
 def _times(every: list[Entry], device: torch.device, seconds: float) -> dict[Entry, dict[str, Timing]]:
     torch.manual_seed(0)
-    modules = [entry.variant.build(entry.size).to(device) for entry in every]
+    modules = [entry.module(device) for entry in every]
     data = random_data(every[0].size, device)  # sizes of a group differ in k alone
     times: dict[Entry, dict[str, Timing]] = {entry: {} for entry in every}
     for name, make_call in PASSES.items():

@@ -12,12 +12,12 @@ from benchmarks.timing import PASSES, random_data
 from benchmarks.variants import Variant, ours, peers
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", NAMED["cpu"])
 @pytest.mark.parametrize("passes", PASSES)
-@pytest.mark.parametrize("variant", [*peers(), *ours()], ids=lambda variant: variant.name)
+@pytest.mark.parametrize("variant", [*peers(), *ours("cpu")], ids=lambda variant: variant.name)
 def test_time(benchmark: BenchmarkFixture, variant: Variant, passes: str, name: str) -> None:
     """One variant, one pass, one size, compared within the size and the pass."""
     benchmark.group = f"{name}, {passes}"
-    size = NAMED[name]
+    size = NAMED["cpu"][name]
     call = PASSES[passes](variant.build(size), random_data(size, torch.device("cpu")))
     benchmark(call)

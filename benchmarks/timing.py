@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.sizes import Size
+from benchmarks.variants import DTYPES
 
 Call = Callable[[], Any]
 Clock = Callable[[Call], float]
@@ -40,8 +41,8 @@ class Data(NamedTuple):
 def random_data(size: Size, device: torch.device) -> Data:
     """Draw the same numbers for every variant."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(size.T, size.B, size.I, generator=generator).to(device).requires_grad_()
-    return Data(x, torch.randn(size.T, size.B, size.H, generator=generator).to(device))
+    x = torch.randn(size.T, size.B, size.I, generator=generator).to(device, DTYPES[size.dtype]).requires_grad_()
+    return Data(x, torch.randn(size.T, size.B, size.H, generator=generator).to(device, DTYPES[size.dtype]))
 
 
 def forward_call(module: nn.Module, data: Data) -> Call:

@@ -1,16 +1,19 @@
-"""Everything that is measured, by one signature: a size -> a module x (T, B, I) -> output (T, B, H), float32."""
+"""Everything that is measured, by one signature: a size -> a module x (T, B, I) -> output (T, B, H)."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
+import torch
 from torch import nn
 
 import atn
 from benchmarks.peers import CellLoop, LayerNormCalls, LayerNormLoop, ObviousATNLoop, OutputOnly
-from benchmarks.sizes import Group, Size
+from benchmarks.sizes import Device, DType, Group, Size
 
 Norm = Literal["atn", "ln", "none"]
+
+DTYPES: dict[DType, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Variant(NamedTuple):
@@ -24,6 +27,9 @@ class Variant(NamedTuple):
     backend: str | None = None
     """The backend of ours; None for a peer."""
 
+
+BACKENDS: dict[Device, tuple[str, ...]] = {"cpu": ("eager", "fused"), "cuda": ("eager", "triton")}
+"""Backends that are measured on a kind of device."""
 
 BASELINE = "nn.LSTM"
 """The variant that all ratios refer to."""
@@ -40,10 +46,10 @@ def peers() -> list[Variant]:
     ]
 
 
-def ours() -> list[Variant]:
-    """`ATNLSTM` with each norm and each backend that can run."""
+def ours(device: Device) -> list[Variant]:
+    """`ATNLSTM` with each norm and each backend that runs on the device."""
     norms: tuple[Norm, ...] = ("atn", "ln", "none")
-    names = [info.name for info in atn.backends() if info.available]
+    names = [info.name for info in atn.backends() if info.available and info.name in BACKENDS[device]]
     return [
         Variant(f"ATNLSTM {norm}, {backend}", norm, partial(_atn, norm=norm, backend=backend), backend)
         for backend in names
@@ -57,13 +63,17 @@ class Entry(NamedTuple):
     variant: Variant
     size: Size
 
+    def module(self, device: torch.device) -> nn.Module:
+        """The variant at the size, in its dtype."""
+        return self.variant.build(self.size).to(device, DTYPES[self.size.dtype])
 
-def entries(group: Group) -> list[Entry]:
+
+def entries(group: Group, device: Device) -> list[Entry]:
     """What `group` measures, the baseline first; on the axes, of the peers the baseline alone."""
     if group.axis is None:
-        variants = peers() + ours()
+        variants = peers() + ours(device)
     else:
-        variants = peers()[:1] + [variant for variant in ours() if variant.norm != "none"]
+        variants = peers()[:1] + [variant for variant in ours(device) if variant.norm != "none"]
     return [
         Entry(variant, size)
         for variant in variants

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import benchmarks.run
+from benchmarks import gpu_model
 from benchmarks.command_line import main
 from benchmarks.correctness import check
 from benchmarks.memory import kept_bytes, peak_bytes
@@ -82,7 +83,7 @@ def planted(module: type[nn.Module]) -> Variant:
     return Variant("planted", norm, lambda _: module())
 
 
-@pytest.mark.parametrize("variant", [*peers(), *ours()], ids=lambda variant: variant.name)
+@pytest.mark.parametrize("variant", [*peers(), *ours("cpu")], ids=lambda variant: variant.name)
 @pytest.mark.parametrize("size", [SMALL, dataclasses.replace(SMALL, k=1), dataclasses.replace(SMALL, k=20)], ids=str)
 def test_every_variant_agrees_with_the_oracle(variant: Variant, size: Size) -> None:
     verdict = check(Entry(variant, size), CPU)
@@ -99,7 +100,8 @@ def test_the_gate_names_what_is_wrong(module: type[nn.Module]) -> None:
 def test_what_is_wrong_is_reported_and_not_timed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def with_planted(_: Group) -> list[Entry]:
+    def with_planted(_: Group, device: str) -> list[Entry]:
+        assert device == "cpu"
         return [Entry(peers()[0], SMALL), Entry(planted(HalfGradient), SMALL)]
 
     monkeypatch.setattr(benchmarks.run, "entries", with_planted)
@@ -119,8 +121,8 @@ def test_what_is_wrong_is_reported_and_not_timed(
 
 
 def test_the_axis_k_shares_what_has_no_window() -> None:
-    (group,) = (group for group in groups() if group.name == "k")
-    count = Counter(entry.variant.name for entry in entries(group))
+    (group,) = (group for group in groups("cpu") if group.name == "k")
+    count = Counter(entry.variant.name for entry in entries(group, "cpu"))
     assert count[BASELINE] == 1
     assert count["ATNLSTM ln, eager"] == 1
     assert count["ATNLSTM atn, eager"] == len(group.sizes) == 8
@@ -147,7 +149,7 @@ def test_kept_bytes_counts_each_storage_once() -> None:
 
 def test_the_peak_holds_what_is_kept() -> None:
     size = Size(T=100, B=64, I=4, H=64, k=5)
-    variant = next(variant for variant in ours() if variant.name == "ATNLSTM atn, eager")
+    variant = next(variant for variant in ours("cpu") if variant.name == "ATNLSTM atn, eager")
     kept = kept_bytes(variant.build(size), random_data(size, CPU).x)
     assert kept < peak_bytes(Entry(variant, size), CPU) < 4 * kept
 
@@ -180,8 +182,8 @@ def measurement(variant: Variant, size: Size, seconds: float) -> Measurement:
 
 def record() -> list[GroupResult]:
     """A size by name with one wrong variant, the axis k, and two points of the axis H."""
-    lstm, eager = peers()[0], next(variant for variant in ours() if variant.name == "ATNLSTM atn, eager")
-    size = NAMED["copying"]
+    lstm, eager = peers()[0], next(variant for variant in ours("cpu") if variant.name == "ATNLSTM atn, eager")
+    size = NAMED["cpu"]["copying"]
     wrong = Measurement("obvious ATN", "atn", None, size, 0.25, "wrong: relative error 0.25 of the output")
     every = [
         GroupResult("copying", None, CONDITIONS, [measurement(lstm, size, 0.02), measurement(eager, size, 0.05), wrong])
@@ -266,3 +268,7 @@ def test_a_command_that_cannot_be_understood_says_so(
         main(arguments)
     assert stop.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_the_page_of_what_a_gpu_should_take_is_up_to_date() -> None:
+    assert gpu_model.PAGE.read_text("utf-8") == gpu_model.page()

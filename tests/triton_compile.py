@@ -20,7 +20,16 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from atn.kernels import backward, forward
-from atn.kernels.launch import COLUMNS_OF_A_SUM, ROWS_OF_A_SUM, Blocks, accumulator, blocks_of_rows, blocks_of_step
+from atn.kernels.launch import (
+    COLUMNS_OF_A_SUM,
+    LARGEST_AT_ONCE,
+    PART_OF_A_PRODUCT,
+    ROWS_OF_A_SUM,
+    Blocks,
+    accumulator,
+    blocks_of_rows,
+    blocks_of_step,
+)
 
 ARCHITECTURES = (80, 90)
 """sm_80 is the A100, sm_90 the H100 and H200."""
@@ -68,8 +77,20 @@ def variants(H: int, k: int, dtype: torch.dtype) -> Iterator[Variant]:
     """Every kernel as the layer of this size launches it, with everything that it can have."""
     step = blocks_of_step(H, k, dtype)
     layer = {"NORMED": True, "AFFINE": True, "BLOCK_H": step.features, "BLOCK_K": step.window, "ACC": step.acc}
-    yield Variant(forward.lstm_step, {"eps": 1e-5, **layer}, step, step=True)
-    yield Variant(backward.lstm_step_backward, {"HAS_DH": True, "HAS_DC": True, **layer}, step, step=True)
+    upstream = {"HAS_DH": True, "HAS_DC": True}
+    if H <= LARGEST_AT_ONCE:
+        yield Variant(
+            forward.lstm_all_steps,
+            {"eps": 1e-5, "HAS_BIAS": True, "BLOCK_J": PART_OF_A_PRODUCT, **layer},
+            step,
+            step=True,
+        )
+        yield Variant(
+            backward.lstm_all_steps_backward, {**upstream, "BLOCK_J": PART_OF_A_PRODUCT, **layer}, step, step=True
+        )
+    else:
+        yield Variant(forward.lstm_step, {"eps": 1e-5, **layer}, step, step=True)
+        yield Variant(backward.lstm_step_backward, {**upstream, **layer}, step, step=True)
     rows = blocks_of_rows(4 * H, k, dtype)
     row = {"BLOCK_N": rows.features, "ACC": rows.acc}
     yield Variant(forward.step_statistics, row, rows)

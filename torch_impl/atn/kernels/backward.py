@@ -17,6 +17,7 @@ import triton.language as tl
 
 from atn.kernels.rows import (
     gradient_of_step,
+    load_block,
     load_row,
     scale_row,
     store_gates,
@@ -59,26 +60,21 @@ def previous_step(
     return gradient_of_row(dm, dq, m, mu, r, N)
 
 
-@triton.jit(do_not_specialize=["t", "T", "M"])
-def lstm_step_backward(
-    dh_out, dc_out, dh, dc, gain_hh, gain_c, shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh, windows_c,
-    dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
-    t, T, B, H, M, k,
+@triton.jit
+def cell_and_gates(
+    d, dcarry, dh_out, dc_out, gain_hh, gain_c, shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh, windows_c,
+    dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh, t, b, columns, T, B, H, M, k,
     HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
-    BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
+    BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of `lstm_step` at step t, after those of all later steps; one program a case.
+    """Gradient of `gates_and_cell`: of the product with the state, and of the cell before the step, which is returned.
 
-    In: dh_out, dc_out (T, B, H), of h and c as outputs; `dh` (B, H), of the state after the step from the steps to
-    come; `dc` (B, H), the same of the carry; x_hh (T, B, 4H), the products with the states. Out: `dc`, of the carry
-    before the step; at step t `dgates` (T, B, 4H), of the gates before their activation, `dread` (T, B, H), of the
-    normalised cell with gain and shift, `da_hh` (T, B, 4H), of x_hh, and dwindows. Without a norm da_hh is dgates, and
-    is not written.
+    In: `d` and `dcarry`, of state and cell after the step, from the steps to come; dh_out, dc_out (T, B, H), of h and c
+    as outputs; x_hh (T, B, 4H), the products with the states. Out, at step t: `dgates` (T, B, 4H), of the gates before
+    their activation, `dread` (T, B, H), of the normalised cell with gain and shift, `da_hh` (T, B, 4H), of x_hh, and
+    dwindows. Without a norm da_hh is dgates, and is not written.
     """
-    b = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK_H)
     row, window_rows = tl.cast(t, tl.int64) * B + b, tl.cast(T, tl.int64) * B
-    d = load_row(dh + b * H, columns, H, ACC)
     if HAS_DH:
         d += load_row(dh_out + row * H, columns, H, ACC)
     x = load_row(c + row * H, columns, H, ACC)
@@ -100,7 +96,7 @@ def lstm_step_backward(
             tl.sum(g, 0), tl.sum(g * x, 0), steps_c, windows_c, dsteps_c, dwindows_c, t, b, B, T, M, H, k, BLOCK_K, ACC
         )
         dcell = r * g + level + slope * x
-    dcell += load_row(dc + b * H, columns, H, ACC)
+    dcell += dcarry
     if HAS_DC:
         dcell += load_row(dc_out + row * H, columns, H, ACC)
 
@@ -111,7 +107,6 @@ def lstm_step_backward(
         before = c + (row - B) * H
     di, df = dcell * tg * i * (1 - i), dcell * load_row(before, columns, H, ACC) * f * (1 - f)
     dg, do = dcell * i * (1 - tg * tg), d * th * o * (1 - o)
-    store_row(dc + b * H, columns, H, dcell * f)
     store_gates(dgates + row * 4 * H, columns, H, di, df, dg, do)
     if NORMED:
         mu, r = tl.load(windows_hh + row), tl.load(windows_hh + window_rows + row)
@@ -130,6 +125,68 @@ def lstm_step_backward(
         di, df = r * di + level + slope * xi, r * df + level + slope * xf
         dg, do = r * dg + level + slope * xg, r * do + level + slope * xo
         store_gates(da_hh + row * 4 * H, columns, H, di, df, dg, do)
+    return dcell * f
+
+
+@triton.jit(do_not_specialize=["t", "T", "M"])
+def lstm_step_backward(
+    dh, dc, dh_out, dc_out, gain_hh, gain_c, shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh, windows_c,
+    dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
+    t, T, B, H, M, k,
+    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
+    """Gradient of `lstm_step`, one case a program: `dh` (B, H) is read, `dc` (B, H) updated; the product is to come."""
+    b = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK_H)
+    dcarry = cell_and_gates(
+        load_row(dh + b * H, columns, H, ACC), load_row(dc + b * H, columns, H, ACC), dh_out, dc_out, gain_hh, gain_c,
+        shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh, windows_c, dsteps_hh, dsteps_c,
+        dwindows_hh, dwindows_c, dgates, dread, da_hh, t, b, columns, T, B, H, M, k,
+        HAS_DH, HAS_DC, NORMED, AFFINE, BLOCK_K, ACC,
+    )  # fmt: skip
+    store_row(dc + b * H, columns, H, dcarry)
+
+
+@triton.jit
+def product_with_gradient(w_hh, da, columns, H, BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, ACC: tl.constexpr):
+    """``W_hh^T da`` for one case, of da (4H,) as it is kept, rounded to its dtype."""
+    sums = tl.zeros([BLOCK_J, BLOCK_H], ACC)
+    for start in range(0, 4 * H, BLOCK_J):
+        rows = start + tl.arange(0, BLOCK_J)
+        d = load_row(da, rows, 4 * H, ACC)
+        sums += load_block(w_hh, rows, columns, 4 * H, H, ACC) * d[:, None]
+    return tl.sum(sums, 0).to(da.dtype.element_ty).to(ACC)
+
+
+@triton.jit(do_not_specialize=["T", "M"])
+def lstm_all_steps_backward(
+    w_hh, dh, dc, dh_out, dc_out, gain_hh, gain_c, shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh,
+    windows_c, dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
+    T, B, H, M, k,
+    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
+    """Gradient of `lstm_all_steps`, one case a program; `dh` and `dc` (B, H) end as those of the initial state."""
+    b = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK_H)
+    d, dcarry = load_row(dh + b * H, columns, H, ACC), load_row(dc + b * H, columns, H, ACC)
+    for step in range(T):
+        t = T - 1 - step
+        dcarry = cell_and_gates(
+            d, dcarry, dh_out, dc_out, gain_hh, gain_c, shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh,
+            windows_c, dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
+            t, b, columns, T, B, H, M, k, HAS_DH, HAS_DC, NORMED, AFFINE, BLOCK_K, ACC,
+        )  # fmt: skip
+        # Threads of a program read what others of it have written: da, and the gradients of later windows.
+        tl.debug_barrier()
+        da = dgates
+        if NORMED:
+            da = da_hh
+        row = tl.cast(t, tl.int64) * B + b
+        d = product_with_gradient(w_hh, da + row * 4 * H, columns, H, BLOCK_H, BLOCK_J, ACC)
+    store_row(dh + b * H, columns, H, d)
+    store_row(dc + b * H, columns, H, dcarry)
 
 
 @triton.jit(do_not_specialize=["M"])

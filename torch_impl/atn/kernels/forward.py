@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from atn.kernels.rows import (
+    load_block,
     load_row,
     scale_row,
     sigmoid,
@@ -80,26 +81,19 @@ def next_window(steps, windows, m, q, t, b, B, T, M, k, eps: tl.constexpr, BLOCK
     return mu, r
 
 
-@triton.jit(do_not_specialize=["t", "T", "M"])
-def lstm_step(
-    from_input, from_state, gain_hh, gain_c, shift_c, state, carry, h, c, gates, steps_hh, steps_c, windows_hh,
-    windows_c, t, T, B, H, M, k,
-    eps: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
-    BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
+@triton.jit
+def gates_and_cell(
+    ai, af, ag, ao, cell, from_input, gain_hh, gain_c, shift_c, h, c, gates, steps_hh, steps_c, windows_hh, windows_c,
+    t, b, columns, T, B, H, M, k,
+    eps: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Eqs. (14)-(16) at step t, one program a case.
+    """Eqs. (14)-(16) for case b at step t: the state and the cell after it.
 
-    In: `from_input` (T, B, 4H), all that is added to the gates beside the norm of `from_state`; `from_state` (B, 4H),
-    the product with the state before that norm; `carry` (B, H), c before the step. Out: `state` and `carry` after it;
-    at step t h, c (T, B, H), gates (T, B, 4H), and the statistics of the norms hh and c by step (2, M + T, B) and by
-    window (2, T, B).
+    In: the four parts of the product with the state, before their norm; `cell`, c before the step; `from_input`
+    (T, B, 4H), all that is added to the gates beside that norm. Out, at step t: h, c (T, B, H), gates (T, B, 4H), and
+    the statistics of the norms hh and c by step (2, M + T, B) and by window (2, T, B).
     """
-    b = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK_H)
     row = tl.cast(t, tl.int64) * B + b
-    a = from_state + b * 4 * H
-    ai, af = load_row(a, columns, H, ACC), load_row(a + H, columns, H, ACC)
-    ag, ao = load_row(a + 2 * H, columns, H, ACC), load_row(a + 3 * H, columns, H, ACC)
     if NORMED:
         m = tl.sum((ai + af) + (ag + ao), 0) / (4 * H)
         spread = square_of_deviation(ai, m, columns, H) + square_of_deviation(af, m, columns, H)
@@ -114,16 +108,91 @@ def lstm_step(
     i, f = sigmoid(load_row(x, columns, H, ACC) + ai), sigmoid(load_row(x + H, columns, H, ACC) + af)
     g, o = tanh(load_row(x + 2 * H, columns, H, ACC) + ag), sigmoid(load_row(x + 3 * H, columns, H, ACC) + ao)
     store_gates(gates + row * 4 * H, columns, H, i, f, g, o)
-    cell = tl.where(columns < H, f * load_row(carry + b * H, columns, H, ACC) + i * g, 0.0)
-    store_row(carry + b * H, columns, H, cell)
+    cell = tl.where(columns < H, f * cell + i * g, 0.0)
     store_row(c + row * H, columns, H, cell)
+    read = cell
     if NORMED:
         m = tl.sum(cell, 0) / H
         q = tl.sum(square_of_deviation(cell, m, columns, H), 0) / H
         mu, r = next_window(steps_c, windows_c, m, q, t, b, B, T, M, k, eps, BLOCK_K, ACC)
-        cell = scale_row((cell - mu) * r, gain_c, 0, columns, H, AFFINE, ACC)
+        read = scale_row((cell - mu) * r, gain_c, 0, columns, H, AFFINE, ACC)
         if AFFINE:
-            cell += load_row(shift_c, columns, H, ACC)
-    hidden = o * tanh(cell)
+            read += load_row(shift_c, columns, H, ACC)
+    hidden = tl.where(columns < H, o * tanh(read), 0.0)
     store_row(h + row * H, columns, H, hidden)
+    return hidden, cell
+
+
+@triton.jit(do_not_specialize=["t", "T", "M"])
+def lstm_step(
+    from_state, state, carry, from_input, gain_hh, gain_c, shift_c, h, c, gates, steps_hh, steps_c, windows_hh,
+    windows_c, t, T, B, H, M, k,
+    eps: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
+    """Step t of one case a program, after the product `from_state` (B, 4H); `state` and `carry` (B, H) are updated."""
+    b = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK_H)
+    a = from_state + b * 4 * H
+    hidden, cell = gates_and_cell(
+        load_row(a, columns, H, ACC), load_row(a + H, columns, H, ACC),
+        load_row(a + 2 * H, columns, H, ACC), load_row(a + 3 * H, columns, H, ACC),
+        load_row(carry + b * H, columns, H, ACC), from_input, gain_hh, gain_c, shift_c, h, c, gates,
+        steps_hh, steps_c, windows_hh, windows_c, t, b, columns, T, B, H, M, k, eps, NORMED, AFFINE, BLOCK_K, ACC,
+    )  # fmt: skip
+    store_row(carry + b * H, columns, H, cell)
     store_row(state + b * H, columns, H, hidden)
+
+
+@triton.jit
+def product_with_state(
+    w_hh, bias_hh, x_hh, state, part, columns, H, HAS_BIAS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr,
+    ACC: tl.constexpr,
+):  # fmt: skip
+    """Part 0 to 3 of ``W_hh h + b_hh`` for one case: into x_hh (4H,), from state (H,).
+
+    W_hh is read anew at every step, from the cache next to the program, rather than held in registers it would fill.
+    """
+    sums = tl.zeros([BLOCK_H, BLOCK_J], ACC)
+    for start in range(0, H, BLOCK_J):
+        features = start + tl.arange(0, BLOCK_J)
+        h = load_row(state, features, H, ACC)
+        sums += load_block(w_hh + part * H * H, columns, features, H, H, ACC) * h[None, :]
+    a = tl.sum(sums, 1)
+    if HAS_BIAS:
+        a += load_row(bias_hh + part * H, columns, H, ACC)
+    store_row(x_hh + part * H, columns, H, a)
+
+
+@triton.jit(do_not_specialize=["T", "M"])
+def lstm_all_steps(
+    w_hh, bias_hh, x_hh, state, carry, from_input, gain_hh, gain_c, shift_c, h, c, gates, steps_hh, steps_c, windows_hh,
+    windows_c, T, B, H, M, k,
+    eps: tl.constexpr, HAS_BIAS: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
+    """All steps of one case a program: cases never meet, so that no program waits for another.
+
+    The products with the state go to x_hh (T, B, 4H), without a norm to its one step (1, B, 4H).
+    """
+    b = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK_H)
+    state += b * H
+    cell = load_row(carry + b * H, columns, H, ACC)
+    for t in range(T):
+        a = x_hh + b * 4 * H
+        if NORMED:
+            a += tl.cast(t, tl.int64) * B * 4 * H
+        for part in range(4):
+            product_with_state(w_hh, bias_hh, a, state, part, columns, H, HAS_BIAS, BLOCK_H, BLOCK_J, ACC)
+        # Threads of a program read what others of it have written: here the products, below the state and the
+        # statistics. And none may write the next state before all have read this one.
+        tl.debug_barrier()
+        hidden, cell = gates_and_cell(
+            load_row(a, columns, H, ACC), load_row(a + H, columns, H, ACC),
+            load_row(a + 2 * H, columns, H, ACC), load_row(a + 3 * H, columns, H, ACC),
+            cell, from_input, gain_hh, gain_c, shift_c, h, c, gates,
+            steps_hh, steps_c, windows_hh, windows_c, t, b, columns, T, B, H, M, k, eps, NORMED, AFFINE, BLOCK_K, ACC,
+        )  # fmt: skip
+        store_row(state, columns, H, hidden)
+        tl.debug_barrier()

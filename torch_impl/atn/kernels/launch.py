@@ -3,7 +3,8 @@
 The functions of `fused_plain`, with the same arguments and results, but what they keep for the backward pass: x_ih and
 x_hh are the preactivations as they stand in front of the norms. Data may have 16 bits; statistics, the carry and c are
 then float32. The norm of the product with the input has no recurrence and is done for the whole sequence, forward and
-backward; a step of the recurrence is one matrix product and one kernel.
+backward. A small layer then takes one kernel for all steps; in a larger one a step is one matrix product and one
+kernel.
 
 Letters: T time, B cases, I inputs, H hidden, N features, k window length (0: no norm), M steps of memory.
 """
@@ -23,6 +24,12 @@ LONGEST_BLOCK = 4096
 
 LONGEST_WINDOW = 1024
 """Steps of a window that a program holds at a time."""
+
+LARGEST_AT_ONCE = 128
+"""Hidden size up to which one program takes a case through all steps: W_hh then fits the cache next to it."""
+
+PART_OF_A_PRODUCT = 32
+"""Features of the state that such a program multiplies at a time."""
 
 ROWS_OF_A_SUM = 64
 """Rows that a program of `sums_over_rows` adds up."""
@@ -51,6 +58,11 @@ class Blocks(NamedTuple):
         """All registers that a thread can have. Left to itself, the assembler spills some to fit two programs in."""
         return min(255, 65536 // (32 * self.warps))
 
+    def of_step(self, *, normed: bool, affine: bool) -> dict[str, Any]:
+        """Settings of a kernel that makes one step or all of them."""
+        kernel = {"NORMED": normed, "AFFINE": affine, "BLOCK_H": self.features, "BLOCK_K": self.window, "ACC": self.acc}
+        return {**kernel, "num_warps": self.warps, "maxnreg": self.registers}
+
 
 def blocks_of_rows(N: int, k: int, dtype: torch.dtype) -> Blocks:
     """Blocks for rows of N features, taken in parts where they are long."""
@@ -59,7 +71,8 @@ def blocks_of_rows(N: int, k: int, dtype: torch.dtype) -> Blocks:
 
 def blocks_of_step(H: int, k: int, dtype: torch.dtype) -> Blocks:
     """Blocks for a step of the layer, which holds its 4H gates at once."""
-    return _blocks(triton.next_power_of_2(H), k, dtype, elements=1)
+    blocks = _blocks(triton.next_power_of_2(H), k, dtype, elements=1)
+    return blocks._replace(warps=8) if 32 < H <= LARGEST_AT_ONCE else blocks
 
 
 def _blocks(features: int, k: int, dtype: torch.dtype, *, elements: int) -> Blocks:
@@ -162,19 +175,24 @@ class ForwardLoop(NamedTuple):
         normed = k > 0
         M = self.steps.shape[2] - T if normed else 0
         blocks = blocks_of_step(H, min(k, M + T), self.h.dtype)
+        tensors = (
+            self.state, self.carry, self.from_input, self.gain_hh, self.gain_c, self.shift_c,
+            self.h, self.c, self.gates, *self.steps[1:], *self.windows[1:],
+        )  # fmt: skip
+        settings = {"eps": eps, **blocks.of_step(normed=normed, affine=self.gain_c is not None)}
+        if H <= LARGEST_AT_ONCE:
+            forward.lstm_all_steps[B,](
+                self.w_hh, self.bias_hh, self.x_hh, *tensors, T, B, H, M, k,
+                HAS_BIAS=self.bias_hh is not None, BLOCK_J=PART_OF_A_PRODUCT, **settings,
+            )  # fmt: skip
+            return
         for t in range(T):
             from_state = self.x_hh[t if normed else 0]
             if self.bias_hh is None:
                 torch.mm(self.state, self.w_hh.t(), out=from_state)
             else:
                 torch.addmm(self.bias_hh, self.state, self.w_hh.t(), out=from_state)
-            forward.lstm_step[B,](
-                self.from_input, from_state, self.gain_hh, self.gain_c, self.shift_c, self.state, self.carry,
-                self.h, self.c, self.gates, *self.steps[1:], *self.windows[1:], t, T, B, H, M, k,
-                eps=eps, NORMED=normed, AFFINE=self.gain_c is not None,
-                BLOCK_H=blocks.features, BLOCK_K=blocks.window, ACC=blocks.acc,
-                num_warps=blocks.warps, maxnreg=blocks.registers,
-            )  # fmt: skip
+            forward.lstm_step[B,](from_state, *tensors, t, T, B, H, M, k, **settings)
 
 
 def lstm_forward(
@@ -219,7 +237,10 @@ def lstm_forward(
         gates=gates,
         windows=windows,
     )
-    replay(loop, fresh=("x_hh", "h", "c", "gates"), changed=("steps", "windows"), k=k, eps=eps)
+    if H <= LARGEST_AT_ONCE:
+        loop.run(k, eps)
+    else:
+        replay(loop, fresh=("x_hh", "h", "c", "gates"), changed=("steps", "windows"), k=k, eps=eps)
     x_ih, x_hh = (one if normed else x.new_empty(0, B, 4 * H) for one in (x_ih, loop.x_hh))
     return loop.h, loop.c, steps, x_ih, x_hh, gates, windows
 
@@ -253,16 +274,20 @@ class BackwardLoop(NamedTuple):
         normed = k > 0
         M = self.steps.shape[2] - T if normed else 0
         blocks = blocks_of_step(H, min(k, T), self.gates.dtype)
+        tensors = (
+            self.dh, self.dc, self.dh_out, self.dc_out, self.gain_hh, self.gain_c, self.shift_c, self.c_0, self.c,
+            self.gates, self.x_hh, *self.steps[1:], *self.windows[1:], *self.dsteps[1:], *self.dwindows[1:],
+            self.dgates, self.dread, self.da_hh,
+        )  # fmt: skip
+        settings = blocks.of_step(normed=normed, affine=self.gain_c is not None)
+        settings |= {"HAS_DH": self.dh_out is not None, "HAS_DC": self.dc_out is not None}
+        if H <= LARGEST_AT_ONCE:
+            backward.lstm_all_steps_backward[B,](
+                self.w_hh, *tensors, T, B, H, M, k, BLOCK_J=PART_OF_A_PRODUCT, **settings
+            )
+            return
         for t in reversed(range(T)):
-            backward.lstm_step_backward[B,](
-                self.dh_out, self.dc_out, self.dh, self.dc, self.gain_hh, self.gain_c, self.shift_c, self.c_0, self.c,
-                self.gates, self.x_hh, *self.steps[1:], *self.windows[1:], *self.dsteps[1:], *self.dwindows[1:],
-                self.dgates, self.dread, self.da_hh, t, T, B, H, M, k,
-                HAS_DH=self.dh_out is not None, HAS_DC=self.dc_out is not None, NORMED=normed,
-                AFFINE=self.gain_c is not None,
-                BLOCK_H=blocks.features, BLOCK_K=blocks.window, ACC=blocks.acc,
-                num_warps=blocks.warps, maxnreg=blocks.registers,
-            )  # fmt: skip
+            backward.lstm_step_backward[B,](*tensors, t, T, B, H, M, k, **settings)
             torch.mm((self.da_hh if normed else self.dgates)[t], self.w_hh, out=self.dh)
 
 
@@ -311,7 +336,10 @@ def lstm_backward(
         dread=c.new_empty(T if normed else 0, B, H),
         da_hh=torch.empty_like(x_hh),
     )
-    replay(loop, fresh=("dwindows", "dgates", "dread", "da_hh"), changed=("dh", "dc", "dsteps"), k=k)
+    if H <= LARGEST_AT_ONCE:
+        loop.run(k)
+    else:
+        replay(loop, fresh=("dwindows", "dgates", "dread", "da_hh"), changed=("dh", "dc", "dsteps"), k=k)
     if not normed:
         wide, narrow = [gates.new_zeros(4 * H) for _ in range(3)], [gates.new_zeros(H) for _ in range(2)]
         da_ih = gates.new_empty(0, B, 4 * H)

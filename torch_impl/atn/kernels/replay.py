@@ -1,4 +1,4 @@
-"""CUDA graphs of the time loops: one launch where the loop has two or more a step.
+"""CUDA graphs of the time loops: one launch where the loop has two a step.
 
 A loop's first run with given shapes is made launch by launch, which also compiles its kernels. The second records a
 graph over tensors of its own, and from then on a run copies its tensors in, replays, and copies the results out. The

@@ -23,6 +23,13 @@ def load_row(row, columns, N, ACC: tl.constexpr):
 
 
 @triton.jit
+def load_block(matrix, rows, columns, R, N, ACC: tl.constexpr):
+    """Elements of a matrix (R, N), zero beyond."""
+    inside = (rows < R)[:, None] & (columns < N)[None, :]
+    return tl.load(matrix + rows[:, None] * N + columns[None, :], mask=inside, other=0.0).to(ACC)
+
+
+@triton.jit
 def store_row(row, columns, N, values):
     """Counterpart of `load_row`."""
     tl.store(row + columns, values.to(row.dtype.element_ty), mask=columns < N)
