@@ -8,8 +8,11 @@ Reading order of the modules:
 - `functional`, `normalization`: the norm of a whole sequence, and of a stream (Eq. 9);
 - `layer`: what a backend is, one function for one layer and direction, and one for the norm alone;
 - `eager`: the backend in plain PyTorch operations, whose gradients are autograd's;
-- `fused`, `fused_ops`: the backend with a backward pass by hand; its kernels are `csrc/`, built by `compiled`, or
-  `fused_plain` where nothing can be built;
+- `operators`: what the backends with a backward pass by hand register with torch; `by_operators` is a layer and a norm
+  by these operators;
+- `fused`: such a backend, for the CPU; its kernels are `csrc/`, built by `compiled`, or `fused_plain` where nothing can
+  be built;
+- `triton_backend`: the same for the GPU; its kernels are `kernels/`;
 - `registry`: the list of backends;
 - `lstm`: the module, with `sequences`, `state`, `initialization`, `precision` and `validation` beside it.
 """

@@ -69,10 +69,11 @@ class ATNLSTM(nn.Module):
     Dtypes float16 to float64. The half types are computed in float32, all statistics and the carry c included, and the
     results are rounded to the dtype of the input once, at the end. Under `torch.autocast` the layer does the same: it
     computes in float32, whatever of input and parameters is in half precision, and answers in the dtype of the input.
+    The backend "triton" takes 16-bit data as it is, and autocast's dtype under autocast: products, gates and h then
+    have 16 bits, statistics and the carry 32.
 
     Second derivatives need `backend="eager"`; the others say so where one is asked for. With eps = 0 a window of
-    constant
-    values, such as W_hh h of a zero initial state, gives what IEEE arithmetic gives: NaN, and NaN gradients.
+    constant values, such as W_hh h of a zero initial state, gives what IEEE arithmetic gives: NaN, and NaN gradients.
 
     Parameters
     ----------
@@ -102,8 +103,9 @@ class ATNLSTM(nn.Module):
         "torch": uniform in +-1/sqrt(H), as `torch.nn.LSTM` draws them. "paper": W_ih orthogonal, W_hh four identity
         blocks, biases 0. Gains are 1 and shifts 0.
     backend
-        "eager" (any device, second derivatives), "fused" (CPU, gradients by hand, the speed of `torch.nn.LSTM`), or
-        "auto" for the fastest on the device of the input; see `atn.backends`.
+        "eager" (any device, second derivatives), "fused" (CPU, gradients by hand, the speed of `torch.nn.LSTM`),
+        "triton" (GPU, gradients by hand), or "auto" for the fastest that has been checked on the device of the input;
+        see `atn.backends`.
     device, dtype
         Of the parameters.
     proj_size
