@@ -1,5 +1,6 @@
 """``benchmarks/README.md``: ratios, memory and plots, every number of them from the record."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from benchmarks.figures import axis_figure
 from benchmarks.results import Conditions, GroupResult, Measurement, load_results
 from benchmarks.sizes import AIM, MUST, MUST_KEEP, MUST_OVER_K, NAMED, POINTS, Device
 from benchmarks.timing import LEAST_ROUNDS, PASSES
-from benchmarks.variants import BASELINE
+from benchmarks.variants import BACKENDS, BASELINE
 from experiments.files import write_atomically
 from experiments.tables import markdown
 
@@ -80,6 +81,7 @@ def _device_section(device: Device, results: list[GroupResult]) -> list[str]:
     lines = []
     for name in reversed(PASSES):
         lines += [f"### {name.capitalize()}", "", *_ratio_table(device, named, name), ""]
+    lines += ["### What the ratio is made of", "", *_shares(device, named), ""]
     lines += [*_faults(results), "### Along the window", "", *_window_section(device, results), ""]
     lines += ["### Memory", "", *_memory_section(device, named), ""]
     lines += ["### Along T, H and B", ""]
@@ -150,6 +152,28 @@ def _ratio_table(device: Device, named: dict[str, GroupResult], name: str) -> li
         "",
         *markdown(_header(device), rows),
     ]
+
+
+def _shares(device: Device, named: dict[str, GroupResult]) -> list[str]:
+    """The fastest backend's ratio, split into the plain LSTM of the same code, the norms, and their window."""
+    backend = BACKENDS[device][-1]
+
+    def ratio(name: str, norm: str) -> float:
+        result = named.get(name)
+        found = [one for one in result.measurements if (one.backend, one.norm) == (backend, norm)] if result else []
+        measured = result.ratio(found[0], TRAINING) if result and found else None
+        return measured.median if measured else math.nan
+
+    parts = (
+        (f"plain LSTM, {backend}", "none", ""),
+        ("and three norms (LN)", "ln", "none"),
+        ("and windows", "atn", "ln"),
+    )
+    rows = []
+    for words, norm, without in parts:
+        shares = [ratio(name, norm) - (ratio(name, without) if without else 0.0) for name in NAMED[device]]
+        rows.append([words, *(DASH if math.isnan(share) else f"{share:+.2f}" for share in shares)])
+    return [f"{TRAINING.capitalize()}, as multiples of nn.LSTM's time:", "", *markdown(_header(device), rows)]
 
 
 def _faults(results: list[GroupResult]) -> list[str]:
