@@ -74,23 +74,10 @@ class Resources:
 
 
 def variants(H: int, k: int, dtype: torch.dtype) -> Iterator[Variant]:
-    """Every kernel as the layer of this size launches it, with everything that it can have."""
-    step = blocks_of_step(H, k, dtype)
-    layer = {"NORMED": True, "AFFINE": True, "BLOCK_H": step.features, "BLOCK_K": step.window, "ACC": step.acc}
-    upstream = {"HAS_DH": True, "HAS_DC": True}
-    if H <= LARGEST_AT_ONCE:
-        yield Variant(
-            forward.lstm_all_steps,
-            {"eps": 1e-5, "HAS_BIAS": True, "BLOCK_J": PART_OF_A_PRODUCT, **layer},
-            step,
-            step=True,
-        )
-        yield Variant(
-            backward.lstm_all_steps_backward, {**upstream, "BLOCK_J": PART_OF_A_PRODUCT, **layer}, step, step=True
-        )
-    else:
-        yield Variant(forward.lstm_step, {"eps": 1e-5, **layer}, step, step=True)
-        yield Variant(backward.lstm_step_backward, {**upstream, **layer}, step, step=True)
+    """Every kernel as a layer of this size launches it: one that has everything, and a plain LSTM without biases."""
+    yield from steps(H, k, dtype, NORMED=True, AFFINE=True, HAS_BIAS=True, HAS_DH=True, HAS_DC=True)
+    none = dict.fromkeys(("gain_hh", "gain_c", "shift_c", "bias_hh", "dc_out"))
+    yield from steps(H, k, dtype, NORMED=False, AFFINE=False, HAS_BIAS=False, HAS_DH=True, HAS_DC=False, **none)
     rows = blocks_of_rows(4 * H, k, dtype)
     row = {"BLOCK_N": rows.features, "ACC": rows.acc}
     yield Variant(forward.step_statistics, row, rows)
@@ -104,6 +91,17 @@ def variants(H: int, k: int, dtype: torch.dtype) -> Iterator[Variant]:
         {"BLOCK_R": ROWS_OF_A_SUM, "BLOCK_N": COLUMNS_OF_A_SUM, "ACC": rows.acc},
         rows._replace(warps=4),
     )
+
+
+def steps(H: int, k: int, dtype: torch.dtype, **layer: bool | None) -> Iterator[Variant]:
+    """The kernels of the recurrence of such a layer, forward and backward."""
+    blocks = blocks_of_step(H, k, dtype)
+    constants = {**layer, **blocks.of_step(normed=bool(layer["NORMED"]), affine=bool(layer["AFFINE"]))}
+    constants |= {"eps": 1e-5, "BLOCK_J": PART_OF_A_PRODUCT}
+    once = (forward.lstm_all_steps, backward.lstm_all_steps_backward)
+    for kernel in once if H <= LARGEST_AT_ONCE else (forward.lstm_step, backward.lstm_step_backward):
+        own = {name: value for name, value in constants.items() if name in kernel.arg_names}
+        yield Variant(kernel, own, blocks, step=True)
 
 
 def compiled(variant: Variant, dtype: torch.dtype, architecture: int) -> bytes:
