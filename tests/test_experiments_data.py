@@ -229,6 +229,8 @@ class TestImages:
             (idx(LABELS), (3,), r"2 bytes of shape \(2,\); it must have shape \(3,\)"),
             (gzip.compress(gzip.decompress(idx(LABELS)) + b"?"), (2,), r"3 bytes of shape \(2,\)"),
         ],
+        # Named: a compressed file holds the time, and the workers of pytest-xdist must agree on names.
+        ids=["another type", "empty", "another length", "one byte too many"],
     )
     def test_another_type_or_shape_is_refused(self, content: bytes, shape: tuple[int, ...], said: str) -> None:
         with pytest.raises(ExperimentError, match=said):
