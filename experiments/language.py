@@ -90,7 +90,7 @@ class LanguageSettings(Settings):
         require_at_least(self, 0, "lr", "clip", "eps")
 
     def layers(self) -> tuple[int, ...]:
-        """Hidden size of each layer."""
+        """Hidden size of each layer; every task's settings say."""
         raise NotImplementedError
 
     def dropout(self) -> Dropout:

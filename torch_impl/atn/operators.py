@@ -52,7 +52,7 @@ dshift_c (H,); dh_0, dc_0 (B, H); dmemory (3, 2, M, B).
 
 
 class Kernels(Protocol):
-    """What computes: the four functions, on contiguous tensors (a memory apart)."""
+    """What computes: the four functions, on contiguous tensors."""
 
     norm_forward: Callable[..., tuple[Tensor, ...]]
     norm_backward: Callable[..., tuple[Tensor, ...]]
