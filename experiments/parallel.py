@@ -13,6 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.distributed as dist
+
+# Its functions have the group of their first import as a default. Imported after `joined`, as DistributedDataParallel
+# does, they would keep the group and its threads alive into the end of the interpreter, where these may abort it.
+import torch.distributed.nn
 from torch import Tensor
 
 from experiments.errors import UsageError

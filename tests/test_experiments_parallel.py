@@ -1,7 +1,8 @@
 """Two processes that train one model do what one process does on the whole batch, and end together.
 
 As a program, ``python -m tests.test_experiments_parallel FOLDER``, this module makes the pairs of processes, all of
-them copies of one that has imported PyTorch; one test goes by torchrun.
+them copies of one that has imported PyTorch; under torchrun, ``... -m tests.test_experiments_parallel FOLDER`` makes a
+whole run.
 """
 
 import json
@@ -71,6 +72,11 @@ class Joint(Problem):
         return {name: value.grad for name, value in self.model.named_parameters() if value.grad is not None}
 
 
+def threads() -> list[str]:
+    """Names of this process's threads; Linux alone tells them."""
+    return [name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")]
+
+
 def speak(folder: Path) -> int:
     """Use everything that processes say to each other, and leave what they heard."""
     with parallel.joined(CPU):
@@ -93,13 +99,16 @@ def speak(folder: Path) -> int:
             **problem.gradients(),
         }
         (folder / f"texts{parallel.rank()}").write_text(json.dumps(parallel.texts(f"ä{parallel.rank()}")))
+        (folder / f"threads{parallel.rank()}").write_text(json.dumps(threads()))
     save_file(heard, folder / f"heard{parallel.rank()}")
     return 0
 
 
 def finish(folder: Path) -> int:
-    """A whole run."""
-    return main(command(folder / "two"))
+    """A whole run; then the threads that are left."""
+    status = main(command(folder / "two"))
+    (folder / f"threads_left{parallel.rank()}").write_text(json.dumps(threads()))
+    return status
 
 
 def spoil(folder: Path) -> int:
@@ -330,12 +339,27 @@ def test_a_batch_that_cannot_be_shared_equally(played: Path, monkeypatch: pytest
         parallel.share(torch.zeros(6, 4), 1)
 
 
-def test_torchrun_makes_a_whole_run(tmp_path: Path, alone: Path) -> None:
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of what a whole run by torchrun left."""
+    folder = tmp_path_factory.mktemp("launched")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(PROCESSES)]
-    ended = run([*torchrun, "-m", "experiments", *command(tmp_path)])
+    ended = run([*torchrun, "-m", "tests.test_experiments_parallel", str(folder)])
     assert ended.returncode == 0, ended.stderr
-    np.testing.assert_allclose(losses(tmp_path), losses(alone), rtol=1e-5)
-    assert only_record(tmp_path).sessions[0].processes == PROCESSES
+    return folder
+
+
+def test_torchrun_makes_a_whole_run(launched: Path, alone: Path) -> None:
+    np.testing.assert_allclose(losses(launched / "two"), losses(alone), rtol=1e-5)
+    assert only_record(launched / "two").sessions[0].processes == PROCESSES
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are found by their names in /proc")
+def test_no_thread_of_the_connections_outlives_them(launched: Path, played: Path) -> None:
+    for rank in range(PROCESSES):
+        assert "pt_gloo_runloop" in json.loads((played / f"threads{rank}").read_text())
+        left = json.loads((launched / f"threads_left{rank}").read_text())
+        assert not [name for name in left if "gloo" in name]
 
 
 @pytest.fixture
@@ -361,8 +385,10 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 
 
 if __name__ == "__main__":
+    where = Path(sys.argv[1])
+    if parallel.count() == PROCESSES:
+        sys.exit(finish(where))
     torch.set_num_threads(1)
     # The first optimiser of a process makes PyTorch import its compiler; here it does so once for all scenes.
     torch.optim.RMSprop([torch.zeros(1)])
-    where = Path(sys.argv[1])
     (where / "statuses.json").write_text(json.dumps({scene.__name__: play(scene, where) for scene in SCENES}))
