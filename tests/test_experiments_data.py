@@ -3,23 +3,27 @@
 import gzip
 import hashlib
 import http.server
+import itertools
 import logging
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pooch
 import pytest
 
+from experiments import char_ptb, wikitext2
 from experiments.datasets import penn, wikitext
 from experiments.datasets.generated import generated_images, generated_tokens
 from experiments.datasets.mnist import MNIST, ImageFiles, parse_idx, read_images
 from experiments.datasets.penn import as_characters, read_characters
 from experiments.datasets.sources import DATA_DIR, DataFile, obtain
-from experiments.datasets.text import Vocabulary, columns, corpus_of, tokens
+from experiments.datasets.text import Corpus, Vocabulary, columns, corpus_of, tokens
 from experiments.errors import ExperimentError
+from experiments.language import LanguageSettings, Windows
+from experiments.settings import PresetName
 
 TEXT = b" the cat sat \n on <unk> mats \n"
 
@@ -352,3 +356,18 @@ class TestReal:
         sizes = {split: len(numbers) for split, numbers in corpus.tokens.items()}
         assert sizes == {"train": 2_088_628, "validation": 217_646, "test": 245_569}
         assert corpus.vocabulary == 33_278
+
+    @pytest.mark.parametrize("preset", ["paper", "released"])
+    @pytest.mark.parametrize(
+        ("presets", "read"), [(char_ptb.PRESETS, penn.character_corpus), (wikitext2.PRESETS, wikitext.word_corpus)]
+    )
+    def test_presets_validate_once_an_epoch(
+        self, presets: Mapping[PresetName, LanguageSettings], read: Callable[[None], Corpus], preset: PresetName
+    ) -> None:
+        settings = presets[preset]
+        windows = Windows(settings, len(columns(read(None).tokens["train"], settings.batch)))
+        epochs = 10
+        steps = next(step for step in itertools.count(1) if windows.of(step + 1).epoch == epochs)
+        # Windows of random lengths: an epoch is never exactly as long as the next.
+        assert steps / epochs == pytest.approx(settings.validate_every, rel=0.01 if settings.vary_bptt else 0)
+        assert settings.steps % settings.validate_every == 0
