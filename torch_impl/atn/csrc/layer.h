@@ -11,6 +11,7 @@
 #pragma once
 
 #include "norm.h"
+#include "panels.h"
 
 namespace atn {
 
@@ -19,7 +20,6 @@ template <typename S>
 struct Layer {
   int64_t T, B, H;
   bool normed;
-  const S* w_hh;     // (4H, H)
   const S* bias_hh;  // (4H,), inside the norm, or null
   const S* bias;     // (4H,), all that is added to the gates after the norms, or null
   Norm<S> ih, hh, c;
@@ -28,15 +28,16 @@ struct Layer {
   S* gates;      // (T, B, 4H): after their sigmoid or tanh
   S* cell;       // (T, B, H)
   S* h;          // (T, B, H)
-  S* state;      // (B, H): the h that enters a step. One address for all steps, as BLAS adds in an order that may
-                 // depend on the address, and a stream must equal the whole bit for bit.
+  const S* h_0;  // (B, H), or null where no step is made
   const S* c_0;  // (B, H)
 
+  const S* previous_h(int64_t t) const { return t == 0 ? h_0 : h + (t - 1) * B * H; }
   const S* previous_c(int64_t t) const { return t == 0 ? c_0 : cell + (t - 1) * B * H; }
   S* recurrent(int64_t t) const { return x_hh + (normed ? t * B * 4 * H : 0); }
 
-  void product(int64_t t, int64_t from, int64_t to) const {
-    times_transposed(state + from * H, w_hh, recurrent(t) + from * 4 * H, to - from, H, 4 * H);
+  // For some of the cases, the columns of some panels of weight, W_hh^T.
+  void product(const Panels<S>& weight, int64_t t, Range cases, Range panels) const {
+    weight.times(previous_h(t) + cases.from * H, recurrent(t) + cases.from * 4 * H, cases.count(), panels);
   }
 
   void pointwise(int64_t t, int64_t from, int64_t to) const {
@@ -100,8 +101,7 @@ struct Layer {
     const int64_t i = t * B + b;
     const S* o = gates + i * 4 * H + 3 * H;
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
-      const auto out = load(o + j, n) * affine_readout(readout(i, j, n), j, n).tanh();
-      store(out, h + i * H + j, n), store(out, state + b * H + j, n);
+      store(load(o + j, n) * affine_readout(readout(i, j, n), j, n).tanh(), h + i * H + j, n);
     });
   }
 };
@@ -227,9 +227,10 @@ struct LayerGradient {
     });
   }
 
-  void product(int64_t t, int64_t from, int64_t to) const {
-    const int64_t H = layer.H, G = 4 * H;
-    times(da_hh + (t * layer.B + from) * G, layer.w_hh, dh + from * H, to - from, G, H);
+  // For some of the cases, the columns of some panels of weight, W_hh.
+  void product(const Panels<S>& weight, int64_t t, Range cases, Range panels) const {
+    const int64_t H = layer.H;
+    weight.times(da_hh + (t * layer.B + cases.from) * 4 * H, dh + cases.from * H, cases.count(), panels);
   }
 };
 

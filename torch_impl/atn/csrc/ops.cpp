@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "layer.h"
-#include "packed.h"
 
 namespace atn {
 namespace {
@@ -22,11 +21,11 @@ const S* data(const OptionalTensor& tensor) {
   return tensor.has_value() ? tensor->const_data_ptr<S>() : nullptr;
 }
 
-// Runs body(from, to) over ranges of cases, one a thread.
+// Runs body(from, to) over ranges of count things, as cases or panels, one range a thread.
 template <typename F>
-void over_cases(int64_t B, const F& body) {
-  const int64_t threads = std::min<int64_t>(at::get_num_threads(), B);
-  at::parallel_for(0, B, (B + threads - 1) / threads, body);
+void in_threads(int64_t count, const F& body) {
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), count);
+  at::parallel_for(0, count, (count + threads - 1) / threads, body);
 }
 
 // From this many recurrent weights on, all cases take a step together: its product has work for every core, and reading
@@ -63,7 +62,7 @@ NormOutput norm_forward(const Tensor& a, const OptionalTensor& gain, const Optio
     const auto norm = norm_of<S>(steps, windows, k, N, eps, gain, shift);
     const S* in = a.const_data_ptr<S>();
     S* out = y.data_ptr<S>();
-    over_cases(B, [&](int64_t from, int64_t to) {
+    in_threads(B, [&](int64_t from, int64_t to) {
       for (int64_t t = 0; t < T; ++t) {
         for (int64_t b = from; b < to; ++b) norm.step(t, b, in + (t * B + b) * N);
         norm.window(t, from, to);
@@ -103,7 +102,7 @@ NormGradients norm_backward(const Tensor& dy, const OptionalTensor& dsteps_out, 
       return norm.gain ? d * load(norm.gain + j, n) : d;
     };
     std::vector<RowSum<S>> gain_sums(at::get_num_threads(), RowSum<S>(N)), shift_sums = gain_sums;
-    over_cases(B, [&](int64_t from, int64_t to) {
+    in_threads(B, [&](int64_t from, int64_t to) {
       auto &gain_sum = gain_sums[at::get_thread_num()], &shift_sum = shift_sums[at::get_thread_num()];
       for (int64_t t = T - 1; t >= 0; --t) {
         for (int64_t b = from; b < to; ++b) {
@@ -145,16 +144,15 @@ NormGradients norm_backward(const Tensor& dy, const OptionalTensor& dsteps_out, 
 using LayerOutput = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 template <typename S>
-Layer<S> layer_of(const LayerOutput& kept, const Tensor& w_hh, const OptionalTensor& gain_ih,
-                  const OptionalTensor& gain_hh, const OptionalTensor& gain_c, const OptionalTensor& shift_c,
-                  const Tensor& c_0, int64_t k, double eps) {
+Layer<S> layer_of(const LayerOutput& kept, const OptionalTensor& gain_ih, const OptionalTensor& gain_hh,
+                  const OptionalTensor& gain_c, const OptionalTensor& shift_c, const Tensor& c_0, int64_t k,
+                  double eps) {
   const auto& [h, c, steps, x_ih, x_hh, gates, windows] = kept;
   const int64_t T = h.size(0), B = h.size(1), H = h.size(2);
   return {T,
           B,
           H,
           k > 0,
-          w_hh.const_data_ptr<S>(),
           nullptr,
           nullptr,
           norm_of<S>(steps[0], windows[0], k, 4 * H, eps, gain_ih, {}),
@@ -175,7 +173,7 @@ LayerOutput lstm_forward(const Tensor& x, const Tensor& w_ih, const Tensor& w_hh
                          const OptionalTensor& gain_hh, const OptionalTensor& gain_c, const OptionalTensor& shift_c,
                          const Tensor& h_0, const Tensor& c_0, const Tensor& memory, int64_t k, double eps) {
   const int64_t T = x.size(0), B = x.size(1), H = h_0.size(1), M = memory.size(2), normed = k > 0;
-  const auto rows = x.reshape({T * B, x.size(2)}), state = h_0.clone();
+  const auto rows = x.reshape({T * B, x.size(2)});
   const auto x_ih = bias_ih ? at::addmm(*bias_ih, rows, w_ih.t()) : at::mm(rows, w_ih.t());
   LayerOutput out{at::empty({T, B, H}, x.options()),
                         at::empty({T, B, H}, x.options()),
@@ -186,21 +184,19 @@ LayerOutput lstm_forward(const Tensor& x, const Tensor& w_ih, const Tensor& w_hh
                         at::empty({3, 2, normed * T, B}, x.options())};
   if (normed) std::get<2>(out).narrow(2, 0, M).copy_(memory);
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "atn_lstm_forward", [&] {
-    auto layer = layer_of<scalar_t>(out, w_hh, gain_ih, gain_hh, gain_c, shift_c, c_0, k, eps);
-    layer.bias_hh = data<scalar_t>(bias_hh), layer.bias = data<scalar_t>(bias);
-    layer.state = state.data_ptr<scalar_t>();
+    using S = scalar_t;
+    auto layer = layer_of<S>(out, gain_ih, gain_hh, gain_c, shift_c, c_0, k, eps);
+    layer.bias_hh = data<S>(bias_hh), layer.bias = data<S>(bias), layer.h_0 = h_0.const_data_ptr<S>();
+    const Panels<S> weight(w_hh.const_data_ptr<S>(), H, 4 * H, 1, H);
     if (w_hh.numel() >= WEIGHTS_OF_A_JOINT_STEP) {
-      const PackedWeight packed(w_hh, B);
       for (int64_t t = 0; t < T; ++t) {
-        if (packed)
-          packed(state, std::get<4>(out)[normed ? t : 0]);
-        else
-          layer.product(t, 0, B);
-        over_cases(B, [&](int64_t from, int64_t to) { layer.pointwise(t, from, to); });
+        in_threads(weight.all().to, [&](int64_t from, int64_t to) { layer.product(weight, t, {0, B}, {from, to}); });
+        in_threads(B, [&](int64_t from, int64_t to) { layer.pointwise(t, from, to); });
       }
     } else {
-      over_cases(B, [&](int64_t from, int64_t to) {
-        for (int64_t t = 0; t < T; ++t) layer.product(t, from, to), layer.pointwise(t, from, to);
+      in_threads(B, [&](int64_t from, int64_t to) {
+        for (int64_t t = 0; t < T; ++t)
+          layer.product(weight, t, {from, to}, weight.all()), layer.pointwise(t, from, to);
       });
     }
   });
@@ -237,8 +233,8 @@ LayerGradients lstm_backward(const OptionalTensor& dh_out, const OptionalTensor&
   LayerGradients out;
   AT_DISPATCH_FLOATING_TYPES(h.scalar_type(), "atn_lstm_backward", [&] {
     using S = scalar_t;
-    const auto layer = layer_of<S>({h, c, steps, x_ih, x_hh, gates, windows}, w_hh, gain_ih, gain_hh, gain_c, shift_c,
-                                   c_0, k, eps);
+    const auto layer =
+        layer_of<S>({h, c, steps, x_ih, x_hh, gates, windows}, gain_ih, gain_hh, gain_c, shift_c, c_0, k, eps);
     const LayerGradient<S> gradient{layer,
                                     gradient_of<S>(layer.ih, dsteps[0], dwindows[0]),
                                     gradient_of<S>(layer.hh, dsteps[1], dwindows[1]),
@@ -254,20 +250,19 @@ LayerGradients lstm_backward(const OptionalTensor& dh_out, const OptionalTensor&
       for (int64_t s = 0; s < M; ++s)
         gradient.ih.collect(s, from, to), gradient.hh.collect(s, from, to), gradient.c.collect(s, from, to);
     };
+    const Panels<S> weight(w_hh.const_data_ptr<S>(), 4 * H, H, H, 1);
     if (w_hh.numel() >= WEIGHTS_OF_A_JOINT_STEP) {
-      const PackedWeight packed(w_hh.t(), B);
       for (int64_t t = T - 1; t >= 0; --t) {
-        over_cases(B, [&](int64_t from, int64_t to) { gradient.pointwise(t, from, to, sums[at::get_thread_num()]); });
-        if (packed)
-          packed(da_hh[t], dh);
-        else
-          gradient.product(t, 0, B);
+        in_threads(B, [&](int64_t from, int64_t to) { gradient.pointwise(t, from, to, sums[at::get_thread_num()]); });
+        in_threads(weight.all().to, [&](int64_t from, int64_t to) { gradient.product(weight, t, {0, B}, {from, to}); });
       }
       memory(0, B);
     } else {
-      over_cases(B, [&](int64_t from, int64_t to) {
-        for (int64_t t = T - 1; t >= 0; --t)
-          gradient.pointwise(t, from, to, sums[at::get_thread_num()]), gradient.product(t, from, to);
+      in_threads(B, [&](int64_t from, int64_t to) {
+        for (int64_t t = T - 1; t >= 0; --t) {
+          gradient.pointwise(t, from, to, sums[at::get_thread_num()]);
+          gradient.product(weight, t, {from, to}, weight.all());
+        }
         memory(from, to);
       });
     }

@@ -1,4 +1,4 @@
-// Rows of numbers, vectorised, and the matrix product with a weight.
+// Rows of numbers, vectorised.
 //
 // A row is contiguous; only its last vector may be partial. S is float or double.
 
@@ -7,13 +7,6 @@
 #include <ATen/cpu/vec/vec.h>
 
 #include <cstdint>
-
-extern "C" {
-void sgemm_(const char*, const char*, const int*, const int*, const int*, const float*, const float*, const int*,
-            const float*, const int*, const float*, float*, const int*);
-void dgemm_(const char*, const char*, const int*, const int*, const int*, const double*, const double*, const int*,
-            const double*, const int*, const double*, double*, const int*);
-}
 
 namespace atn {
 
@@ -80,30 +73,6 @@ inline void normalise_row(S* row, int64_t n, S mean, S rstd) {
   for_vectors<S>(n, [&](int64_t j, int64_t count) {
     store((load(row + j, count) - Vec<S>(mean)) * Vec<S>(rstd), row + j, count);
   });
-}
-
-inline void gemm(const char* ta, const char* tb, int m, int n, int k, const float* a, int lda, const float* b, int ldb,
-          float beta, float* c, int ldc) {
-  const float one = 1;
-  sgemm_(ta, tb, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc);
-}
-
-inline void gemm(const char* ta, const char* tb, int m, int n, int k, const double* a, int lda, const double* b, int ldb,
-          double beta, double* c, int ldc) {
-  const double one = 1;
-  dgemm_(ta, tb, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc);
-}
-
-// out (rows, columns) = x (rows, inner) @ weight (columns, inner)^T; BLAS counts columns first.
-template <typename S>
-void times_transposed(const S* x, const S* weight, S* out, int64_t rows, int64_t inner, int64_t columns) {
-  gemm("T", "N", columns, rows, inner, weight, inner, x, inner, S(0), out, columns);
-}
-
-// out (rows, columns) = x (rows, inner) @ weight (inner, columns)
-template <typename S>
-void times(const S* x, const S* weight, S* out, int64_t rows, int64_t inner, int64_t columns) {
-  gemm("N", "N", columns, rows, inner, weight, columns, x, inner, S(0), out, columns);
 }
 
 }  // namespace atn

@@ -1,0 +1,131 @@
+// The product with the recurrent weight, which every step of a layer multiplies by again.
+//
+// The weight is laid out once, in panels of as many columns as two registers hold, so that a step reads it from front
+// to back; six rows at a time share what is read, which fills the registers of AVX2. An element is the sum of its terms
+// in the order of their indices, whatever the number of rows, threads or steps: a stream equals the whole, and a case
+// equals itself in another batch, bit for bit. BLAS promises neither, and lays the weight out again in every call.
+
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "rows.h"
+
+namespace atn {
+
+struct Range {
+  int64_t from, to;
+  int64_t count() const { return to - from; }
+};
+
+template <typename S>
+class Panels {
+ public:
+  // The weight is (inner, columns), its element (i, j) at weight[i * inner_stride + j * column_stride].
+  Panels(const S* weight, int64_t inner, int64_t columns, int64_t inner_stride, int64_t column_stride)
+      : inner_(inner),
+        columns_(columns),
+        storage_(at::empty({count(), inner, WIDTH}, c10::CppTypeToScalarType<S>::value)),
+        panels_(storage_.template data_ptr<S>()) {
+    at::parallel_for(0, count(), 1 + (1 << 16) / (inner * WIDTH), [&](int64_t from, int64_t to) {
+      for (int64_t p = from; p < to; ++p)
+        for (int64_t i = 0; i < inner; ++i)
+          for (int64_t j = 0; j < WIDTH; ++j) {
+            const int64_t column = p * WIDTH + j;
+            panel(p)[i * WIDTH + j] = column < columns ? weight[i * inner_stride + column * column_stride] : S(0);
+          }
+    });
+  }
+
+  Range all() const { return {0, count()}; }
+
+  // out (rows, columns) = x (rows, inner) @ weight, the columns of some panels.
+  void times(const S* x, S* out, int64_t rows, Range panels) const {
+    for (int64_t p = panels.from; p < panels.to; ++p)
+      for (int64_t i = 0; i < inner_; i += DEPTH) {
+        const int64_t columns = std::min(WIDTH, columns_ - p * WIDTH);
+        const Piece piece{panel(p) + i * WIDTH, std::min(DEPTH, inner_ - i), columns, i > 0};
+        const S* in = x + i;
+        S* y = out + p * WIDTH;
+        int64_t row = 0;
+        for (; row + ROWS <= rows; row += ROWS) block<ROWS>(piece, in + row * inner_, y + row * columns_);
+        rest<ROWS - 1>(rows - row, piece, in + row * inner_, y + row * columns_);
+      }
+  }
+
+ private:
+  static constexpr int64_t LANES = Vec<S>::size(), WIDTH = 2 * LANES;
+  static constexpr int ROWS = 6;
+  // Terms added up in registers, of a piece of a panel that stays in the first cache. Sums of sums also keep digits.
+  static constexpr int64_t DEPTH = 256;
+
+  // The compiler's own vectors, since it keeps arrays of them in registers.
+  using Lanes [[gnu::vector_size(sizeof(Vec<S>))]] = S;
+  using Unaligned [[gnu::vector_size(sizeof(Vec<S>)), gnu::aligned(alignof(S)), gnu::may_alias]] = S;
+
+  struct Piece {
+    const S* weight;  // (depth, WIDTH)
+    int64_t depth;
+    int64_t columns;  // at most WIDTH
+    bool add;         // to what is there already
+  };
+
+  int64_t count() const { return (columns_ + WIDTH - 1) / WIDTH; }
+  S* panel(int64_t p) const { return panels_ + p * inner_ * WIDTH; }
+
+  static Lanes read(const S* p) { return *reinterpret_cast<const Unaligned*>(p); }
+  static void write(Lanes v, S* p) { *reinterpret_cast<Unaligned*>(p) = v; }
+
+  template <int R>
+  void rest(int64_t rows, const Piece& piece, const S* x, S* out) const {
+    if constexpr (R > 0) {
+      if (rows == R)
+        block<R>(piece, x, out);
+      else
+        rest<R - 1>(rows, piece, x, out);
+    }
+  }
+
+  // R rows.
+  template <int R>
+  void block(const Piece& piece, const S* x, S* out) const {
+    Lanes left[R] = {}, right[R] = {};
+    const S* weight = piece.weight;
+    for (int64_t i = 0; i < piece.depth; ++i, weight += WIDTH) {
+      const Lanes l = read(weight), r = read(weight + LANES);
+#pragma GCC unroll 8
+      for (int row = 0; row < R; ++row) {
+        const S a = x[row * inner_ + i];
+        left[row] += a * l, right[row] += a * r;
+      }
+    }
+    if (piece.columns == WIDTH) {
+      finish<R>(left, right, piece.add, out, columns_);
+    } else {
+      S edge[R * WIDTH] = {};
+      const size_t bytes = piece.columns * sizeof(S);
+      for (int row = 0; row < R && piece.add; ++row) std::memcpy(edge + row * WIDTH, out + row * columns_, bytes);
+      finish<R>(left, right, piece.add, edge, WIDTH);
+      for (int row = 0; row < R; ++row) std::memcpy(out + row * columns_, edge + row * WIDTH, bytes);
+    }
+  }
+
+  template <int R>
+  static void finish(Lanes (&left)[R], Lanes (&right)[R], bool add, S* out, int64_t stride) {
+#pragma GCC unroll 8
+    for (int row = 0; row < R; ++row, out += stride) {
+      if (add) left[row] += read(out), right[row] += read(out + LANES);
+      write(left[row], out), write(right[row], out + LANES);
+    }
+  }
+
+  int64_t inner_, columns_;
+  at::Tensor storage_;  // (panels, inner, WIDTH)
+  S* panels_;
+};
+
+}  // namespace atn
