@@ -66,3 +66,15 @@ def test_a_case_is_the_same_in_any_batch_and_with_any_threads_bit_for_bit(H: int
         for some in (slice(0, 1), slice(3, 8), slice(5, 12)):
             part, _ = module(x[:, some], (state[0][:, some], state[1][:, some]))
             assert torch.equal(part, whole[:, some])
+
+
+@pytest.mark.parametrize("H", [9, JOINT])
+def test_a_single_product_is_the_same_as_one_of_many_bit_for_bit(H: int) -> None:
+    """For a single step the weight is laid out piece by piece, and not kept."""
+    module = layer(H, torch.float32)
+    x, h_0 = torch.zeros(T, 7, 2), torch.randn(1, 7, H)
+    whole, _ = module(x, (h_0, torch.zeros_like(h_0)))
+    state = (h_0, torch.zeros_like(h_0))
+    for t in range(T):
+        step, state = module(x[t : t + 1], state)
+        assert torch.equal(step[0], whole[t])

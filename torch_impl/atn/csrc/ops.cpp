@@ -187,7 +187,7 @@ LayerOutput lstm_forward(const Tensor& x, const Tensor& w_ih, const Tensor& w_hh
     using S = scalar_t;
     auto layer = layer_of<S>(out, gain_ih, gain_hh, gain_c, shift_c, c_0, k, eps);
     layer.bias_hh = data<S>(bias_hh), layer.bias = data<S>(bias), layer.h_0 = h_0.const_data_ptr<S>();
-    const Panels<S> weight(w_hh.const_data_ptr<S>(), H, 4 * H, 1, H);
+    const Panels<S> weight(w_hh.const_data_ptr<S>(), H, 4 * H, 1, H, T);
     if (w_hh.numel() >= WEIGHTS_OF_A_JOINT_STEP) {
       for (int64_t t = 0; t < T; ++t) {
         in_threads(weight.all().to, [&](int64_t from, int64_t to) { layer.product(weight, t, {0, B}, {from, to}); });
@@ -250,7 +250,7 @@ LayerGradients lstm_backward(const OptionalTensor& dh_out, const OptionalTensor&
       for (int64_t s = 0; s < M; ++s)
         gradient.ih.collect(s, from, to), gradient.hh.collect(s, from, to), gradient.c.collect(s, from, to);
     };
-    const Panels<S> weight(w_hh.const_data_ptr<S>(), 4 * H, H, H, 1);
+    const Panels<S> weight(w_hh.const_data_ptr<S>(), 4 * H, H, H, 1, T);
     if (w_hh.numel() >= WEIGHTS_OF_A_JOINT_STEP) {
       for (int64_t t = T - 1; t >= 0; --t) {
         in_threads(B, [&](int64_t from, int64_t to) { gradient.pointwise(t, from, to, sums[at::get_thread_num()]); });

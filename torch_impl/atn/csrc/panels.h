@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "rows.h"
 
@@ -25,19 +26,18 @@ struct Range {
 template <typename S>
 class Panels {
  public:
-  // The weight is (inner, columns), its element (i, j) at weight[i * inner_stride + j * column_stride].
-  Panels(const S* weight, int64_t inner, int64_t columns, int64_t inner_stride, int64_t column_stride)
-      : inner_(inner),
+  // The weight is (inner, columns), its element (i, j) at weight[i * inner_stride + j * column_stride]. For a single
+  // product a panel is laid out where it is needed, and not kept.
+  Panels(const S* weight, int64_t inner, int64_t columns, int64_t inner_stride, int64_t column_stride, int64_t products)
+      : weight_(weight),
+        inner_(inner),
         columns_(columns),
-        storage_(at::empty({count(), inner, WIDTH}, c10::CppTypeToScalarType<S>::value)),
-        panels_(storage_.template data_ptr<S>()) {
+        inner_stride_(inner_stride),
+        column_stride_(column_stride),
+        kept_(products > 1 ? at::empty({count(), inner, WIDTH}, c10::CppTypeToScalarType<S>::value) : at::Tensor()) {
+    if (!kept_.defined()) return;
     at::parallel_for(0, count(), 1 + (1 << 16) / (inner * WIDTH), [&](int64_t from, int64_t to) {
-      for (int64_t p = from; p < to; ++p)
-        for (int64_t i = 0; i < inner; ++i)
-          for (int64_t j = 0; j < WIDTH; ++j) {
-            const int64_t column = p * WIDTH + j;
-            panel(p)[i * WIDTH + j] = column < columns ? weight[i * inner_stride + column * column_stride] : S(0);
-          }
+      for (int64_t p = from; p < to; ++p) lay_out(p, kept(p));
     });
   }
 
@@ -45,16 +45,20 @@ class Panels {
 
   // out (rows, columns) = x (rows, inner) @ weight, the columns of some panels.
   void times(const S* x, S* out, int64_t rows, Range panels) const {
-    for (int64_t p = panels.from; p < panels.to; ++p)
+    std::vector<S> once(kept_.defined() ? 0 : inner_ * WIDTH);
+    for (int64_t p = panels.from; p < panels.to; ++p) {
+      if (!kept_.defined()) lay_out(p, once.data());
+      const S* panel = kept_.defined() ? kept(p) : once.data();
       for (int64_t i = 0; i < inner_; i += DEPTH) {
         const int64_t columns = std::min(WIDTH, columns_ - p * WIDTH);
-        const Piece piece{panel(p) + i * WIDTH, std::min(DEPTH, inner_ - i), columns, i > 0};
+        const Piece piece{panel + i * WIDTH, std::min(DEPTH, inner_ - i), columns, i > 0};
         const S* in = x + i;
         S* y = out + p * WIDTH;
         int64_t row = 0;
         for (; row + ROWS <= rows; row += ROWS) block<ROWS>(piece, in + row * inner_, y + row * columns_);
         rest<ROWS - 1>(rows - row, piece, in + row * inner_, y + row * columns_);
       }
+    }
   }
 
  private:
@@ -75,7 +79,15 @@ class Panels {
   };
 
   int64_t count() const { return (columns_ + WIDTH - 1) / WIDTH; }
-  S* panel(int64_t p) const { return panels_ + p * inner_ * WIDTH; }
+  S* kept(int64_t p) const { return kept_.template data_ptr<S>() + p * inner_ * WIDTH; }
+
+  void lay_out(int64_t p, S* panel) const {
+    const int64_t columns = std::min(WIDTH, columns_ - p * WIDTH);
+    const S* from = weight_ + p * WIDTH * column_stride_;
+    for (int64_t i = 0; i < inner_; ++i)
+      for (int64_t j = 0; j < WIDTH; ++j)
+        panel[i * WIDTH + j] = j < columns ? from[i * inner_stride_ + j * column_stride_] : S(0);
+  }
 
   static Lanes read(const S* p) { return *reinterpret_cast<const Unaligned*>(p); }
   static void write(Lanes v, S* p) { *reinterpret_cast<Unaligned*>(p) = v; }
@@ -123,9 +135,9 @@ class Panels {
     }
   }
 
-  int64_t inner_, columns_;
-  at::Tensor storage_;  // (panels, inner, WIDTH)
-  S* panels_;
+  const S* weight_;
+  int64_t inner_, columns_, inner_stride_, column_stride_;
+  at::Tensor kept_;  // (panels, inner, WIDTH), or undefined
 };
 
 }  // namespace atn
