@@ -21,6 +21,7 @@ import atn
 import atn.functional as F
 from atn import ATNLSTM, AssortedTimeNorm, triton_backend
 from atn.kernels import launch, replay
+from atn.signatures import LSTMForward
 from experiments.environment import ROOT
 from tests.comparison import assert_close
 from tests.condition import assert_agrees
@@ -114,9 +115,9 @@ def test_autocast_chooses_the_data_s_dtype_and_not_the_statistics_(monkeypatch: 
     seen: list[Any] = []
     forward = launch.lstm_forward
 
-    def look(*arguments: Any) -> tuple[Tensor, ...]:
-        result = forward(*arguments)
-        seen.extend(one.dtype for one in (arguments[0], arguments[2], result[0], result[1], result[2]))
+    def look(given: LSTMForward) -> tuple[Tensor, ...]:
+        result = forward(given)
+        seen.extend(one.dtype for one in (given.x, given.w_hh, result[0], result[1], result[2]))
         return result
 
     monkeypatch.setattr(launch, "lstm_forward", look)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from atn.layer import LayerOutput, LayerWeights, NormSettings, total
 from atn.operators import Operators
+from atn.signatures import LSTMForward
 from atn.state import LayerMemory
 from atn.statistics import Base, StepStatistics
 
@@ -24,35 +25,42 @@ def run_layer(
     norm: NormSettings | None,
 ) -> LayerOutput:
     """Run one layer in one direction; see `atn.layer`."""
-    products = (x, weights.weight_ih, weights.weight_hh)
-    no_memory = c_0.new_empty(3, 2, 0, x.shape[1])
-    if norm is None:
-        bias = total(weights.bias_ih, weights.bias_hh)
-        h, c, *_ = operators.lstm_forward(
-            *products, bias, None, None, None, None, None, None, h_0, c_0, no_memory, 0, 0.0
-        )
-        return LayerOutput(h, c, None)
-    inside = norm.bias_placement == "inside"
     gain_ih, shift_ih = weights.norm_ih or (None, None)
     gain_hh, shift_hh = weights.norm_hh or (None, None)
     gain_c, shift_c = weights.norm_c or (None, None)
-    outside = (None, None) if inside else (weights.bias_ih, weights.bias_hh)
-    h, c, steps, *_ = operators.lstm_forward(
-        *products,
-        weights.bias_ih if inside else None,
-        weights.bias_hh if inside else None,
-        total(*outside, shift_ih, shift_hh),
-        gain_ih,
-        gain_hh,
-        gain_c,
-        shift_c,
-        h_0,
-        c_0,
-        no_memory if memory is None else torch.stack([torch.stack(steps) for steps in memory]),
-        norm.k,
-        norm.eps,
+    bias_ih, bias_hh, bias = _biases(weights, norm, shift_ih, shift_hh)
+    given = LSTMForward(
+        x=x,
+        w_ih=weights.weight_ih,
+        w_hh=weights.weight_hh,
+        bias_ih=bias_ih,
+        bias_hh=bias_hh,
+        bias=bias,
+        gain_ih=gain_ih,
+        gain_hh=gain_hh,
+        gain_c=gain_c,
+        shift_c=shift_c,
+        h_0=h_0,
+        c_0=c_0,
+        memory=c_0.new_empty(3, 2, 0, x.shape[1]) if memory is None else torch.stack([*map(torch.stack, memory)]),
+        k=norm.k if norm else 0,
+        eps=norm.eps if norm else 0.0,
     )
+    h, c, steps, *_ = operators.lstm_forward(*given)
+    if norm is None:
+        return LayerOutput(h, c, None)
     return LayerOutput(h, c, LayerMemory(*(StepStatistics(mean, var).last(norm.k - 1) for mean, var in steps)))
+
+
+def _biases(
+    weights: LayerWeights, norm: NormSettings | None, *shifts: Float[Tensor, " 4*H"] | None
+) -> tuple[Float[Tensor, " 4*H"] | None, Float[Tensor, " 4*H"] | None, Float[Tensor, " 4*H"] | None]:
+    """What is added to the products with input and state, and to the gates after the norms."""
+    if norm is None:
+        return total(weights.bias_ih, weights.bias_hh), None, None
+    if norm.bias_placement == "inside":
+        return weights.bias_ih, weights.bias_hh, total(*shifts)
+    return None, None, total(weights.bias_ih, weights.bias_hh, *shifts)
 
 
 def run_norm(

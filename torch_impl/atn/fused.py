@@ -6,19 +6,33 @@ product over the whole sequence. It keeps 14 numbers a cell and step for the bac
 preactivations, c and h), whatever k; 6 without a norm.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from atn import fused_plain
 from atn.by_operators import run_layer, run_norm
 from atn.compiled import compiled
 from atn.layer import LayerFunction, NormFunction
-from atn.operators import Kernels, register
+from atn.operators import register
+from atn.signatures import Kernels
+
+
+class CompiledKernels:
+    """The compiled operators, which take their arguments one by one, as kernels."""
+
+    def __init__(self, operators: Any) -> None:
+        self._operators = operators
+
+    def __getattr__(self, name: str) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+        operator = getattr(self._operators, name)
+        return lambda given: operator(*given)
 
 
 def kernels() -> Kernels:
     """The compiled ones, where they can be had."""
-    return cast("Kernels", compiled().operators or fused_plain)
+    operators = compiled().operators
+    return cast("Kernels", fused_plain if operators is None else CompiledKernels(operators))
 
 
 # Looked up at each call: nothing is compiled before it is needed.

@@ -1,6 +1,6 @@
 """The operators of the fused backend in plain torch calls: what serves where nothing can be compiled.
 
-The same functions as in `csrc/ops.cpp`, with the same arguments and results, statement by statement; no autograd. With
+The same functions as in `csrc/ops.cpp`, statement by statement, on the arguments of `signatures`; no autograd. With
 upstream `g = gain * dy`, and per step and case
 
     dmu[t]  = -r[t] * sum_n g                      dvar[t] = -r[t]^2 * sum_n g * xhat / 2
@@ -14,11 +14,12 @@ and `da = r g + dm / N + 2 dq (a - m) / N`.
 Letters: T time, B cases, I inputs, H hidden, N features, k window length (0: no norm), M steps of memory.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from atn.signatures import LSTMBackward, LSTMForward, NormBackward, NormForward
 
 
 class _Norm(NamedTuple):
@@ -105,26 +106,17 @@ def _with_memory(memory: Tensor, T: int) -> Tensor:
     return steps
 
 
-def norm_forward(
-    a: Tensor, gain: Tensor | None, shift: Tensor | None, memory: Tensor, k: int, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise a sequence; see `atn.operators`."""
+def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise a sequence."""
+    a, gain, shift, memory, k, eps = given
     steps, windows = _with_memory(memory, len(a)), a.new_empty(2, *a.shape[:2])
     norm = _norm(steps, windows, k, eps, gain, shift)
     return torch.stack([norm.affine(norm.forward(t, row)) for t, row in enumerate(a)]), steps, windows
 
 
-def norm_backward(
-    dy: Tensor,
-    dsteps: Tensor | None,
-    a: Tensor,
-    gain: Tensor | None,
-    steps: Tensor,
-    windows: Tensor,
-    k: int,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `norm_forward`."""
+    dy, dsteps, a, gain, steps, windows, k, eps = given
     norm = _norm(steps, windows, k, eps, gain)
     by_step = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
     gradient = _Gradient(norm, *torch.empty_like(windows), *by_step)
@@ -136,50 +128,33 @@ def norm_backward(
     return da, (dy * xhat).sum((0, 1)), dy.sum((0, 1)), by_step[:, : norm.memory].clone()
 
 
-def _norms(
-    steps: Tensor, windows: Tensor, k: int, eps: float, gains: Sequence[Tensor | None], shift_c: Tensor | None
-) -> list[_Norm]:
+def _norms(given: LSTMForward | LSTMBackward, steps: Tensor, windows: Tensor) -> list[_Norm]:
     """The norms ih, hh and c of a layer; the shifts of the first two are added with the biases."""
-    shifts = (None, None, shift_c)
-    return [_norm(steps[i], windows[i], k, eps, gains[i], shifts[i]) for i in range(3)]
+    affine = ((given.gain_ih, None), (given.gain_hh, None), (given.gain_c, given.shift_c))
+    return [_norm(steps[i], windows[i], given.k, given.eps, *affine[i]) for i in range(3)]
 
 
-def lstm_forward(
-    x: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    bias_ih: Tensor | None,
-    bias_hh: Tensor | None,
-    bias: Tensor | None,
-    gain_ih: Tensor | None,
-    gain_hh: Tensor | None,
-    gain_c: Tensor | None,
-    shift_c: Tensor | None,
-    h_0: Tensor,
-    c_0: Tensor,
-    memory: Tensor,
-    k: int,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Run a layer; see `atn.operators`."""
+def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Run a layer."""
+    x, h_0, c = given.x, given.h_0, given.c_0
     T, B, H = len(x), x.shape[1], h_0.shape[1]
-    normed = k > 0
-    steps = _with_memory(memory, T) if normed else x.new_empty(3, 2, 0, B)
+    normed = given.k > 0
+    steps = _with_memory(given.memory, T) if normed else x.new_empty(3, 2, 0, B)
     windows = x.new_empty(3, 2, T if normed else 0, B)
-    ih, hh, cell = _norms(steps, windows, k, eps, (gain_ih, gain_hh, gain_c), shift_c)
-    x_ih = torch.nn.functional.linear(x, w_ih, bias_ih)
+    ih, hh, cell = _norms(given, steps, windows)
+    x_ih = torch.nn.functional.linear(x, given.w_ih, given.bias_ih)
     x_hh, gates = x.new_empty(T if normed else 1, B, 4 * H), x.new_empty(T, B, 4 * H)
     h_all, c_all = x.new_empty(T, B, H), x.new_empty(T, B, H)
-    h, c = h_0.clone(), c_0
+    h = h_0.clone()
     for t in range(T):
-        recurrent = torch.nn.functional.linear(h, w_hh, bias_hh)
+        recurrent = torch.nn.functional.linear(h, given.w_hh, given.bias_hh)
         if normed:
             x_ih[t], x_hh[t] = ih.forward(t, x_ih[t]), hh.forward(t, recurrent)
             total = ih.affine(x_ih[t]) + hh.affine(x_hh[t])
         else:
             total = x_ih[t] + recurrent
-        if bias is not None:
-            total += bias
+        if given.bias is not None:
+            total += given.bias
         i, f, g, o = gates[t].chunk(4, dim=1)
         for gate, values, function in zip(
             (i, f, g, o), total.chunk(4, dim=1), (torch.sigmoid, torch.sigmoid, torch.tanh, torch.sigmoid), strict=True
@@ -193,45 +168,31 @@ def lstm_forward(
 
 
 def lstm_backward(
-    dh_out: Tensor | None,
-    dc_out: Tensor | None,
-    dsteps: Tensor | None,
-    w_hh: Tensor,
-    gain_ih: Tensor | None,
-    gain_hh: Tensor | None,
-    gain_c: Tensor | None,
-    shift_c: Tensor | None,
-    c_0: Tensor,
-    h: Tensor,
-    c: Tensor,
-    steps: Tensor,
-    x_ih: Tensor,
-    x_hh: Tensor,
-    gates: Tensor,
-    windows: Tensor,
-    k: int,
-    eps: float,
+    given: LSTMBackward,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `lstm_forward`."""
+    h, c, steps, x_ih, x_hh, gates, windows = (
+        given.h, given.c, given.steps, given.x_ih, given.x_hh, given.gates, given.windows,
+    )  # fmt: skip
     T, B, H = h.shape
-    normed = k > 0
-    norms = _norms(steps, windows, k, eps, (gain_ih, gain_hh, gain_c), shift_c)
-    by_step = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
+    normed = given.k > 0
+    norms = _norms(given, steps, windows)
+    by_step = torch.zeros_like(steps) if given.dsteps is None else given.dsteps.clone()
     by_window = torch.empty_like(windows)
     ih, hh, cell = (_Gradient(norm, *by_window[i], *by_step[i]) for i, norm in enumerate(norms))
     da_ih, da_hh = h.new_empty(T if normed else 0, B, 4 * H), h.new_empty(T, B, 4 * H)
     # What the norms pass on, kept for every step: sums over all of them at once lose fewer digits than running ones.
     dgates, dread, xhat_c = h.new_empty(T, B, 4 * H), torch.empty_like(h), torch.empty_like(h)
-    dh, dc = torch.zeros_like(c_0), torch.zeros_like(c_0)
+    dh, dc = torch.zeros_like(given.c_0), torch.zeros_like(given.c_0)
     for t in reversed(range(T)):
         i, f, g, o = gates[t].chunk(4, dim=1)
-        dh = dh if dh_out is None else dh + dh_out[t]
+        dh = dh if given.dh is None else dh + given.dh[t]
         xhat_c[t] = cell.norm.normalised(t, c[t]) if normed else c[t]
         read = (cell.norm.affine(xhat_c[t]) if normed else xhat_c[t]).tanh()
         dread[t] = dh * o * (1 - read.square())
         dc = dc + (cell.backward(t, dread[t], xhat_c[t]) if normed else dread[t])
-        dc = dc if dc_out is None else dc + dc_out[t]
-        before = c_0 if t == 0 else c[t - 1]
+        dc = dc if given.dc is None else dc + given.dc[t]
+        before = given.c_0 if t == 0 else c[t - 1]
         dgates[t] = torch.cat(
             (dc * g * i * (1 - i), dc * before * f * (1 - f), dc * i * (1 - g.square()), dh * read * o * (1 - o)), dim=1
         )
@@ -240,7 +201,7 @@ def lstm_backward(
             da_ih[t], da_hh[t] = ih.backward(t, dgates[t], x_ih[t]), hh.backward(t, dgates[t], x_hh[t])
         else:
             da_hh[t] = dgates[t]
-        dh = da_hh[t] @ w_hh
+        dh = da_hh[t] @ given.w_hh
     M = steps.shape[2] - len(da_ih)
     for s in range(M):
         for gradient in (ih, hh, cell):

@@ -14,7 +14,8 @@ import torch
 
 from atn.by_operators import run_layer, run_norm
 from atn.layer import LayerFunction, NormFunction
-from atn.operators import Kernels, register
+from atn.operators import register
+from atn.signatures import Kernels
 
 UNCHECKED = "its kernels are checked by interpretation and compilation, not yet on a GPU, so 'auto' does not take it"
 

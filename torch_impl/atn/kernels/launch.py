@@ -1,10 +1,9 @@
 """The operators of the triton backend: allocation, launches, and the order of the time loops.
 
-The functions of `fused_plain`, with the same arguments and results, but what they keep for the backward pass: x_ih and
-x_hh are the preactivations as they stand in front of the norms. Data may have 16 bits; statistics, the carry and c are
-then float32. The norm of the product with the input has no recurrence and is done for the whole sequence, forward and
-backward. A small layer then takes one kernel for all steps; in a larger one a step is one matrix product and one
-kernel.
+The functions of `fused_plain` but for what they keep for the backward pass: x_ih and x_hh are the preactivations as
+they stand in front of the norms. Data may have 16 bits; statistics, the carry and c are then float32. The norm of the
+product with the input has no recurrence and is done for the whole sequence, forward and backward. A small layer then
+takes one kernel for all steps; in a larger one a step is one matrix product and one kernel.
 
 Letters: T time, B cases, I inputs, H hidden, N features, k window length (0: no norm), M steps of memory.
 """
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from atn.kernels import backward, forward
 from atn.kernels.replay import replay
+from atn.signatures import LSTMBackward, LSTMForward, NormBackward, NormForward
 
 LONGEST_BLOCK = 4096
 """Elements of a row that a program of the sequence kernels holds at a time."""
@@ -82,10 +82,9 @@ def _blocks(features: int, k: int, dtype: torch.dtype, *, elements: int) -> Bloc
     return Blocks(features, window, warps, tl.float64 if dtype == torch.float64 else tl.float32)
 
 
-def norm_forward(
-    a: Tensor, gain: Tensor | None, shift: Tensor | None, memory: Tensor, k: int, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise a sequence; see `atn.operators`."""
+def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise a sequence."""
+    a, gain, shift, memory, k, eps = given
     (T, B, N), M = a.shape, memory.shape[1]
     y, steps, windows = torch.empty_like(a), memory.new_empty(2, M + T, B), memory.new_empty(2, T, B)
     steps[:, :M] = memory
@@ -101,18 +100,9 @@ def norm_forward(
     return y, steps, windows
 
 
-def norm_backward(
-    dy: Tensor,
-    dsteps: Tensor | None,
-    a: Tensor,
-    gain: Tensor | None,
-    steps: Tensor,
-    windows: Tensor,
-    k: int,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `norm_forward`."""
-    del eps  # is in the windows
+    dy, dsteps, a, gain, steps, windows, k, _ = given  # eps is in the windows
     T, B, N = a.shape
     M = steps.shape[1] - T
     da, dwindows = torch.empty_like(a), torch.empty_like(windows)
@@ -195,39 +185,25 @@ class ForwardLoop(NamedTuple):
             forward.lstm_step[B,](from_state, *tensors, t, T, B, H, M, k, **settings)
 
 
-def lstm_forward(
-    x: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    bias_ih: Tensor | None,
-    bias_hh: Tensor | None,
-    bias: Tensor | None,
-    gain_ih: Tensor | None,
-    gain_hh: Tensor | None,
-    gain_c: Tensor | None,
-    shift_c: Tensor | None,
-    h_0: Tensor,
-    c_0: Tensor,
-    memory: Tensor,
-    k: int,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Run a layer; see `atn.operators`."""
+def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Run a layer."""
+    x, h_0, c_0, memory, k, eps = given.x, given.h_0, given.c_0, given.memory, given.k, given.eps
     (T, B, _), H, M = x.shape, h_0.shape[1], memory.shape[2]
     normed = k > 0
     steps, windows = c_0.new_empty(3, 2, M + T if normed else 0, B), c_0.new_empty(3, 2, T if normed else 0, B)
-    x_ih = from_input = torch.nn.functional.linear(x, w_ih, bias_ih)
+    x_ih = from_input = torch.nn.functional.linear(x, given.w_ih, given.bias_ih)
     if normed:
-        from_input, steps[0], windows[0] = norm_forward(x_ih, gain_ih, bias, memory[0], k, eps)
+        of_input = NormForward(x_ih, given.gain_ih, given.bias, memory[0], k, eps)
+        from_input, steps[0], windows[0] = norm_forward(of_input)
         steps[1:, :, :M] = memory[1:]
     gates = x.new_empty(T, B, 4 * H)
     loop = ForwardLoop(
         from_input=from_input,
-        w_hh=w_hh,
-        bias_hh=bias_hh,
-        gain_hh=gain_hh,
-        gain_c=gain_c,
-        shift_c=shift_c,
+        w_hh=given.w_hh,
+        bias_hh=given.bias_hh,
+        gain_hh=given.gain_hh,
+        gain_c=given.gain_c,
+        shift_c=given.shift_c,
         state=h_0.clone(),
         carry=c_0.clone(),
         steps=steps,
@@ -292,49 +268,33 @@ class BackwardLoop(NamedTuple):
 
 
 def lstm_backward(
-    dh_out: Tensor | None,
-    dc_out: Tensor | None,
-    dsteps_out: Tensor | None,
-    w_hh: Tensor,
-    gain_ih: Tensor | None,
-    gain_hh: Tensor | None,
-    gain_c: Tensor | None,
-    shift_c: Tensor | None,
-    c_0: Tensor,
-    h: Tensor,
-    c: Tensor,
-    steps: Tensor,
-    x_ih: Tensor,
-    x_hh: Tensor,
-    gates: Tensor,
-    windows: Tensor,
-    k: int,
-    eps: float,
+    given: LSTMBackward,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `lstm_forward`."""
-    T, B, H = h.shape
+    c, gates, steps, windows, k = given.c, given.gates, given.steps, given.windows, given.k
+    T, B, H = c.shape
     normed = k > 0
-    dsteps = torch.zeros_like(steps) if dsteps_out is None else dsteps_out.clone()
+    dsteps = torch.zeros_like(steps) if given.dsteps is None else given.dsteps.clone()
     loop = BackwardLoop(
-        dh_out=dh_out,
-        dc_out=dc_out,
-        w_hh=w_hh,
-        gain_hh=gain_hh,
-        gain_c=gain_c,
-        shift_c=shift_c,
-        c_0=c_0,
+        dh_out=given.dh,
+        dc_out=given.dc,
+        w_hh=given.w_hh,
+        gain_hh=given.gain_hh,
+        gain_c=given.gain_c,
+        shift_c=given.shift_c,
+        c_0=given.c_0,
         c=c,
         gates=gates,
-        x_hh=x_hh,
+        x_hh=given.x_hh,
         steps=steps,
         windows=windows,
-        dh=torch.zeros_like(h[0]),
-        dc=torch.zeros_like(c_0),
+        dh=torch.zeros_like(given.h[0]),
+        dc=torch.zeros_like(given.c_0),
         dsteps=dsteps,
         dwindows=torch.empty_like(windows),
         dgates=torch.empty_like(gates),
         dread=c.new_empty(T if normed else 0, B, H),
-        da_hh=torch.empty_like(x_hh),
+        da_hh=torch.empty_like(given.x_hh),
     )
     if H <= LARGEST_AT_ONCE:
         loop.run(k)
@@ -345,13 +305,12 @@ def lstm_backward(
         da_ih = gates.new_empty(0, B, 4 * H)
         return da_ih, loop.dgates, wide[0], wide[1], wide[2], narrow[0], narrow[1], loop.dh, loop.dc, dsteps
     M = steps.shape[2] - T
-    da_ih, dgain_ih, dbias, dmemory_ih = norm_backward(
-        loop.dgates, dsteps[0], x_ih, gain_ih, steps[0], windows[0], k, eps
-    )
-    blocks = blocks_of_step(H, min(k, T), h.dtype)
+    of_input = NormBackward(loop.dgates, dsteps[0], given.x_ih, given.gain_ih, steps[0], windows[0], k, given.eps)
+    da_ih, dgain_ih, dbias, dmemory_ih = norm_backward(of_input)
+    blocks = blocks_of_step(H, min(k, T), gates.dtype)
     for norm in (1, 2):
         collect_steps(loop.dwindows[norm], windows[norm], steps[norm], dsteps[norm, :, :M], k, blocks)
-    dgain_hh = sums_over_rows(loop.dgates, x_hh, windows[1])[0]
-    dgain_c, dshift_c = sums_over_rows(loop.dread, c, windows[2]).to(h.dtype)
+    dgain_hh = sums_over_rows(loop.dgates, given.x_hh, windows[1])[0]
+    dgain_c, dshift_c = sums_over_rows(loop.dread, c, windows[2]).to(gates.dtype)
     dmemory = torch.stack((dmemory_ih, dsteps[1, :, :M], dsteps[2, :, :M]))
     return da_ih, loop.da_hh, dgain_ih, dgain_hh, dbias, dgain_c.clone(), dshift_c.clone(), loop.dh, loop.dc, dmemory
