@@ -16,8 +16,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from atn import ATNLSTM, LSTMState
-from experiments.network import BiasPlacement, Initialisation, recurrent_layer
-from experiments.settings import ModelName
+from experiments.recurrence import Recurrence
 
 States = tuple[LSTMState, ...]
 """State of each layer between two windows: h, c and the memories of its norms."""
@@ -64,7 +63,7 @@ class LanguageModel(nn.Module):
 
     Parameters
     ----------
-    model : {"lstm", "ln", "atn"}
+    recurrence : Recurrence
         The recurrent layers.
     vocabulary : int
         Number of words.
@@ -74,8 +73,6 @@ class LanguageModel(nn.Module):
         Hidden size of each layer.
     tied : bool
         Whether the read-out's weights are the table of vectors; needs ``hidden[-1] == embedding``.
-    k, eps, bias_placement, init
-        As of `SequenceModel`.
     dropout : Dropout
         Probabilities; all 0 by default.
 
@@ -87,16 +84,12 @@ class LanguageModel(nn.Module):
 
     def __init__(
         self,
-        model: ModelName,
+        recurrence: Recurrence,
         vocabulary: int,
         embedding: int,
         hidden: Sequence[int],
         *,
         tied: bool,
-        k: int,
-        eps: float,
-        bias_placement: BiasPlacement,
-        init: Initialisation,
         dropout: Dropout = Dropout(),  # noqa: B008 - immutable
     ) -> None:
         super().__init__()
@@ -107,8 +100,7 @@ class LanguageModel(nn.Module):
         self.dropout = dropout
         self.words = nn.Embedding(vocabulary, embedding)
         self.layers = nn.ModuleList(
-            recurrent_layer(model, inputs, size, k=k, eps=eps, bias_placement=bias_placement, init=init)
-            for inputs, size in zip([embedding, *hidden], hidden, strict=False)
+            recurrence.layer(inputs, size) for inputs, size in zip([embedding, *hidden], hidden, strict=False)
         )
         # One tensor has one name: the checkpoint's format knows no second name for the same one.
         self.read_out = None if tied else nn.Parameter(torch.empty(vocabulary, hidden[-1]))

@@ -15,16 +15,16 @@ from atn.statistics import StepStatistics
 from experiments.awd import Dropout, LanguageModel, Reading, States
 from experiments.datasets.generated import generated_tokens
 from experiments.datasets.text import Corpus, Split, columns
-from experiments.network import BiasPlacement, Initialisation
 from experiments.problem import Problem
-from experiments.settings import ModelName, Settings, require_at_least
+from experiments.recurrence import RecurrenceSettings
+from experiments.settings import ModelName, require_at_least
 
 SHORTEST = 5
 """Fewest words in a window that is drawn."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LanguageSettings(Settings):
+class LanguageSettings(RecurrenceSettings):
     """Settings of every language model; each field says where its value comes from.
 
     Raises
@@ -68,26 +68,15 @@ class LanguageSettings(Settings):
     clip: float
     """Largest norm of the gradient."""
 
-    eps: float
-    """Added to the variance in each norm. Open in the paper; 1e-5 as in the released code."""
-
-    bias_placement: BiasPlacement
-    """Biases before or after the norms. Eq. (14) has them outside; section 5.1 says that the experiments had them
-    inside, and so has the released code."""
-
-    init: Initialisation
-    """Initialisation of the layers of LN and ATN. Open in the paper; "paper" is what the released code does: W_ih
-    orthogonal, W_hh four identity blocks, biases 0, gains 1."""
-
-    lstm_init: Initialisation
-    """Initialisation of the layers of the plain LSTM. Open in the paper; "torch" as in AWD-LSTM, on which the paper
-    bases these experiments."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 1, "batch", "eval_batch", "embedding", "k")
         require_at_least(self, 2, "bptt")
-        require_at_least(self, 0, "lr", "clip", "eps")
+        require_at_least(self, 0, "lr", "clip")
+
+    def window(self) -> int:
+        """Window length of ATN."""
+        return self.k
 
     def layers(self) -> tuple[int, ...]:
         """Hidden size of each layer; every task's settings say."""
@@ -204,15 +193,11 @@ class LanguageProblem(Problem):
         self.columns = {split: torch.from_numpy(columns(corpus.tokens[split], size)) for split, size in sizes.items()}
         self.windows = Windows(settings, len(self.columns["train"]))
         self.model: LanguageModel = LanguageModel(
-            model,
+            settings.recurrence(model),
             corpus.vocabulary,
             settings.embedding,
             settings.layers(),
             tied=settings.tied,
-            k=settings.k,
-            eps=settings.eps,
-            bias_placement=settings.bias_placement,
-            init=settings.lstm_init if model == "lstm" else settings.init,
             dropout=settings.dropout(),
         ).to(device)
         self.states: States | None = None

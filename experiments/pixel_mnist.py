@@ -25,9 +25,10 @@ from atn import ATNLSTM
 from experiments.datasets.generated import generated_images
 from experiments.datasets.mnist import CLASSES, MNIST, SIDE, Images, Split, read_images
 from experiments.metrics import VALIDATION
-from experiments.network import BiasPlacement, Initialisation, SequenceModel
+from experiments.network import SequenceModel
 from experiments.problem import Problem
-from experiments.settings import ModelName, PresetName, Settings, require_at_least
+from experiments.recurrence import RecurrenceSettings
+from experiments.settings import ModelName, PresetName, require_at_least
 
 ACCURACY = "accuracy"
 """Name of the share of validation images that are recognised."""
@@ -37,7 +38,7 @@ GENERATED_IMAGES: Mapping[Split, int] = {"train": 512, "validation": 64}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PixelMnistSettings(Settings):
+class PixelMnistSettings(RecurrenceSettings):
     """Settings of noisy pixel-by-pixel MNIST; each field says where its value comes from."""
 
     corpus: Literal["mnist", "generated"]
@@ -67,27 +68,18 @@ class PixelMnistSettings(Settings):
     clip: float
     """Largest norm of the gradient. Open in the paper; 1 as in Recurrent Batch Normalization's experiment."""
 
-    eps: float
-    """Added to the variance in each norm. Paper: 1."""
-
-    bias_placement: BiasPlacement
-    """Biases before or after the norms. Paper: outside, in this experiment alone."""
-
-    init: Initialisation
-    """Initialisation of LN and ATN. Open in the paper; "paper" as in its other experiments: W_ih orthogonal, W_hh four
-    identity blocks, biases 0, gains 1."""
-
     chrono: bool
     """Whether the gates begin with long memories, in all models: see `remember`. Open in the paper; on, since a forget
     gate with bias 0 halves the cell at each step, and ATN was still at chance after the 600 steps of a short trial."""
 
-    lstm_init: Initialisation
-    """Initialisation of the plain LSTM, which Figure 5 does not have. "torch" as in the other experiments."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 1, "batch", "eval_batch", "hidden", "k")
-        require_at_least(self, 0, "noise_variance", "lr", "clip", "eps")
+        require_at_least(self, 0, "noise_variance", "lr", "clip")
+
+    def window(self) -> int:
+        """Window length of ATN."""
+        return self.k
 
 
 PAPER = PixelMnistSettings(
@@ -204,16 +196,7 @@ class PixelMnist(Problem):
         self.test_sequences = make_sequences(test.pixels, settings.noise_variance, [settings.seed, 2])
         self.test_labels = torch.from_numpy(test.labels.astype(np.int64))
         torch.manual_seed(settings.seed)
-        network = SequenceModel(
-            model,
-            1,
-            settings.hidden,
-            CLASSES,
-            k=settings.k,
-            eps=settings.eps,
-            bias_placement=settings.bias_placement,
-            init=settings.lstm_init if model == "lstm" else settings.init,
-        )
+        network = SequenceModel(settings.recurrence(model), 1, settings.hidden, CLASSES)
         if settings.chrono:
             remember(network.lstm, SIDE * SIDE)
         self.model = network.to(device)

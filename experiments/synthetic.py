@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.metrics import VALIDATION
-from experiments.network import BiasPlacement, Initialisation, SequenceModel
+from experiments.network import SequenceModel
 from experiments.problem import Problem
-from experiments.settings import ModelName, Settings, require_at_least
+from experiments.recurrence import RecurrenceSettings
+from experiments.settings import ModelName, require_at_least
 
 Split = Literal["train", "validation"]
 
@@ -20,13 +21,13 @@ SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SyntheticSettings(Settings):
+class SyntheticSettings(RecurrenceSettings):
     """Settings of every synthetic task; each field says where its value comes from.
 
     Raises
     ------
     ValueError
-        A size below 1, a negative learning rate or eps, or no k at a T for which the paper has none.
+        A size below 1, a negative learning rate, or no k at a T for which the paper has none.
     """
 
     free: ClassVar[tuple[str, ...]] = ("T",)
@@ -49,25 +50,10 @@ class SyntheticSettings(Settings):
     lr: float
     """Learning rate."""
 
-    eps: float
-    """Added to the variance in each norm. Open in the paper; 1e-5 as in the released code."""
-
-    bias_placement: BiasPlacement
-    """Biases before or after the norms. Eq. (14) has them outside; section 5.1 says that the experiments had them
-    inside, and so has the released code."""
-
-    init: Initialisation
-    """Initialisation of LN and ATN. Open in the paper; "paper" is what the released code does: W_ih orthogonal, W_hh
-    four identity blocks, biases 0, gains 1."""
-
-    lstm_init: Initialisation
-    """Initialisation of the plain LSTM. Open in the paper; "torch" since the released code takes nn.LSTMCell as it
-    comes. The paper's baseline thus differs from the other two in its initialisation as well."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 1, "T", "batch", "hidden")
-        require_at_least(self, 0, "lr", "eps")
+        require_at_least(self, 0, "lr")
         if self.k is None:
             self.check_no_k()
         else:
@@ -131,17 +117,8 @@ class SyntheticProblem(Problem, Generic[S]):
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.device = device
-        network = SequenceModel(
-            model,
-            input_size,
-            settings.hidden,
-            output_size,
-            k=settings.window(),
-            eps=settings.eps,
-            bias_placement=settings.bias_placement,
-            init=settings.lstm_init if model == "lstm" else settings.init,
-            affine=self.affine,
-        )
+        recurrence = settings.recurrence(model)._replace(affine=self.affine)
+        network = SequenceModel(recurrence, input_size, settings.hidden, output_size)
         self.model = network.to(device)
 
     @abc.abstractmethod

@@ -32,6 +32,7 @@ from experiments.metrics import VALIDATION, read_metrics
 from experiments.network import SequenceModel
 from experiments.problem import Problem
 from experiments.record import METRICS, Record, load_record
+from experiments.recurrence import Recurrence
 from experiments.tasks import TASKS
 
 PROCESSES = 2
@@ -54,7 +55,7 @@ class Joint(Problem):
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.device = CPU
-        network = SequenceModel("atn", 5, 7, 3, k=3, eps=1e-5, bias_placement="inside", init="torch")
+        network = SequenceModel(Recurrence("atn", 3, 1e-5, "inside", "torch"), 5, 7, 3)
         self.model = network.double()
         self.optimizer = torch.optim.RMSprop(self.model.parameters())
 

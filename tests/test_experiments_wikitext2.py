@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from atn import ATNLSTM, LSTMState
 from experiments.awd import Dropout, LanguageModel
 from experiments.metrics import VALIDATION
+from experiments.recurrence import Recurrence
 from experiments.settings import MODELS, ModelName, run_name
 from experiments.wikitext2 import AVERAGED, PRESETS, TEST, WikiText2, WikiText2Settings, perplexity
 from tests.interruptions import assert_interruption_changes_nothing
@@ -34,9 +35,7 @@ TOKENS = torch.arange(24).reshape(8, 3) % 7
 def model_with(dropout: Dropout, model: ModelName = "atn", seed: int = 0) -> LanguageModel:
     """A small model of 7 words and two layers, in training."""
     torch.manual_seed(seed)
-    return LanguageModel(
-        model, 7, 6, (5, 6), tied=True, k=3, eps=1e-5, bias_placement="inside", init="paper", dropout=dropout
-    )
+    return LanguageModel(Recurrence(model, 3, 1e-5, "inside", "paper"), 7, 6, (5, 6), tied=True, dropout=dropout)
 
 
 def train(problem: WikiText2, steps: range) -> list[float]:
