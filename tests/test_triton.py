@@ -325,7 +325,7 @@ def test_without_memory_for_a_graph_the_loop_runs_without(
 def test_where_it_cannot_run_it_says_why_and_what_can(
     *, installed: bool, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triton_backend, "installed", lambda: installed)
+    monkeypatch.setattr(triton_backend, "INSTALLED", installed)
     monkeypatch.setattr(triton_backend, "interpreting", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     (info,) = (info for info in atn.backends() if info.name == "triton")

@@ -7,6 +7,10 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+WITH_AUTOCAST = frozenset(filter(torch.amp.is_autocast_available, ("cpu", "cuda", "xpu", "mps", "hpu", "xla", "mtia")))
+"""Kinds of device that have autocast; "meta" has none. Asked beforehand, since the torch.compile of torch 2.11 cannot
+follow the question."""
+
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype of statistics and of the carry for data of `dtype`: they never have 16 bits."""
@@ -40,11 +44,9 @@ def in_one_dtype(
 
 def autocast_is_on(device: torch.device) -> bool:
     """Whether the caller runs under `torch.autocast` for this kind of device."""
-    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    return device.type in WITH_AUTOCAST and torch.is_autocast_enabled(device.type)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Switch autocast off inside, so that a matrix product keeps the dtype of its operands."""
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
+    return torch.autocast(device.type, enabled=False) if device.type in WITH_AUTOCAST else nullcontext()

@@ -20,9 +20,8 @@ from atn.signatures import Kernels
 UNCHECKED = "its kernels are checked by interpretation and compilation, not yet on a GPU, so 'auto' does not take it"
 
 
-def installed() -> bool:
-    """Whether the package is there; it is not imported to find out."""
-    return importlib.util.find_spec("triton") is not None
+INSTALLED = importlib.util.find_spec("triton") is not None
+"""Whether the package is there; it is not imported to find out. torch.compile could not look for it itself."""
 
 
 def interpreting() -> bool:
@@ -32,7 +31,7 @@ def interpreting() -> bool:
 
 def devices() -> tuple[str, ...]:
     """Kinds of device that the backend runs on here; () where it cannot run."""
-    if not installed():
+    if not INSTALLED:
         return ()
     if interpreting():
         return ("cpu",)
@@ -41,7 +40,7 @@ def devices() -> tuple[str, ...]:
 
 def reason() -> str:
     """Why it can run here, or cannot."""
-    if not installed():
+    if not INSTALLED:
         return "Triton is not installed (pip install triton)"
     if interpreting():
         return "interpreted on the CPU, for checks alone (TRITON_INTERPRET=1)"
