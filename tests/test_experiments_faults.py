@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def test_the_record_says_what_the_run_was(tmp_path: Path) -> None:
     assert (record.step, len(read_metrics(folder / METRICS, 12))) == (12, 12)
     assert record.seconds > 0
     (session,) = record.sessions
-    assert session.versions["torch"] == torch.__version__
+    assert session.versions["torch"] == metadata.version("torch")
     assert session.threads == torch.get_num_threads()
     assert session.device.startswith("cpu: ")
     assert "--seed 3" in session.command
@@ -428,7 +429,7 @@ def test_other_versions_and_threads_are_remarked(
     here = versions()
     monkeypatch.setattr("experiments.run.versions", lambda: {**here, "torch": "9.9"})
     assert main(command(half.parent)) == 0
-    assert f"began with torch {torch.__version__} and goes on with 9.9" in capsys.readouterr().err
+    assert f"began with torch {metadata.version('torch')} and goes on with 9.9" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
