@@ -29,8 +29,8 @@ def register(backend: str, kernels: Callable[[], Kernels], device_types: Sequenc
 
     def operator(name: str, takes: type[tuple[Any, ...]], fake: Callable[..., tuple[Tensor, ...]], results: int) -> Any:
         def compute(*arguments: Any) -> tuple[Tensor, ...]:
-            given: tuple[Tensor, ...] = getattr(kernels(), name)(takes(*map(_contiguous, arguments)))
-            return given
+            computed: tuple[Tensor, ...] = getattr(kernels(), name)(takes(*map(_contiguous, arguments)))
+            return computed
 
         registered = torch.library.custom_op(
             f"atn::{backend}_{name}",
