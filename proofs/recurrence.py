@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import sympy as sp
 
-from atn_reference.proposition1 import mean_derivative, output_derivative, variance_derivative_eq13
+from atn_reference.printed.proposition1 import mean_derivative, output_derivative, variance_derivative_eq13
 from proofs.evidence import Difference, Evidence, Identity
 
 Row = tuple[Any, ...]

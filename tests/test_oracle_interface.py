@@ -24,7 +24,7 @@ NOT_INTERFACE = {"__init__", "site", "validation"}
 
 
 def modules() -> dict[str, ast.Module]:
-    return {path.stem: ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.glob("*.py"))}
+    return {path.stem: ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def public_names(module: ast.Module) -> set[str]:
@@ -49,7 +49,7 @@ def test_all_is_what_is_public() -> None:
 def test_reading_order_names_every_module() -> None:
     files = set(modules()) - {"__init__"}
     assert set(re.findall(r"``(\w+)``", str(atn_reference.__doc__))) & files == files
-    assert set(re.findall(r"`(\w+)\.py`", README.read_text("utf-8"))) == files
+    assert set(re.findall(r"`(?:\w+/)?(\w+)\.py`", README.read_text("utf-8"))) == files
 
 
 def equations(text: str) -> set[int]:

@@ -24,7 +24,7 @@ from atn_reference import (
     rnn_forward,
     window_statistics_forward,
 )
-from atn_reference import proposition1 as printed
+from atn_reference.printed import proposition1 as printed
 from proofs.networks import small_lstm, small_rnn
 from proofs.recurrence import CROSSED, LAG_ONE, ONE_UNIT, Recurrence, total_derivative
 from proofs.scaling import output_change_bound

@@ -1,24 +1,29 @@
 """The oracle: Assorted-Time Normalization written to be read beside the paper, in NumPy alone.
 
-Reading order, one concept a file:
+Reading order, one concept a file. ``arrays`` has the types that every file shares. Then, in ``norms/``:
 
-1. ``arrays``             the types that every file shares
-2. ``window``             the window and its statistics, Eqs. (7)-(8)
-3. ``gain_shift``         gamma and beta
-4. ``norm_step``          one step of ATN, Eq. (9)
-5. ``assorted_time_norm`` a whole sequence of it
-6. ``population_norm``    evaluation of BN and ATN-BN
-7. ``layer_norm``, ``batch_norm``  LN and BN on their own, Eqs. (5)-(6)
-8. ``weight_norm``        WN
-9. ``jacobian``           the explicit Jacobian of ATN
-10. ``proposition1``      Eqs. (11)-(13) and (A.1)-(A.3) as printed
-11. ``norms``             how a caller names a norm and its gain and shift
-12. ``site``              a normaliser inside a recurrence
-13. ``gates``             Eq. (15) and the product of Eq. (16)
-14. ``lstm``              Eqs. (14)-(16)
-15. ``rnn``               Eqs. (1)-(4)
-16. ``stack``             layers and directions
-17. ``losses``            cross-entropy and squared error
+1. ``window``             the window and its statistics, Eqs. (7)-(8)
+2. ``gain_shift``         gamma and beta
+3. ``norm_step``          one step of ATN, Eq. (9)
+4. ``assorted_time_norm`` a whole sequence of it
+5. ``population_norm``    evaluation of BN and ATN-BN
+6. ``layer_norm``, ``batch_norm``  LN and BN on their own, Eqs. (5)-(6)
+7. ``weight_norm``        WN
+8. ``settings``           how a caller names a norm and its gain and shift
+
+in ``printed/``:
+
+1. ``jacobian``           the explicit Jacobian of ATN
+2. ``proposition1``       Eqs. (11)-(13) and (A.1)-(A.3) as printed
+
+and in ``networks/``:
+
+1. ``site``               a normaliser inside a recurrence
+2. ``gates``              Eq. (15) and the product of Eq. (16)
+3. ``lstm``               Eqs. (14)-(16)
+4. ``rnn``                Eqs. (1)-(4)
+5. ``stack``              layers and directions
+6. ``losses``             cross-entropy and squared error
 
 ``site`` and ``validation``, which holds the checks of arguments, serve the others and are not part of the interface.
 
@@ -29,15 +34,7 @@ their dtype; a complex array carries a complex-step derivative.
 """
 
 from atn_reference.arrays import Array, Base, NormGradients
-from atn_reference.assorted_time_norm import (
-    AssortedTimeNormCache,
-    assorted_time_norm_backward,
-    assorted_time_norm_forward,
-    sum_over_steps,
-)
-from atn_reference.batch_norm import BatchNormCache, batch_norm_backward, batch_norm_forward
-from atn_reference.gain_shift import GainShiftCache, GainShiftGradients, gain_shift_backward, gain_shift_forward
-from atn_reference.gates import (
+from atn_reference.networks.gates import (
     CellOutputCache,
     GatesCache,
     cell_output_backward,
@@ -46,9 +43,7 @@ from atn_reference.gates import (
     lstm_gates_forward,
     sigmoid,
 )
-from atn_reference.jacobian import atn_jacobian
-from atn_reference.layer_norm import LayerNormCache, layer_norm_backward, layer_norm_forward
-from atn_reference.losses import (
+from atn_reference.networks.losses import (
     CrossEntropyCache,
     SquaredErrorCache,
     softmax_cross_entropy_backward,
@@ -56,7 +51,7 @@ from atn_reference.losses import (
     squared_error_backward,
     squared_error_forward,
 )
-from atn_reference.lstm import (
+from atn_reference.networks.lstm import (
     BIAS_PLACEMENTS,
     BiasPlacement,
     LSTMCache,
@@ -73,33 +68,7 @@ from atn_reference.lstm import (
     lstm_forward,
     lstm_statistics,
 )
-from atn_reference.norm_step import NormStepCache, NormStepGradients, norm_step_backward, norm_step_forward
-from atn_reference.norms import Affine, WindowNorm
-from atn_reference.population_norm import (
-    PopulationNormCache,
-    PopulationStatistics,
-    PopulationStepCache,
-    population_norm_backward,
-    population_norm_forward,
-    population_step_backward,
-    population_step_forward,
-    update_population,
-)
-from atn_reference.proposition1 import (
-    HALF,
-    Number,
-    Window,
-    independent_table,
-    mean_derivative,
-    output_derivative,
-    output_derivative_a12,
-    variance_derivative_a3,
-    variance_derivative_eq13,
-    window_count,
-    window_mean,
-    window_variance,
-)
-from atn_reference.rnn import (
+from atn_reference.networks.rnn import (
     RNNCache,
     RNNGradients,
     RNNMemory,
@@ -114,9 +83,30 @@ from atn_reference.rnn import (
     rnn_forward,
     rnn_statistics,
 )
-from atn_reference.stack import StackCache, StackGradients, stacked_lstm_backward, stacked_lstm_forward
-from atn_reference.weight_norm import WeightNormCache, weight_norm_backward, weight_norm_forward
-from atn_reference.window import (
+from atn_reference.networks.stack import StackCache, StackGradients, stacked_lstm_backward, stacked_lstm_forward
+from atn_reference.norms.assorted_time_norm import (
+    AssortedTimeNormCache,
+    assorted_time_norm_backward,
+    assorted_time_norm_forward,
+    sum_over_steps,
+)
+from atn_reference.norms.batch_norm import BatchNormCache, batch_norm_backward, batch_norm_forward
+from atn_reference.norms.gain_shift import GainShiftCache, GainShiftGradients, gain_shift_backward, gain_shift_forward
+from atn_reference.norms.layer_norm import LayerNormCache, layer_norm_backward, layer_norm_forward
+from atn_reference.norms.norm_step import NormStepCache, NormStepGradients, norm_step_backward, norm_step_forward
+from atn_reference.norms.population_norm import (
+    PopulationNormCache,
+    PopulationStatistics,
+    PopulationStepCache,
+    population_norm_backward,
+    population_norm_forward,
+    population_step_backward,
+    population_step_forward,
+    update_population,
+)
+from atn_reference.norms.settings import Affine, WindowNorm
+from atn_reference.norms.weight_norm import WeightNormCache, weight_norm_backward, weight_norm_forward
+from atn_reference.norms.window import (
     BASES,
     WindowCache,
     WindowStatistics,
@@ -129,6 +119,21 @@ from atn_reference.window import (
     window_statistics_forward,
     window_step_backward,
     window_step_forward,
+)
+from atn_reference.printed.jacobian import atn_jacobian
+from atn_reference.printed.proposition1 import (
+    HALF,
+    Number,
+    Window,
+    independent_table,
+    mean_derivative,
+    output_derivative,
+    output_derivative_a12,
+    variance_derivative_a3,
+    variance_derivative_eq13,
+    window_count,
+    window_mean,
+    window_variance,
 )
 
 __all__ = [

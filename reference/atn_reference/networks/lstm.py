@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from atn_reference.arrays import Array
-from atn_reference.gates import (
+from atn_reference.networks.gates import (
     CellOutputCache,
     GatesCache,
     cell_output_backward,
@@ -25,9 +25,7 @@ from atn_reference.gates import (
     lstm_gates_backward,
     lstm_gates_forward,
 )
-from atn_reference.norms import Affine, WindowNorm
-from atn_reference.population_norm import PopulationStatistics
-from atn_reference.site import (
+from atn_reference.networks.site import (
     PopulationSite,
     Site,
     SiteStepCache,
@@ -43,6 +41,9 @@ from atn_reference.site import (
     site_step_forward,
     sum_affine,
 )
+from atn_reference.norms.population_norm import PopulationStatistics
+from atn_reference.norms.settings import Affine, WindowNorm
+from atn_reference.norms.window import WindowStatistics
 from atn_reference.validation import (
     check_absent,
     check_arrays,
@@ -53,7 +54,6 @@ from atn_reference.validation import (
     check_like,
     check_memory_rows,
 )
-from atn_reference.window import WindowStatistics
 
 BiasPlacement: TypeAlias = Literal["outside", "inside"]
 """Where the biases stand: after the norms, Eq. (14), or within them, section 5.1."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from atn_reference.arrays import Array
-from atn_reference.lstm import (
+from atn_reference.networks.lstm import (
     BiasPlacement,
     LSTMCache,
     LSTMParameters,
@@ -20,7 +20,7 @@ from atn_reference.lstm import (
     lstm_backward,
     lstm_forward,
 )
-from atn_reference.norms import WindowNorm
+from atn_reference.norms.settings import WindowNorm
 from atn_reference.validation import check_arrays, check_instance, check_like
 
 

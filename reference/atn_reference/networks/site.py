@@ -16,16 +16,16 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from atn_reference.arrays import Array
-from atn_reference.norm_step import NormStepCache, NormStepGradients, norm_step_backward, norm_step_forward
-from atn_reference.norms import Affine, WindowNorm
-from atn_reference.population_norm import (
+from atn_reference.norms.norm_step import NormStepCache, NormStepGradients, norm_step_backward, norm_step_forward
+from atn_reference.norms.population_norm import (
     PopulationStatistics,
     PopulationStepCache,
     population_step_backward,
     population_step_forward,
 )
+from atn_reference.norms.settings import Affine, WindowNorm
+from atn_reference.norms.window import BASES, WindowStatistics, next_memory
 from atn_reference.validation import check_choice, check_eps, check_instance, check_window_length
-from atn_reference.window import BASES, WindowStatistics, next_memory
 
 
 class PopulationSite(NamedTuple):

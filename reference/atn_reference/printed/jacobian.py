@@ -6,8 +6,8 @@ Letters: T time, B batch, N features (i of the output, p of the input), k window
 import numpy as np
 
 from atn_reference.arrays import Array
+from atn_reference.norms.window import window_sizes, window_statistics_forward
 from atn_reference.validation import check_arrays, check_eps, check_window_length
-from atn_reference.window import window_sizes, window_statistics_forward
 
 
 def atn_jacobian(a: Array, k: int, gamma: Array | None = None, eps: float = 1e-5) -> Array:

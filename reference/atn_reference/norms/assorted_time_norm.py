@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from atn_reference.arrays import Array, Base, NormGradients
-from atn_reference.norm_step import NormStepCache, norm_step_backward, norm_step_forward
+from atn_reference.norms.norm_step import NormStepCache, norm_step_backward, norm_step_forward
+from atn_reference.norms.window import BASES, join_memory, window_slice
 from atn_reference.validation import (
     check_arrays,
     check_choice,
@@ -17,7 +18,6 @@ from atn_reference.validation import (
     check_memory_rows,
     check_window_length,
 )
-from atn_reference.window import BASES, join_memory, window_slice
 
 
 class AssortedTimeNormCache(NamedTuple):

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atn_reference.arrays import Array, NormGradients
-from atn_reference.assorted_time_norm import sum_over_steps
-from atn_reference.gain_shift import GainShiftCache, gain_shift_backward, gain_shift_forward
-from atn_reference.norm_step import NormStepGradients
+from atn_reference.norms.assorted_time_norm import sum_over_steps
+from atn_reference.norms.gain_shift import GainShiftCache, gain_shift_backward, gain_shift_forward
+from atn_reference.norms.norm_step import NormStepGradients
+from atn_reference.norms.window import WindowStatistics
 from atn_reference.validation import check_arrays, check_eps, check_instance, check_integer, check_like, check_momentum
-from atn_reference.window import WindowStatistics
 
 
 class PopulationStatistics(NamedTuple):

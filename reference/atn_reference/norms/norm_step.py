@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from atn_reference.arrays import Array, Base
-from atn_reference.gain_shift import GainShiftCache, gain_shift_backward, gain_shift_forward
-from atn_reference.window import WindowStatistics, WindowStepCache, window_step_backward, window_step_forward
+from atn_reference.norms.gain_shift import GainShiftCache, gain_shift_backward, gain_shift_forward
+from atn_reference.norms.window import WindowStatistics, WindowStepCache, window_step_backward, window_step_forward
 
 
 class NormStepCache(NamedTuple):

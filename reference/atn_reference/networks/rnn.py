@@ -15,10 +15,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from atn_reference.arrays import Array
-from atn_reference.lstm import BIAS_PLACEMENTS, BiasPlacement
-from atn_reference.norms import Affine, WindowNorm
-from atn_reference.population_norm import PopulationStatistics
-from atn_reference.site import (
+from atn_reference.networks.lstm import BIAS_PLACEMENTS, BiasPlacement
+from atn_reference.networks.site import (
     PopulationSite,
     Site,
     SiteStepCache,
@@ -34,6 +32,9 @@ from atn_reference.site import (
     site_step_forward,
     sum_affine,
 )
+from atn_reference.norms.population_norm import PopulationStatistics
+from atn_reference.norms.settings import Affine, WindowNorm
+from atn_reference.norms.window import WindowStatistics
 from atn_reference.validation import (
     check_absent,
     check_arrays,
@@ -44,7 +45,6 @@ from atn_reference.validation import (
     check_like,
     check_memory_rows,
 )
-from atn_reference.window import WindowStatistics
 
 
 class RNNPopulationNorm(NamedTuple):

@@ -1,0 +1,1 @@
+"""Recurrent networks with any of the norms."""

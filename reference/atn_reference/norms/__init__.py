@@ -1,0 +1,1 @@
+"""The normalisers of a whole sequence, and what they are made of."""
