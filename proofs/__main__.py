@@ -4,9 +4,9 @@ import sys
 import time
 from collections.abc import Sequence
 
+from proofs.claims import Claim, load_claims
 from proofs.evidence import open_ends
-from proofs.registry import Claim, load_claims
-from proofs.table import PROOFS, Proof
+from proofs.index import PROOFS, Proof
 
 USAGE = "usage: python -m proofs   (it takes no arguments)"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from proofs.registry import Claim, load_claims
+from proofs.claims import Claim, load_claims
 from tests.evidence import ErrorKey, take_errors
 
 COLLECTOR = "claim-collector"

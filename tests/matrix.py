@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.verdicts import ClaimVerdict, deciding_line, measured_verdicts
-from proofs.registry import Claim, load_claims
+from proofs.claims import Claim, load_claims
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "VERIFICATION.md"

@@ -17,7 +17,7 @@ from experiments.sentences import steps_to
 from experiments.settings import MODELS, ModelName
 from experiments.studies import STUDIES
 from experiments.verdicts import ClaimVerdict, claim_verdicts, deciding_line, judge, measured_verdicts
-from proofs.registry import load_claims
+from proofs.claims import load_claims
 from tests.experiment_runs import falls_to, gathered, make_run, write_run
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.settings import ModelName
 from experiments.verdicts import claim_verdicts
-from proofs.registry import load_claims
+from proofs.claims import load_claims
 from tests import matrix
 from tests.experiment_runs import falls_to, gathered, make_run, write_run
 

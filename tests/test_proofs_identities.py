@@ -1,4 +1,4 @@
-"""Every proof of `proofs.table` but the cells of Table B.1 stands, and a wrong formula would not."""
+"""Every proof of `proofs.index` but the cells of Table B.1 stands, and a wrong formula would not."""
 
 from types import ModuleType
 from typing import Any
@@ -8,8 +8,8 @@ import sympy as sp
 
 from proofs import control, gradients, networks, proposition1, recurrence, scaling, sign, window
 from proofs.evidence import Difference, Identity, NonNegative, Positive, open_ends
+from proofs.index import PROOFS, Proof
 from proofs.sums import j, k, n, over_units, over_window, residual, s
-from proofs.table import PROOFS, Proof
 from proofs.window import a, window_mean, window_variance
 
 

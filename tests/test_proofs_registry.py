@@ -8,10 +8,10 @@ import pytest
 import sympy as sp
 
 from proofs import __main__ as command
-from proofs import registry
+from proofs import claims as registry
+from proofs.claims import CLAIMS_FILE, EXPERIMENTS, VERDICTS, load_claims
 from proofs.evidence import Identity
-from proofs.registry import CLAIMS_FILE, EXPERIMENTS, VERDICTS, load_claims
-from proofs.table import PROOFS, Proof
+from proofs.index import PROOFS, Proof
 from proofs.table_b1 import CELLS
 
 ERRATA = Path(registry.__file__).with_name("ERRATA.md")

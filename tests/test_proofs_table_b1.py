@@ -3,9 +3,9 @@
 import pytest
 import sympy as sp
 
+from proofs.claims import load_claims
 from proofs.evidence import open_ends
 from proofs.normalizers import NORMALIZERS
-from proofs.registry import load_claims
 from proofs.table_b1 import (
     CELLS,
     ROWS,
