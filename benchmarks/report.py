@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.accuracy_report import accuracy_section
+from benchmarks.accuracy.report import accuracy_section
 from benchmarks.figures import axis_figure
 from benchmarks.results import Conditions, GroupResult, Measurement, load_results
 from benchmarks.sizes import AIM, MUST, MUST_KEEP, MUST_OVER_K, NAMED, POINTS, Device

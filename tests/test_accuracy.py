@@ -14,10 +14,21 @@ import pytest
 import torch
 
 import atn.functional as F
-from benchmarks import accuracy, high_precision
-from benchmarks.accuracy import LSTM, NORM, ORACLE, Point, Row, problem_at, relative_l2, rows_at, run_high_precision
-from benchmarks.accuracy_report import accuracy_section, ratios
-from benchmarks.high_precision import MP, in_high_precision
+from benchmarks.accuracy.high_precision import MP, in_high_precision
+from benchmarks.accuracy.measure import (
+    LSTM,
+    NORM,
+    ORACLE,
+    Point,
+    Row,
+    high_precision,
+    problem_at,
+    relative_l2,
+    rows_at,
+    run_high_precision,
+)
+from benchmarks.accuracy.measure import measure as accuracy
+from benchmarks.accuracy.report import accuracy_section, ratios
 from tests import runners, soak
 from tests.comparison import deviation
 from tests.condition import assert_agrees, sensitivity

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.accuracy import ORACLE, RESULTS, SUBJECTS, Row
+from benchmarks.accuracy.measure import ORACLE, RESULTS, SUBJECTS, Row
 from experiments.files import write_atomically
 from experiments.tables import markdown
 

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import atn
-from benchmarks import high_precision
-from benchmarks.high_precision import MP, Numbers, in_high_precision
+from benchmarks.accuracy.high_precision import MP, Numbers, in_high_precision
+from benchmarks.accuracy.measure import high_precision
 from benchmarks.variants import BACKENDS
 from experiments.environment import ROOT, describe, versions
 from experiments.files import write_atomically
@@ -285,7 +285,3 @@ def main(arguments: Sequence[str]) -> int:
     write_atomically(asked.output, (json.dumps(result, indent=1) + "\n").encode())
     print(f"{len(result['rows'])} rows; {asked.output}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Accuracy against 50 digits: the measurement, its high-precision reference and its report."""
