@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atn import LSTMState
 from atn.state import LayerMemory
-from atn.statistics import StepStatistics
+from atn.window import StepStatistics
 from experiments.awd import Dropout, LanguageModel, Reading, States
 from experiments.datasets.generated import generated_tokens
 from experiments.datasets.text import Corpus, Split, columns

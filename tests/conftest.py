@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 import torch
 
-from atn import registry
+from atn.backend import registry
 from tests.runners import BACKENDS
 
 if not torch.cuda.is_available():

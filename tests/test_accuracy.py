@@ -14,6 +14,8 @@ import pytest
 import torch
 
 import atn.functional as F
+from benchmarks.accuracy import high_precision
+from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy.high_precision import MP, in_high_precision
 from benchmarks.accuracy.measure import (
     LSTM,
@@ -21,13 +23,11 @@ from benchmarks.accuracy.measure import (
     ORACLE,
     Point,
     Row,
-    high_precision,
     problem_at,
     relative_l2,
     rows_at,
     run_high_precision,
 )
-from benchmarks.accuracy.measure import measure as accuracy
 from benchmarks.accuracy.report import accuracy_section, ratios
 from tests import runners, soak
 from tests.comparison import deviation

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import atn.functional as F
-from atn.statistics import Base
+from atn.window import Base
 from tests.comparison import assert_close
 
 pytestmark = pytest.mark.usefixtures("auto_backend")

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 
 import atn.functional as F
-from atn import ATNLSTM, compiled, fused, fused_plain
-from atn.fused import fused_layer, fused_norm
-from atn.layer import Affine, LayerWeights, NormSettings
+from atn import ATNLSTM
+from atn.backend.fused import backend as fused
+from atn.backend.fused import build as compiled
+from atn.backend.fused import fallback as fused_plain
+from atn.backend.fused.backend import fused_layer, fused_norm
+from atn.backend.interface import Affine, LayerWeights, NormSettings
 from atn.state import LayerMemory
-from atn.statistics import Base, StepStatistics
+from atn.window import Base, StepStatistics
 from tests.comparison import assert_close
 
 
@@ -197,7 +200,7 @@ def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
     # Another checkout with the same sources, which ninja would take for others: nothing is overwritten.
     (library,) = folder.glob("*.so")
     built = library.stat()
-    shutil.copytree(compiled.SOURCES.parent, tmp_path / "checkout" / "atn")
+    shutil.copytree(compiled.SOURCES.parents[2], tmp_path / "checkout" / "atn")
     process = script(USE, TORCH_EXTENSIONS_DIR=str(tmp_path), PYTHONPATH=str(tmp_path / "checkout"))
     out, err = process.communicate()
     assert process.returncode == 0, err

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from atn import ATNLSTM
+from atn.backend.interface import BiasPlacement
 from atn.initialization import Init
-from atn.layer import BiasPlacement
 from atn.lstm import Norm
 from tests.comparison import assert_close
 from tests.test_atn_functional import CountOperations

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import atn.functional as F
 from atn import AssortedTimeNorm, NormMemory
-from atn.statistics import Base
+from atn.window import Base
 from tests.comparison import assert_close
 from tests.test_atn_functional import BASES, sequence
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from atn import ATNLSTM, LSTMState
-from atn.layer import BiasPlacement
+from atn.backend.interface import BiasPlacement
 from atn.lstm import Norm
 from tests.comparison import assert_close
 from tests.test_atn_lstm import random, with_random_parameters

@@ -69,7 +69,7 @@ def test_other_sources_are_not_those_checked(root: Path, change: Callable[[Path]
 
 
 def test_every_source_of_the_compiled_operators_is_checked() -> None:
-    operators = set((ROOT / "torch_impl/atn/csrc").iterdir())
+    operators = set((ROOT / "torch_impl/atn/backend/fused/csrc").iterdir())
     assert operators
     assert operators <= set(gate._source_files(ROOT))
 

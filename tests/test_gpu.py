@@ -9,7 +9,8 @@ from hypothesis import given
 from torch import Tensor
 
 from atn import ATNLSTM
-from atn.kernels import launch, replay
+from atn.backend.triton import cuda_graphs as replay
+from atn.backend.triton import launch
 from tests.comparison import assert_close
 from tests.condition import assert_agrees
 from tests.problems import LSTMProblem, NormProblem

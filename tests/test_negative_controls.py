@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from atn import eager, statistics
-from atn import normalize as normalize_module
-from atn.statistics import StepStatistics
+from atn import window
+from atn.backend import eager
+from atn.window import StepStatistics
 from tests import test_against_oracle as against_oracle
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -27,17 +27,17 @@ LSTM_TEST = partial(
 def dropped_window_term(monkeypatch: pytest.MonkeyPatch) -> None:
     """Variance of the window without the spread of its step means."""
 
-    def add(window: Any, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-        window_mean, _ = original(window, mean, var)
-        return window_mean, torch.cat((window._vars, var.unsqueeze(0))).mean(0)
+    def add(steps: Any, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        window_mean, _ = original(steps, mean, var)
+        return window_mean, torch.cat((steps._vars, var.unsqueeze(0))).mean(0)
 
-    original = statistics.WindowOfSteps.add
-    monkeypatch.setattr(statistics.WindowOfSteps, "add", add)
+    original = window.WindowOfSteps.add
+    monkeypatch.setattr(window.WindowOfSteps, "add", add)
 
 
 def window_off_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Window of k + 1 steps."""
-    original = statistics.window_statistics
+    original = window.window_statistics
     monkeypatch.setattr(eager, "window_statistics", lambda steps, k: original(steps, k + 1))
 
 
@@ -52,7 +52,7 @@ def unbiased_variance(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def missing_gain_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gain takes part in the output and not in the gradient."""
-    original = normalize_module.normalize
+    original = window.normalize
 
     def normalize(a: Tensor, windows: Any, weight: Tensor | None, *rest: Any) -> Tensor:
         return original(a, windows, None if weight is None else weight.detach() + 0 * weight, *rest)
@@ -62,7 +62,7 @@ def missing_gain_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def warm_up_divided_by_k(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over the steps that exist, divided by k as if all k did."""
-    original = statistics.window_statistics
+    original = window.window_statistics
 
     def window_statistics(steps: StepStatistics, k: int) -> StepStatistics:
         windows = original(steps, k)
@@ -85,12 +85,12 @@ def eps_outside_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 def stop_gradient_through_old_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Old steps enter the statistics as constants."""
 
-    def add(window: Any, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-        window._means, window._vars = window._means.detach(), window._vars.detach()
-        return original(window, mean, var)
+    def add(steps: Any, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        steps._means, steps._vars = steps._means.detach(), steps._vars.detach()
+        return original(steps, mean, var)
 
-    original = statistics.WindowOfSteps.add
-    monkeypatch.setattr(statistics.WindowOfSteps, "add", add)
+    original = window.WindowOfSteps.add
+    monkeypatch.setattr(window.WindowOfSteps, "add", add)
 
 
 def gates_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,13 @@ from torch.nn.utils.rnn import pack_sequence
 
 import atn
 import atn.functional as F
-from atn import ATNLSTM, AssortedTimeNorm, triton_backend
-from atn.kernels import launch, replay
-from atn.signatures import LSTMForward
+from atn import ATNLSTM, AssortedTimeNorm
+from atn.backend import registry
+from atn.backend.custom_ops.signatures import LSTMForward
+from atn.backend.eager import eager_layer
+from atn.backend.triton import backend as triton_backend
+from atn.backend.triton import cuda_graphs as replay
+from atn.backend.triton import launch
 from experiments.environment import ROOT
 from tests.comparison import assert_close
 from tests.condition import assert_agrees
@@ -341,8 +345,8 @@ def test_auto_does_not_take_what_no_gpu_has_checked(monkeypatch: pytest.MonkeyPa
     (info,) = (info for info in atn.backends() if info.name == "triton")
     assert info.available
     assert "'auto' does not take it" in info.reason
-    assert atn.registry.backend_for("auto", torch.device("cuda")).layer is atn.eager.eager_layer
-    assert atn.registry.backend_for("triton", torch.device("cuda")).layer is triton_backend.layer
+    assert registry.backend_for("auto", torch.device("cuda")).layer is eager_layer
+    assert registry.backend_for("triton", torch.device("cuda")).layer is triton_backend.layer
 
 
 def test_input_elsewhere_is_refused() -> None:

@@ -19,8 +19,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from atn.kernels import backward, forward
-from atn.kernels.launch import (
+from atn.backend.triton import backward, forward
+from atn.backend.triton.launch import (
     COLUMNS_OF_A_SUM,
     LARGEST_AT_ONCE,
     PART_OF_A_PRODUCT,

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import atn
+from benchmarks.accuracy import high_precision
 from benchmarks.accuracy.high_precision import MP, Numbers, in_high_precision
-from benchmarks.accuracy.measure import high_precision
 from benchmarks.variants import BACKENDS
 from experiments.environment import ROOT, describe, versions
 from experiments.files import write_atomically

@@ -4,23 +4,22 @@
 
 Reading order of the modules:
 
-- `statistics`: mean and variance over a window of time steps, from one pair of numbers a step (Eqs. 7-8);
-- `functional`, `normalization`: the norm of a whole sequence, and of a stream (Eq. 9);
-- `layer`: what a backend is, one function for one layer and direction, and one for the norm alone;
-- `eager`: the backend in plain PyTorch operations, whose gradients are autograd's;
-- `operators`: what the backends with a backward pass by hand register with torch; `by_operators` is a layer and a norm
-  by these operators;
-- `fused`: such a backend, for the CPU; its kernels are `csrc/`, built by `compiled`, or `fused_plain` where nothing can
-  be built;
-- `triton_backend`: the same for the GPU; its kernels are `kernels/`;
-- `registry`: the list of backends;
-- `lstm`: the module, with `sequences`, `state`, `initialization`, `precision` and `validation` beside it.
+- `window`: mean and variance over a window of time steps, from one pair of numbers a step (Eqs. 7-8), and Eq. (9);
+- `functional`, `normalization`: the norm of a whole sequence, and of a stream;
+- `backend.interface`: what a backend is, one function for one layer and direction, and one for the norm alone;
+- `backend.eager`: the backend in plain PyTorch operations, whose gradients are autograd's;
+- `backend.custom_ops`: what backends with a hand-written backward pass register with torch;
+- `backend.fused`: such a backend, for the CPU; its kernels are `csrc/`, or `fallback` where nothing can be built;
+- `backend.triton`: such a backend, for the GPU;
+- `backend.registry`: the backends by name;
+- `lstm`: the module, with `stack`, `packing`, `state`, `initial_state`, `initialization`, `precision` and `validation`
+  beside it.
 """
 
 from atn import functional
+from atn.backend.registry import BackendInfo, backends
 from atn.lstm import ATNLSTM
 from atn.normalization import AssortedTimeNorm
-from atn.registry import BackendInfo, backends
 from atn.state import LSTMState, NormMemory
 
 __all__ = ["ATNLSTM", "AssortedTimeNorm", "BackendInfo", "LSTMState", "NormMemory", "backends", "functional"]

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from atn.layer import LayerWeights
+from atn.backend.interface import LayerWeights
 from atn.precision import compute_dtype
 
 Init = Literal["torch", "paper"]

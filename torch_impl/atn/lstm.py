@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from atn.initial import Shape, States, initial_states, streamed_states
+from atn.backend.interface import Affine, BiasPlacement, LayerWeights, NormSettings
+from atn.backend.registry import backend_for, check_backend
+from atn.initial_state import Shape, States, initial_states, streamed_states
 from atn.initialization import Init, initialize
-from atn.layer import Affine, BiasPlacement, LayerWeights, NormSettings
+from atn.packing import Steps, StepsPacked, StepsTogether
 from atn.precision import compute_dtype, data_dtype, full_precision, state_dtype
-from atn.registry import backend_for, check_backend
-from atn.sequences import Steps, StepsPacked, StepsTogether
 from atn.stack import Memories, StackOutput, run_stack
 from atn.state import LSTMState
 from atn.validation import (

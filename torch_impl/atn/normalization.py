@@ -6,12 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from atn.backend.registry import backend_for, check_backend
 from atn.functional import BASES
-from atn.normalize import normalize
 from atn.precision import full_precision, in_one_dtype, state_dtype
-from atn.registry import backend_for, check_backend
 from atn.state import NormMemory
-from atn.statistics import Base, StepStatistics, steps_of, window_statistics
 from atn.validation import (
     check_choice,
     check_flag,
@@ -22,6 +20,7 @@ from atn.validation import (
     epsilon,
     whole_number,
 )
+from atn.window import Base, StepStatistics, normalize, steps_of, window_statistics
 
 MOMENTUM = 0.1
 """Weight of a new batch in the running averages of `base="batch"`, as `torch.nn.BatchNorm1d`."""

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.layer import LayerFunction, LayerWeights, NormSettings
-from atn.sequences import Steps
+from atn.backend.interface import LayerFunction, LayerWeights, NormSettings
+from atn.packing import Steps
 from atn.state import LayerMemory
 
 Memories = tuple[LayerMemory | None, ...]

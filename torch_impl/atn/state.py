@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.statistics import StepStatistics
+from atn.window import StepStatistics
 
 
 class NormMemory(NamedTuple):

@@ -12,10 +12,10 @@ from typing import cast
 
 import torch
 
-from atn.by_operators import run_layer, run_norm
-from atn.layer import LayerFunction, NormFunction
-from atn.operators import register
-from atn.signatures import Kernels
+from atn.backend.custom_ops.layer import run_layer, run_norm
+from atn.backend.custom_ops.register import register
+from atn.backend.custom_ops.signatures import Kernels
+from atn.backend.interface import LayerFunction, NormFunction
 
 UNCHECKED = "its kernels are checked by interpretation and compilation, not yet on a GPU, so 'auto' does not take it"
 
@@ -51,7 +51,7 @@ def reason() -> str:
 
 def kernels() -> Kernels:
     """The kernels, which are imported, and compiled, when they are first used."""
-    from atn.kernels import launch  # noqa: PLC0415 - importing Triton takes longer than importing the library
+    from atn.backend.triton import launch  # noqa: PLC0415 - importing Triton takes longer than importing the library
 
     return cast("Kernels", launch)
 

@@ -10,10 +10,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.layer import LayerOutput, LayerWeights, NormSettings, total
-from atn.normalize import normalize
+from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, total
 from atn.state import LayerMemory
-from atn.statistics import Base, StepStatistics, WindowOfSteps, centred, step_statistics, steps_of, window_statistics
+from atn.window import (
+    Base,
+    StepStatistics,
+    WindowOfSteps,
+    centred,
+    normalize,
+    step_statistics,
+    steps_of,
+    window_statistics,
+)
 
 
 def eager_layer(
@@ -24,7 +32,7 @@ def eager_layer(
     memory: LayerMemory | None,
     norm: NormSettings | None,
 ) -> LayerOutput:
-    """Run one layer in one direction; see `atn.layer`."""
+    """Run one layer in one direction; see `atn.backend.interface`."""
     if norm is None:
         return _plain_layer(x, weights, h_0, c_0)
     return _normalized_layer(x, weights, h_0, c_0, memory or _empty_memory(h_0), norm)
@@ -39,7 +47,7 @@ def eager_norm(
     eps: float,
     base: Base,
 ) -> tuple[Float[Tensor, "T B N"], StepStatistics]:
-    """ATN of a chunk; see `atn.layer`. Takes O(log k) operations on one number a step and case."""
+    """ATN of a chunk; see `atn.backend.interface`. Takes O(log k) operations on one number a step and case."""
     steps = memory.followed_by(steps_of(a, base))
     windows = window_statistics(steps, k).last(len(a))
     return normalize(a, windows, weight, bias, eps, base), steps

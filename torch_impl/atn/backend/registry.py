@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import torch
 
-from atn import triton_backend
-from atn.compiled import compiled
-from atn.eager import eager_layer, eager_norm
-from atn.fused import fused_layer, fused_norm
-from atn.layer import LayerFunction, NormFunction
+from atn.backend.eager import eager_layer, eager_norm
+from atn.backend.fused.backend import fused_layer, fused_norm
+from atn.backend.fused.build import compiled
+from atn.backend.interface import LayerFunction, NormFunction
+from atn.backend.triton import backend as triton_backend
 
 
 class BackendInfo(NamedTuple):
@@ -43,7 +43,7 @@ _FASTEST = {"cpu": "fused"}
 def backends() -> list[BackendInfo]:
     """Every backend that is known by name, whether it can run here, and why.
 
-    Builds the compiled part of "fused" if no process on this machine has done so (see `atn.compiled`).
+    Builds the compiled part of "fused" if no process on this machine has done so (see `atn.backend.fused.build`).
     """
     fused = "the CPU, gradients by hand, no second derivatives; "
     fused += compiled().reason if compiled().operators else f"a loop of plain PyTorch operations ({compiled().reason})"

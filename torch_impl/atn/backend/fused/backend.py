@@ -10,12 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from atn import fused_plain
-from atn.by_operators import run_layer, run_norm
-from atn.compiled import compiled
-from atn.layer import LayerFunction, NormFunction
-from atn.operators import register
-from atn.signatures import Kernels
+from atn.backend.custom_ops.layer import run_layer, run_norm
+from atn.backend.custom_ops.register import register
+from atn.backend.custom_ops.signatures import Kernels
+from atn.backend.fused import fallback as fused_plain
+from atn.backend.fused.build import compiled
+from atn.backend.interface import LayerFunction, NormFunction
 
 
 class CompiledKernels:

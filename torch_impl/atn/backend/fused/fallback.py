@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from atn.signatures import LSTMBackward, LSTMForward, NormBackward, NormForward
+from atn.backend.custom_ops.signatures import LSTMBackward, LSTMForward, NormBackward, NormForward
 
 
 class _Norm(NamedTuple):

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from atn.state import LayerMemory
-from atn.statistics import Base, StepStatistics
+from atn.window import Base, StepStatistics
 
 BiasPlacement = Literal["outside", "inside"]
 """Where the biases stand: after the norms (Eq. 14), or in front of them (what section 5.1 says the experiments ran)."""

@@ -1,4 +1,4 @@
-"""A layer and a norm by the operators of a backend (`atn.operators`): which tensor is which argument.
+"""A layer and a norm by the operators of a backend (`atn.backend.custom_ops.register`): which tensor is which argument.
 
 Without a norm the biases are one vector. With one, every shift and bias that stands after the two norms of the gates is
 one vector too.
@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.layer import LayerOutput, LayerWeights, NormSettings, total
-from atn.operators import Operators
-from atn.signatures import LSTMForward
+from atn.backend.custom_ops.register import Operators
+from atn.backend.custom_ops.signatures import LSTMForward
+from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, total
 from atn.state import LayerMemory
-from atn.statistics import Base, StepStatistics
+from atn.window import Base, StepStatistics
 
 
 def run_layer(
@@ -24,7 +24,7 @@ def run_layer(
     memory: LayerMemory | None,
     norm: NormSettings | None,
 ) -> LayerOutput:
-    """Run one layer in one direction; see `atn.layer`."""
+    """Run one layer in one direction; see `atn.backend.interface`."""
     gain_ih, shift_ih = weights.norm_ih or (None, None)
     gain_hh, shift_hh = weights.norm_hh or (None, None)
     gain_c, shift_c = weights.norm_c or (None, None)
@@ -73,7 +73,7 @@ def run_norm(
     eps: float,
     base: Base,
 ) -> tuple[Float[Tensor, "T B N"], StepStatistics]:
-    """ATN of a chunk; see `atn.layer`."""
+    """ATN of a chunk; see `atn.backend.interface`."""
     if base == "batch":
         # Features take the place of cases, so gain and shift belong to whole rows and are left to autograd.
         rows, steps, _ = operators.norm_forward(a.transpose(1, 2), None, None, torch.stack(memory), k, eps)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from atn.backend.custom_ops.signatures import Kernels, LSTMBackward, LSTMForward, NormBackward, NormForward, schema
 from atn.precision import full_precision
-from atn.signatures import Kernels, LSTMBackward, LSTMForward, NormBackward, NormForward, schema
 
 
 class Operators(NamedTuple):

@@ -15,7 +15,7 @@ The names are those of `forward`.
 import triton
 import triton.language as tl
 
-from atn.kernels.rows import (
+from atn.backend.triton.rows import (
     gradient_of_step,
     load_block,
     load_row,

@@ -15,9 +15,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from atn.kernels import backward, forward
-from atn.kernels.replay import replay
-from atn.signatures import LSTMBackward, LSTMForward, NormBackward, NormForward
+from atn.backend.custom_ops.signatures import LSTMBackward, LSTMForward, NormBackward, NormForward
+from atn.backend.triton import backward, forward
+from atn.backend.triton.cuda_graphs import replay
 
 LONGEST_BLOCK = 4096
 """Elements of a row that a program of the sequence kernels holds at a time."""

@@ -1,7 +1,7 @@
-"""Mean and variance over a window of time steps (Eqs. 7-8), from one mean and one variance a step.
+"""Mean and variance over a window of time steps (Eqs. 7-8), and the norm that uses them (Eq. 9).
 
-With `m[s]` the mean and `q[s]` the biased variance of the features of step s, and `S(t)` the last K_t = min(k, t+1)
-steps up to t,
+The statistics come from one mean and one variance of each step. With `m[s]` the mean and `q[s]` the biased variance of
+the features of step s, and `S(t)` the last K_t = min(k, t+1) steps up to t,
 
     mean[t] = mean over s in S(t) of m[s]
     var[t]  = mean over s in S(t) of (q[s] + (m[s] - mean[t])^2)
@@ -141,3 +141,21 @@ class WindowOfSteps:
     def memory(self) -> StepStatistics:
         """The last k-1 steps, or all where there were fewer: what the next call needs."""
         return StepStatistics(self._means.squeeze(-1), self._vars.squeeze(-1))
+
+
+def normalize(
+    a: Float[Tensor, "T B N"],
+    statistics: StepStatistics,
+    weight: Float[Tensor, " N"] | None,
+    bias: Float[Tensor, " N"] | None,
+    eps: float,
+    base: Base,
+) -> Float[Tensor, "T B N"]:
+    """Eq. (9) with given statistics, (T, B) for `base="layer"` and (T, N) for `base="batch"`."""
+    axis = 2 if base == "layer" else 1
+    mean, var = (statistic.unsqueeze(axis) for statistic in statistics)
+    y = centred(a, mean) * (var + eps).rsqrt()
+    # Two roundings rather than a fused one, whose use could depend on where an element lies: streams equal the whole.
+    if weight is not None:
+        y = y * weight.to(a.dtype)
+    return y if bias is None else y + bias.to(a.dtype)

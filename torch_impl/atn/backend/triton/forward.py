@@ -11,7 +11,7 @@ M steps of memory.
 import triton
 import triton.language as tl
 
-from atn.kernels.rows import (
+from atn.backend.triton.rows import (
     load_block,
     load_row,
     scale_row,

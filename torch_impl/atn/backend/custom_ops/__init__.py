@@ -1,0 +1,1 @@
+"""What backends with a hand-written backward pass register with torch: signatures, shapes and gradients."""
