@@ -72,13 +72,13 @@ def counts() -> tuple[dict[str, int], int]:
 
 def digest(session: nox.Session) -> str:
     """Digest of the sources that a stamp vouches for, taken before they are checked."""
-    return str(session.run("python", "-m", "experiments.gate", "digest", silent=True)).strip()
+    return str(session.run("python", "-m", "experiments.stamp", "digest", silent=True)).strip()
 
 
 def write_stamp(session: nox.Session, scope: str, checked: str) -> None:
     """Leave the stamp that experiments ask for, unless the sources have changed since `checked` was taken."""
     outcomes, claims = counts()
-    command = ("python", "-m", "experiments.gate", "write", "--scope", scope, "--expect", checked)
+    command = ("python", "-m", "experiments.stamp", "write", "--scope", scope, "--expect", checked)
     session.run(*command, "--tests", str(outcomes["passed"]), "--claims", str(claims))
 
 
@@ -194,7 +194,7 @@ def experiments(session: nox.Session) -> None:
     """Run an experiment: nox -s experiments -- copying --preset smoke. Makes the stamp first where it is missing."""
     install(session, "test")
     try:
-        session.run("python", "-m", "experiments.gate", "check")
+        session.run("python", "-m", "experiments.stamp", "check")
     except CommandFailed:
         # No stamp for these sources yet: run the short checks, which write one.
         checked = digest(session)

@@ -10,7 +10,7 @@ import torch
 from benchmarks.report import write_report
 from benchmarks.run import QUICK_SECONDS, SECONDS, measure
 from benchmarks.sizes import chosen, groups
-from experiments.environment import ROOT
+from experiments.common.environment import ROOT
 
 HERE = ROOT / "benchmarks"
 

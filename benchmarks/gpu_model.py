@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from atn.backend.triton.launch import LARGEST_AT_ONCE
 from benchmarks.sizes import AIM, MUST, NAMED, DType, Size
-from experiments.environment import ROOT
-from experiments.files import write_atomically
-from experiments.tables import markdown
+from experiments.common.environment import ROOT
+from experiments.common.files import write_atomically
+from experiments.report.tables import markdown
 
 PAGE = ROOT / "benchmarks" / "GPU.md"
 

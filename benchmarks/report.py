@@ -10,8 +10,8 @@ from benchmarks.results import Conditions, GroupResult, Measurement, load_result
 from benchmarks.sizes import AIM, MUST, MUST_KEEP, MUST_OVER_K, NAMED, POINTS, Device
 from benchmarks.timing import LEAST_ROUNDS, PASSES
 from benchmarks.variants import BACKENDS, BASELINE
-from experiments.files import write_atomically
-from experiments.tables import markdown
+from experiments.common.files import write_atomically
+from experiments.report.tables import markdown
 
 DEVICES: dict[Device, str] = {"cpu": "CPU", "cuda": "GPU"}
 """Kind of device, which is the name of its record and an argument of the command -> word for it."""

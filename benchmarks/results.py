@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.sizes import Axis, Size
 from benchmarks.timing import Timing
 from benchmarks.variants import BASELINE, Norm
-from experiments.files import write_atomically
+from experiments.common.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from benchmarks.results import Conditions, GroupResult, Measurement, load_result
 from benchmarks.sizes import Group
 from benchmarks.timing import LEAST_ROUNDS, PASSES, Timing, clock_of, interleaved, random_data
 from benchmarks.variants import Entry, entries
-from experiments.environment import commit, describe, versions
+from experiments.common.environment import commit, describe, versions
 
 SECONDS = 420.0
 """Time for the timed rounds of all groups together; the gate, the memory and slow variants come on top."""

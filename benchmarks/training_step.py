@@ -22,14 +22,14 @@ import torch
 import tyro
 
 from benchmarks.timing import clock_of, interleaved
-from experiments.allocator import keep_freed_memory
-from experiments.checkpoint import capture, save_checkpoint
-from experiments.progress import Progress
-from experiments.settings import MODELS, ModelName
-from experiments.synthetic import SyntheticProblem
-from experiments.task_command import TaskCommand
-from experiments.tasks import TASKS
-from experiments.trainer import READ_EVERY, Trainer
+from experiments.cli.train import TaskCommand
+from experiments.common.allocator import keep_freed_memory
+from experiments.tasks.registry import TASKS
+from experiments.tasks.synthetic import SyntheticProblem
+from experiments.training.checkpoint import capture, save_checkpoint
+from experiments.training.progress import Progress
+from experiments.training.settings import MODELS, ModelName
+from experiments.training.trainer import READ_EVERY, Trainer
 
 STEPS = 2 * READ_EVERY
 """Steps that are timed together, so that the losses are read as often as in a run."""

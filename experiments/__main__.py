@@ -2,8 +2,8 @@
 
 import sys
 
-from experiments.allocator import keep_freed_memory
-from experiments.command_line import main
+from experiments.cli.main import main
+from experiments.common.allocator import keep_freed_memory
 
 if __name__ == "__main__":
     keep_freed_memory()

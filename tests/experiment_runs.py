@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.metrics import Row, metrics_digest
-from experiments.record import METRICS, Record, Session, Status, save_record
-from experiments.results import Result, Results
-from experiments.settings import ModelName, PresetName, run_name
-from experiments.tasks import TASKS
+from experiments.report.results import Result, Results
+from experiments.tasks.registry import TASKS
+from experiments.training.metrics import Row, metrics_digest
+from experiments.training.record import METRICS, Record, Session, Status, save_record
+from experiments.training.settings import ModelName, PresetName, run_name
 
 STAMP = "verify abcdef0123456789"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from experiments.command_line import main
-from experiments.problem import Problem
+from experiments.cli.main import main
+from experiments.training.problem import Problem
 from tests.test_experiments_resume import assert_same_run
 
 
@@ -16,7 +16,7 @@ def assert_interruption_changes_nothing(
 ) -> None:
     """A run that gets Ctrl-C at this step and is begun again ends, to the bit, as one that was left alone."""
     # Asking git takes longer than such a run.
-    monkeypatch.setattr("experiments.run.commit", lambda: "unknown")
+    monkeypatch.setattr("experiments.training.run.commit", lambda: "unknown")
     command = [*arguments, "--unverified", "--runs"]
     assert main([*command, str(folder / "whole")]) == 0
     loss = problem.loss

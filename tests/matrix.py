@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.verdicts import ClaimVerdict, deciding_line, measured_verdicts
+from experiments.report.verdicts import ClaimVerdict, deciding_line, measured_verdicts
 from proofs.claims import Claim, load_claims
 
 ROOT = Path(__file__).parents[1]

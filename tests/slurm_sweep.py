@@ -7,9 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from experiments.command_line import main
-from experiments.metrics import read_metrics
-from experiments.record import METRICS, load_record
+from experiments.cli.main import main
+from experiments.training.metrics import read_metrics
+from experiments.training.record import METRICS, load_record
 from tests.slurm_cluster import cluster, missing_programs
 
 STEPS = 12

@@ -27,9 +27,9 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from experiments.environment import ROOT, describe, versions
-from experiments.files import write_atomically
-from experiments.gate import source_digest
+from experiments.common.environment import ROOT, describe, versions
+from experiments.common.files import write_atomically
+from experiments.stamp import source_digest
 from tests import runners
 from tests.condition import judgements
 from tests.evidence import ErrorKey, take_errors

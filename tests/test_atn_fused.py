@@ -16,7 +16,7 @@ import atn.functional as F
 from atn import ATNLSTM
 from atn.backend.fused import backend as fused
 from atn.backend.fused import build as compiled
-from atn.backend.fused import fallback as fused_plain
+from atn.backend.fused import fallback
 from atn.backend.fused.backend import fused_layer, fused_norm
 from atn.backend.interface import Affine, LayerWeights, NormSettings
 from atn.state import LayerMemory
@@ -70,7 +70,7 @@ def test_the_plain_loop_is_the_same_function(
     arguments = layer_arguments(H=H, k=k, M=M, affine=affine and normed, placement=placement, normed=normed)
     assert compiled.compiled().operators is not None, compiled.compiled().reason
     by_kernels = run(arguments)
-    monkeypatch.setattr(fused, "kernels", lambda: fused_plain)
+    monkeypatch.setattr(fused, "kernels", lambda: fallback)
     for one, other in zip(by_kernels, run(arguments), strict=True):
         assert_close(one, other, quantity="gradient", backend="fused")
 
@@ -87,7 +87,7 @@ def test_the_plain_norm_is_the_same_function(base: Base, k: int, M: int, monkeyp
         return [*outputs, *torch.autograd.grad(outputs, leaves, [leaf(*one.shape, seed=6) for one in outputs])]
 
     by_kernels = run_norm()
-    monkeypatch.setattr(fused, "kernels", lambda: fused_plain)
+    monkeypatch.setattr(fused, "kernels", lambda: fallback)
     for one, other in zip(by_kernels, run_norm(), strict=True):
         assert_close(one, other, quantity="gradient", backend="fused")
 

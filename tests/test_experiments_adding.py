@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import adding
-from experiments.adding import CHANCE, PRESETS, Adding, AddingSettings, draw_sequences
-from experiments.metrics import VALIDATION
-from experiments.settings import MODELS, ModelName, run_name
-from experiments.synthetic import generator
+from experiments.tasks import adding
+from experiments.tasks.adding import CHANCE, PRESETS, Adding, AddingSettings, draw_sequences
+from experiments.tasks.synthetic import generator
+from experiments.training.metrics import VALIDATION
+from experiments.training.settings import MODELS, ModelName, run_name
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(

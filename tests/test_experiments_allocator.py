@@ -5,15 +5,15 @@ import sys
 
 import pytest
 
-from experiments.allocator import keep_freed_memory
-from experiments.environment import ROOT
+from experiments.common.allocator import keep_freed_memory
+from experiments.common.environment import ROOT
 
 PAGES = 20_000
 """Pages of a block, beyond the 32 MiB up to which malloc learns by itself to keep one."""
 
 REPEATED = f"""
 import resource, sys
-from experiments.allocator import keep_freed_memory
+from experiments.common.allocator import keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()

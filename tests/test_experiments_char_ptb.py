@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional
 
 from atn import LSTMState
-from experiments.char_ptb import PRESETS, VALIDATION_CARRIED, CharPtb, CharPtbSettings, bits_per_character
-from experiments.language import Windows, flatten, generated_corpus, unflatten, window_lengths
-from experiments.metrics import VALIDATION
-from experiments.problem import Problem
-from experiments.settings import MODELS, ModelName, run_name
+from experiments.tasks.char_ptb import PRESETS, VALIDATION_CARRIED, CharPtb, CharPtbSettings, bits_per_character
+from experiments.tasks.language import Windows, flatten, generated_corpus, unflatten, window_lengths
+from experiments.training.metrics import VALIDATION
+from experiments.training.problem import Problem
+from experiments.training.settings import MODELS, ModelName, run_name
 from tests.interruptions import assert_interruption_changes_nothing
 
 CPU = torch.device("cpu")
@@ -175,8 +175,8 @@ class TestStates:
         halves = []
         for rank in range(2):
             with monkeypatch.context() as patch:
-                patch.setattr("experiments.parallel.count", lambda: 2)
-                patch.setattr("experiments.parallel.rank", lambda rank=rank: rank)
+                patch.setattr("experiments.training.distributed.count", lambda: 2)
+                patch.setattr("experiments.training.distributed.rank", lambda rank=rank: rank)
                 part = CharPtb(TINY, "atn", CPU)
                 halves.append([part.loss(step).item() for step in (1, 2)])
                 resumed = CharPtb(TINY, "atn", CPU)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from experiments.copying import LENGTH, PRESETS, Copying, CopyingSettings, baseline, draw_symbols, make_batch
-from experiments.metrics import VALIDATION
-from experiments.settings import MODELS, ModelName, run_name
+from experiments.tasks.copying import LENGTH, PRESETS, Copying, CopyingSettings, baseline, draw_symbols, make_batch
+from experiments.training.metrics import VALIDATION
+from experiments.training.settings import MODELS, ModelName, run_name
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(PRESETS["smoke"], T=3, batch=4, hidden=6, k=2)

@@ -14,16 +14,16 @@ import numpy as np
 import pooch
 import pytest
 
-from experiments import char_ptb, wikitext2
+from experiments.common.errors import ExperimentError
 from experiments.datasets import penn, wikitext
 from experiments.datasets.generated import generated_images, generated_tokens
 from experiments.datasets.mnist import MNIST, ImageFiles, parse_idx, read_images
 from experiments.datasets.penn import as_characters, read_characters
 from experiments.datasets.sources import DATA_DIR, DataFile, obtain
 from experiments.datasets.text import Corpus, Vocabulary, columns, corpus_of, tokens
-from experiments.errors import ExperimentError
-from experiments.language import LanguageSettings, Windows
-from experiments.settings import PresetName
+from experiments.tasks import char_ptb, wikitext2
+from experiments.tasks.language import LanguageSettings, Windows
+from experiments.training.settings import PresetName
 
 TEXT = b" the cat sat \n on <unk> mats \n"
 

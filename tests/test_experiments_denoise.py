@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from experiments.denoise import LENGTH, PRESETS, Denoise, DenoiseSettings, baseline, draw_places, make_batch
-from experiments.denoise_floor import floor, lost_entropy
-from experiments.metrics import VALIDATION
-from experiments.settings import MODELS, ModelName, run_name
-from experiments.synthetic import generator
+from experiments.tasks.denoise import LENGTH, PRESETS, Denoise, DenoiseSettings, baseline, draw_places, make_batch
+from experiments.tasks.denoise_floor import floor, lost_entropy
+from experiments.tasks.synthetic import generator
+from experiments.training.metrics import VALIDATION
+from experiments.training.settings import MODELS, ModelName, run_name
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(PRESETS["smoke"], T=3, batch=4, hidden=6, k=2)

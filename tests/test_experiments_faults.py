@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import checkpoint, gate, task_command
-from experiments.checkpoint import NEWEST, PREVIOUS, Checkpoint, load_checkpoint, save_checkpoint
-from experiments.command_line import main
-from experiments.copying import Copying
-from experiments.environment import versions
-from experiments.errors import ExperimentError
-from experiments.metrics import VALIDATION, read_metrics
-from experiments.problem import Problem
-from experiments.record import METRICS, RECORD, Record, load_record
+from experiments import stamp as gate
+from experiments.cli import train as task_command
+from experiments.cli.main import main
+from experiments.common.environment import versions
+from experiments.common.errors import ExperimentError
+from experiments.tasks.copying import Copying
+from experiments.training import checkpoint
+from experiments.training.checkpoint import NEWEST, PREVIOUS, Checkpoint, load_checkpoint, save_checkpoint
+from experiments.training.metrics import VALIDATION, read_metrics
+from experiments.training.problem import Problem
+from experiments.training.record import METRICS, RECORD, Record, load_record
 
 TINY = ["copying", "--preset=smoke", "--T=2", "--batch=4", "--hidden=6", "--k=3", "--validate-every=5", "--steps=12"]
 
@@ -427,7 +429,7 @@ def test_other_versions_and_threads_are_remarked(
     half: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = versions()
-    monkeypatch.setattr("experiments.run.versions", lambda: {**here, "torch": "9.9"})
+    monkeypatch.setattr("experiments.training.run.versions", lambda: {**here, "torch": "9.9"})
     assert main(command(half.parent)) == 0
     assert f"began with torch {metadata.version('torch')} and goes on with 9.9" in capsys.readouterr().err
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments import gate
-from experiments.environment import ROOT
-from experiments.errors import ExperimentError, GateError
-from experiments.gate import SOURCES, STAMP, check_stamp, source_digest, write_stamp
+from experiments import stamp as gate
+from experiments.common.environment import ROOT
+from experiments.common.errors import ExperimentError, GateError
+from experiments.stamp import SOURCES, STAMP, check_stamp, source_digest, write_stamp
 
 
 @pytest.fixture

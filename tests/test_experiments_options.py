@@ -11,14 +11,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from experiments.board import BOARD
-from experiments.command_line import main
-from experiments.copying import Copying
-from experiments.errors import UsageError
-from experiments.metrics import read_metrics
-from experiments.progress import Progress
-from experiments.record import METRICS, RECORD, Record, load_record
-from experiments.seeds import parse_seeds
+from experiments.cli.main import main
+from experiments.cli.seeds import parse_seeds
+from experiments.common.errors import UsageError
+from experiments.tasks.copying import Copying
+from experiments.training.metrics import read_metrics
+from experiments.training.progress import Progress
+from experiments.training.record import METRICS, RECORD, Record, load_record
+from experiments.training.tensorboard_log import BOARD
 
 STEPS = 12
 
@@ -208,7 +208,7 @@ def test_a_line_of_progress_has_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moment = iter([100.0, 150.0])
-    monkeypatch.setattr("experiments.progress.time.monotonic", lambda: next(moment))
+    monkeypatch.setattr("experiments.training.progress.time.monotonic", lambda: next(moment))
     progress = Progress("atn", done=100, steps=1100)
     progress.update(600, 0.25)
     progress.close()

@@ -22,18 +22,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from experiments import parallel
-from experiments.checkpoint import NEWEST, capture, restore
-from experiments.command_line import main
-from experiments.copying import Copying
-from experiments.data_parallel import shared_loss
-from experiments.errors import UsageError
-from experiments.metrics import VALIDATION, read_metrics
-from experiments.network import SequenceModel
-from experiments.problem import Problem
-from experiments.record import METRICS, Record, load_record
-from experiments.recurrence import Recurrence
-from experiments.tasks import TASKS
+from experiments.cli.main import main
+from experiments.common.errors import UsageError
+from experiments.models.recurrent_layer import Recurrence
+from experiments.models.sequence_model import SequenceModel
+from experiments.tasks.copying import Copying
+from experiments.tasks.registry import TASKS
+from experiments.training import distributed
+from experiments.training.checkpoint import NEWEST, capture, restore
+from experiments.training.data_parallel import shared_loss
+from experiments.training.metrics import VALIDATION, read_metrics
+from experiments.training.problem import Problem
+from experiments.training.record import METRICS, Record, load_record
 
 PROCESSES = 2
 STEPS = 16
@@ -80,9 +80,9 @@ def threads() -> list[str]:
 
 def speak(folder: Path) -> int:
     """Use everything that processes say to each other, and leave what they heard."""
-    with parallel.joined(CPU):
+    with distributed.joined(CPU):
         problem = Joint()
-        parallel.scatter_randomness(3)
+        distributed.scatter_randomness(3)
         loss = shared_loss(problem)  # which has to live until the gradients are there
         torch.autograd.backward(loss(1))
         saved = capture(1, 0.0, problem)
@@ -93,22 +93,22 @@ def speak(folder: Path) -> int:
             "again": torch.rand(4),
             "after": after,
             "states": torch.stack([saved.tensors["random.cpu"], saved.tensors["random.cpu.1"]]),
-            "share": parallel.share(whole, 1).contiguous(),
-            "whole": parallel.gather(parallel.share(whole, 1), 1),
-            "mean": parallel.mean(torch.tensor([float(parallel.rank()), 5.0])),
-            "flags": torch.tensor(parallel.any_of(parallel.rank() == 1, False)),  # noqa: FBT003 - flags are bare
+            "share": distributed.share(whole, 1).contiguous(),
+            "whole": distributed.gather(distributed.share(whole, 1), 1),
+            "mean": distributed.mean(torch.tensor([float(distributed.rank()), 5.0])),
+            "flags": torch.tensor(distributed.any_of(distributed.rank() == 1, False)),  # noqa: FBT003 - flags are bare
             **problem.gradients(),
         }
-        (folder / f"texts{parallel.rank()}").write_text(json.dumps(parallel.texts(f"ä{parallel.rank()}")))
-        (folder / f"threads{parallel.rank()}").write_text(json.dumps(threads()))
-    save_file(heard, folder / f"heard{parallel.rank()}")
+        (folder / f"texts{distributed.rank()}").write_text(json.dumps(distributed.texts(f"ä{distributed.rank()}")))
+        (folder / f"threads{distributed.rank()}").write_text(json.dumps(threads()))
+    save_file(heard, folder / f"heard{distributed.rank()}")
     return 0
 
 
 def finish(folder: Path) -> int:
     """A whole run; then the threads that are left."""
     status = main(command(folder / "two"))
-    (folder / f"threads_left{parallel.rank()}").write_text(json.dumps(threads()))
+    (folder / f"threads_left{distributed.rank()}").write_text(json.dumps(threads()))
     return status
 
 
@@ -132,7 +132,7 @@ def stopped(runs: Path) -> int:
     loss = Copying.loss
 
     def told(self: Copying, step: int) -> Tensor:
-        if step == STOPPED and not parallel.leads():
+        if step == STOPPED and not distributed.leads():
             signal.raise_signal(signal.SIGTERM)
         return loss(self, step)
 
@@ -256,8 +256,8 @@ def test_shares_of_a_task_make_up_the_whole_batch(name: str, monkeypatch: pytest
     settings = task.presets["smoke"].completed()
 
     def gradients(rank: int, count: int) -> list[Tensor]:
-        monkeypatch.setattr(parallel, "rank", lambda: rank)
-        monkeypatch.setattr(parallel, "count", lambda: count)
+        monkeypatch.setattr(distributed, "rank", lambda: rank)
+        monkeypatch.setattr(distributed, "count", lambda: count)
         problem = task.problem(settings, "atn", CPU)
         torch.autograd.backward(problem.loss(1))
         return [value.grad for value in problem.model.parameters() if value.grad is not None]
@@ -335,9 +335,9 @@ def test_all_end_at_a_loss_that_is_not_finite(played: Path) -> None:
 
 def test_a_batch_that_cannot_be_shared_equally(played: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert statuses(played)["share_unequally"] == [2, 2]
-    monkeypatch.setattr(parallel, "count", lambda: 3)
+    monkeypatch.setattr(distributed, "count", lambda: 3)
     with pytest.raises(UsageError, match=r"batch is 4; it must be a multiple of 3"):
-        parallel.share(torch.zeros(6, 4), 1)
+        distributed.share(torch.zeros(6, 4), 1)
 
 
 @pytest.fixture(scope="module")
@@ -376,18 +376,18 @@ def several(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("several")
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert parallel.own_device(torch.device("cuda")) == torch.device("cuda:1")
-    assert parallel.own_device(CPU) == CPU
+    assert distributed.own_device(torch.device("cuda")) == torch.device("cuda:1")
+    assert distributed.own_device(CPU) == CPU
     with pytest.raises(UsageError, match=r"--device cuda:0: 2 processes here need --device cuda and a GPU each, of 2"):
-        parallel.own_device(torch.device("cuda:0"))
+        distributed.own_device(torch.device("cuda:0"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UsageError, match=r"a GPU each, of 1"):
-        parallel.own_device(torch.device("cuda"))
+        distributed.own_device(torch.device("cuda"))
 
 
 if __name__ == "__main__":
     where = Path(sys.argv[1])
-    if parallel.count() == PROCESSES:
+    if distributed.count() == PROCESSES:
         sys.exit(finish(where))
     torch.set_num_threads(1)
     # The first optimiser of a process makes PyTorch import its compiler; here it does so once for all scenes.

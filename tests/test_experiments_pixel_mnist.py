@@ -11,8 +11,7 @@ import torch
 
 from experiments.datasets.generated import generated_images
 from experiments.datasets.mnist import SIDE
-from experiments.metrics import VALIDATION
-from experiments.pixel_mnist import (
+from experiments.tasks.pixel_mnist import (
     ACCURACY,
     GENERATED_IMAGES,
     PRESETS,
@@ -21,7 +20,8 @@ from experiments.pixel_mnist import (
     make_sequences,
     training_indices,
 )
-from experiments.settings import MODELS, ModelName, run_name
+from experiments.training.metrics import VALIDATION
+from experiments.training.settings import MODELS, ModelName, run_name
 from tests.interruptions import assert_interruption_changes_nothing
 
 CPU = torch.device("cpu")
@@ -166,8 +166,8 @@ def test_processes_share_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     halves = []
     for rank in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr("experiments.parallel.count", lambda: 2)
-            patch.setattr("experiments.parallel.rank", lambda rank=rank: rank)
+            patch.setattr("experiments.training.distributed.count", lambda: 2)
+            patch.setattr("experiments.training.distributed.rank", lambda rank=rank: rank)
             halves.append(problem.loss(1))
     assert halves[0].item() != halves[1].item()
     assert torch.stack(halves).mean().item() == pytest.approx(whole.item(), rel=1e-6)

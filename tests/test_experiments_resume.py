@@ -17,11 +17,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from experiments import copying, files
-from experiments.checkpoint import NEWEST, PREVIOUS
-from experiments.command_line import main
-from experiments.record import METRICS, load_record
-from experiments.trainer import Trainer
+from experiments.cli.main import main
+from experiments.common import files
+from experiments.tasks import copying
+from experiments.training.checkpoint import NEWEST, PREVIOUS
+from experiments.training.record import METRICS, load_record
+from experiments.training.trainer import Trainer
 
 STEPS = 16
 
@@ -139,7 +140,7 @@ def test_a_run_that_crashes_at_any_write(
     tmp_path: Path, reference: Callable[[str, int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Asking git takes longer than such a run.
-    monkeypatch.setattr("experiments.run.commit", lambda: "unknown")
+    monkeypatch.setattr("experiments.training.run.commit", lambda: "unknown")
     expected = reference("lstm", 3)
     call, crashed = 0, True
     while crashed:
@@ -207,7 +208,7 @@ def test_ctrl_c_ends_all_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Trainer, "_make", press)
-    monkeypatch.setattr("experiments.metrics.MetricsLog.read", lambda _: None)
+    monkeypatch.setattr("experiments.training.metrics.MetricsLog.read", lambda _: None)
     assert main(command(tmp_path, "all")) == 130
     assert only_folder(tmp_path).name.startswith("copying-smoke-T2-lstm-")
 

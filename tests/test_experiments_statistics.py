@@ -8,11 +8,20 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.command_line import main
-from experiments.metrics import VALIDATION, Row, read_metrics
-from experiments.record import METRICS, load_record
-from experiments.settings import MODELS, ModelName
-from experiments.statistics import NORMS, PRESETS, Curves, NormName, Statistics, normalised, plan, read_statistics
+from experiments.cli.main import main
+from experiments.tasks.norm_statistics import (
+    NORMS,
+    PRESETS,
+    Curves,
+    NormName,
+    Statistics,
+    normalised,
+    plan,
+    read_statistics,
+)
+from experiments.training.metrics import VALIDATION, Row, read_metrics
+from experiments.training.record import METRICS, load_record
+from experiments.training.settings import MODELS, ModelName
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(PRESETS["smoke"], T=7, batch=3, hidden=5, k=3)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from experiments import gate, jobs, sweep, task_command
-from experiments.command_line import main
-from experiments.jobs import Resources, make_executor, run_jobs
-from experiments.record import load_record
+from experiments import stamp
+from experiments.cli import jobs, sweep, train
+from experiments.cli.jobs import Resources, make_executor, run_jobs
+from experiments.cli.main import main
+from experiments.training.record import load_record
 from tests import slurm_cluster
 
 SIZE = ["T=2", "batch=4", "hidden=6", "k=3", "steps=12", "validate_every=5"]
@@ -173,7 +174,7 @@ def test_a_sweep_that_cannot_be_understood(
 
 
 def test_no_stamp_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: list[str]) -> None:
-    monkeypatch.setattr(task_command, "check_stamp", lambda: gate.check_stamp(tmp_path))
+    monkeypatch.setattr(train, "check_stamp", lambda: stamp.check_stamp(tmp_path))
     words = [word for word in command(tmp_path / "runs") if word != "--unverified"]
     assert main(words) == 3
     assert (inside, (tmp_path / "runs").exists()) == ([], False)

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import char_ptb, statistics
-from experiments.copying import baseline
-from experiments.paper import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, Losses
-from experiments.record import UNVERIFIED
-from experiments.results import Result
-from experiments.sentences import steps_to
-from experiments.settings import MODELS, ModelName
-from experiments.studies import STUDIES
-from experiments.verdicts import ClaimVerdict, claim_verdicts, deciding_line, judge, measured_verdicts
+from experiments.report.paper_numbers import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, Losses
+from experiments.report.results import Result
+from experiments.report.statements import steps_to
+from experiments.report.studies.registry import STUDIES
+from experiments.report.verdicts import ClaimVerdict, claim_verdicts, deciding_line, judge, measured_verdicts
+from experiments.tasks import char_ptb, norm_statistics
+from experiments.tasks.copying import baseline
+from experiments.training.record import UNVERIFIED
+from experiments.training.settings import MODELS, ModelName
 from proofs.claims import load_claims
 from tests.experiment_runs import falls_to, gathered, make_run, write_run
 
@@ -86,7 +86,7 @@ def statistics_run(k: int, spread: Mapping[str, float]) -> Result:
     """Means and variances that go up and down by so much, by norm."""
     measured = {
         f"{norm} {moment} {t}": float(moment == "variance") + (-1) ** t * spread[norm]
-        for norm in statistics.NORMS
+        for norm in norm_statistics.NORMS
         for moment in ("mean", "variance")
         for t in range(75)
     }
@@ -96,7 +96,7 @@ def statistics_run(k: int, spread: Mapping[str, float]) -> Result:
 
 
 def statistics_runs() -> tuple[Result, ...]:
-    under_ln = statistics_run(1, dict.fromkeys(statistics.NORMS, 0.001))
+    under_ln = statistics_run(1, dict.fromkeys(norm_statistics.NORMS, 0.001))
     return (under_ln, *(statistics_run(k, {"hh": 0.1, "ih": 0.4, "c": 0.2}) for k in (5, 25, 55)))
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from atn import ATNLSTM, LSTMState
-from experiments.awd import Dropout, LanguageModel
-from experiments.metrics import VALIDATION
-from experiments.recurrence import Recurrence
-from experiments.settings import MODELS, ModelName, run_name
-from experiments.wikitext2 import AVERAGED, PRESETS, TEST, WikiText2, WikiText2Settings, perplexity
+from experiments.models.awd_lstm import Dropout, LanguageModel
+from experiments.models.recurrent_layer import Recurrence
+from experiments.tasks.wikitext2 import AVERAGED, PRESETS, TEST, WikiText2, WikiText2Settings, perplexity
+from experiments.training.metrics import VALIDATION
+from experiments.training.settings import MODELS, ModelName, run_name
 from tests.interruptions import assert_interruption_changes_nothing
 
 CPU = torch.device("cpu")

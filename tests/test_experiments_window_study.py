@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import copying
-from experiments.command_line import main
-from experiments.record import load_record
-from experiments.settings import MODELS, PresetName, run_name
-from experiments.tasks import TASKS
-from experiments.window_study import PRESETS, plan
+from experiments.cli.main import main
+from experiments.tasks import copying
+from experiments.tasks.registry import TASKS
+from experiments.tasks.window_lengths import PRESETS, plan
+from experiments.training.record import load_record
+from experiments.training.settings import MODELS, PresetName, run_name
 
 CPU = torch.device("cpu")
 TINY = ["--preset", "smoke", "--steps", "2", "--T", "2", "--batch", "4", "--hidden", "5", "--unverified"]

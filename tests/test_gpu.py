@@ -9,8 +9,7 @@ from hypothesis import given
 from torch import Tensor
 
 from atn import ATNLSTM
-from atn.backend.triton import cuda_graphs as replay
-from atn.backend.triton import launch
+from atn.backend.triton import cuda_graphs, launch
 from tests.comparison import assert_close
 from tests.condition import assert_agrees
 from tests.problems import LSTMProblem, NormProblem
@@ -46,9 +45,9 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.fixture(autouse=True)
 def _no_graphs_left() -> Iterator[None]:
     """Each test begins without graphs, and leaves their memory to the next."""
-    replay.GRAPHS.clear()
+    cuda_graphs.GRAPHS.clear()
     yield
-    replay.GRAPHS.clear()
+    cuda_graphs.GRAPHS.clear()
 
 
 def paper_module(backend: str = "triton", k: int = 45) -> ATNLSTM:
@@ -110,7 +109,7 @@ def test_the_paper_s_sizes_on_gpu(problem: LSTMProblem, dtype: str) -> None:
     for _ in range(3):
         assert_agrees(problem, run_lstm_oracle, run_lstm_torch(problem, "triton", dtype, "cuda"), "triton")
     graphs = 2 if problem.H > launch.LARGEST_AT_ONCE else 0
-    assert len(replay.GRAPHS) == graphs, "one forward, one backward, for a loop of many launches"
+    assert len(cuda_graphs.GRAPHS) == graphs, "one forward, one backward, for a loop of many launches"
 
 
 @pytest.mark.usefixtures("form")
@@ -130,7 +129,7 @@ def test_a_replay_reads_the_parameters_as_they_are_now() -> None:
         for parameter in module.parameters():
             parameter.mul_(0.5)
     replayed = step(module, x)
-    replay.GRAPHS.clear()
+    cuda_graphs.GRAPHS.clear()
     assert all(torch.equal(one, other) for one, other in zip(replayed, step(module, x), strict=True))
 
 
@@ -192,13 +191,13 @@ def test_many_shapes_keep_memory_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(launch, "LARGEST_AT_ONCE", 0)
     module = paper_module(k=2)
     used = []
-    for T in range(1, 4 * replay.CAPACITY):
+    for T in range(1, 4 * cuda_graphs.CAPACITY):
         with torch.no_grad():
             for _ in range(2):
                 module(torch.randn(T, 8, 10, device="cuda"))
         used.append(torch.cuda.memory_allocated())
-    assert len(replay.GRAPHS) == replay.CAPACITY
-    assert max(used[2 * replay.CAPACITY :]) < 4 * max(used[: replay.CAPACITY])
+    assert len(cuda_graphs.GRAPHS) == cuda_graphs.CAPACITY
+    assert max(used[2 * cuda_graphs.CAPACITY :]) < 4 * max(used[: cuda_graphs.CAPACITY])
 
 
 def test_without_memory_for_a_graph_it_runs_launch_by_launch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,4 +216,4 @@ def test_without_memory_for_a_graph_it_runs_launch_by_launch(monkeypatch: pytest
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
     assert torch.equal(again, expected)
-    assert len(replay.GRAPHS) == 0
+    assert len(cuda_graphs.GRAPHS) == 0

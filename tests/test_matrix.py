@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from experiments.settings import ModelName
-from experiments.verdicts import claim_verdicts
+from experiments.report.verdicts import claim_verdicts
+from experiments.training.settings import ModelName
 from proofs.claims import load_claims
 from tests import matrix
 from tests.experiment_runs import falls_to, gathered, make_run, write_run

@@ -24,9 +24,8 @@ from atn.backend import registry
 from atn.backend.custom_ops.signatures import LSTMForward
 from atn.backend.eager import eager_layer
 from atn.backend.triton import backend as triton_backend
-from atn.backend.triton import cuda_graphs as replay
-from atn.backend.triton import launch
-from experiments.environment import ROOT
+from atn.backend.triton import cuda_graphs, launch
+from experiments.common.environment import ROOT
 from tests.comparison import assert_close
 from tests.condition import assert_agrees
 from tests.problems import Base, LSTMProblem, NormName, NormProblem, mapped
@@ -233,7 +232,7 @@ class FakeGraph:
         self.loop, self.settings = loop, settings
         self.replays = 0
 
-    def replay(self) -> None:
+    def cuda_graphs(self) -> None:
         self.replays += 1
         self.loop.run(**self.settings)
 
@@ -247,13 +246,13 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[FakeGraph]:
     def record(loop: Any, settings: dict[str, Any]) -> Any:
         own = {name: None if one is None else torch.empty_like(one) for name, one in loop._asdict().items()}
         graphs.append(FakeGraph(type(loop)(**own), settings))
-        return replay.Recorded(graphs[-1].loop, graphs[-1])  # type: ignore[arg-type]  # a fake
+        return cuda_graphs.Recorded(graphs[-1].loop, graphs[-1])  # type: ignore[arg-type]  # a fake
 
-    monkeypatch.setattr(replay, "GRAPHS", replay.Graphs())
-    monkeypatch.setattr(replay, "can_record", lambda device: device.type == "cpu")
-    monkeypatch.setattr(replay, "place", lambda device: device)
-    monkeypatch.setattr(replay, "on_device", torch.device)
-    monkeypatch.setattr(replay, "record", record)
+    monkeypatch.setattr(cuda_graphs, "GRAPHS", cuda_graphs.Graphs())
+    monkeypatch.setattr(cuda_graphs, "can_record", lambda device: device.type == "cpu")
+    monkeypatch.setattr(cuda_graphs, "place", lambda device: device)
+    monkeypatch.setattr(cuda_graphs, "on_device", torch.device)
+    monkeypatch.setattr(cuda_graphs, "record", record)
     return graphs
 
 
@@ -292,16 +291,16 @@ def test_another_shape_or_setting_has_another_graph(recorded: list[FakeGraph]) -
 
 
 def test_graphs_are_bounded_and_the_one_used_last_stays() -> None:
-    graphs = replay.Graphs()
-    for key in range(replay.CAPACITY):
+    graphs = cuda_graphs.Graphs()
+    for key in range(cuda_graphs.CAPACITY):
         graphs.keep(key, None)  # type: ignore[arg-type]  # what is kept does not matter
     graphs.find(0)
     graphs.keep("new", None)  # type: ignore[arg-type]
-    assert len(graphs) == replay.CAPACITY
+    assert len(graphs) == cuda_graphs.CAPACITY
     assert 0 in graphs
     assert 1 not in graphs
     assert [graphs.first_time(key) for key in ("a", "b", "a")] == [True, True, False]
-    for key in range(replay.REMEMBERED):
+    for key in range(cuda_graphs.REMEMBERED):
         graphs.first_time(key)
     assert graphs.first_time("a"), "only so many shapes are remembered"
 
@@ -314,10 +313,10 @@ def test_without_memory_for_a_graph_the_loop_runs_without(
 
     problem = dataclasses.replace(LSTM, T=2, B=1)
     run_lstm_torch(problem, "triton", "float64")
-    monkeypatch.setattr(replay, "record", too_large)
+    monkeypatch.setattr(cuda_graphs, "record", too_large)
     assert_results_close(run_lstm_torch(problem, "triton", "float64"), run_lstm_oracle(problem), "triton")
     assert recorded == []
-    assert len(replay.GRAPHS) == 0
+    assert len(cuda_graphs.GRAPHS) == 0
 
 
 # ------------------------------------------------------------------------------------------------- where it can run

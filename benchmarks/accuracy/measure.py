@@ -31,8 +31,8 @@ import atn
 from benchmarks.accuracy import high_precision
 from benchmarks.accuracy.high_precision import MP, Numbers, in_high_precision
 from benchmarks.variants import BACKENDS
-from experiments.environment import ROOT, describe, versions
-from experiments.files import write_atomically
+from experiments.common.environment import ROOT, describe, versions
+from experiments.common.files import write_atomically
 from tests.problems import Array, LSTMProblem, NormProblem, Problem, mapped
 from tests.runners import Result, run_lstm_oracle, run_lstm_torch, run_norm_oracle, run_norm_torch
 

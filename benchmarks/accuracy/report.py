@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.accuracy.measure import ORACLE, RESULTS, SUBJECTS, Row
-from experiments.files import write_atomically
-from experiments.tables import markdown
+from experiments.common.files import write_atomically
+from experiments.report.tables import markdown
 
 BASELINE = "eager"
 LARGEST_RATIO = 2.0

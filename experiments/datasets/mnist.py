@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from experiments.common.errors import ExperimentError
 from experiments.datasets.sources import DataFile, obtain
-from experiments.errors import ExperimentError
 
 Split = Literal["train", "validation"]
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pooch
 
-from experiments import parallel
-from experiments.errors import ExperimentError
+from experiments.common.errors import ExperimentError
+from experiments.training import distributed
 
 DATA_DIR = "ATN_DATA_DIR"
 """Environment variable that names the folder of the data sets where the command line does not."""
@@ -59,7 +59,7 @@ def obtain(file: DataFile, data_dir: Path | None) -> bytes:
     """
     folder = given_folder(data_dir)
     if folder is None:
-        with parallel.leader_first():
+        with distributed.leader_first():
             if find(file, None) is None:
                 _download(file, _cache())
     content = find(file, data_dir)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from experiments.errors import ExperimentError
+from experiments.common.errors import ExperimentError
 
 Split = Literal["train", "validation", "test"]
 

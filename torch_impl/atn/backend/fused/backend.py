@@ -13,7 +13,7 @@ from typing import Any, cast
 from atn.backend.custom_ops.layer import run_layer, run_norm
 from atn.backend.custom_ops.register import register
 from atn.backend.custom_ops.signatures import Kernels
-from atn.backend.fused import fallback as fused_plain
+from atn.backend.fused import fallback
 from atn.backend.fused.build import compiled
 from atn.backend.interface import LayerFunction, NormFunction
 
@@ -32,7 +32,7 @@ class CompiledKernels:
 def kernels() -> Kernels:
     """The compiled ones, where they can be had."""
     operators = compiled().operators
-    return cast("Kernels", fused_plain if operators is None else CompiledKernels(operators))
+    return cast("Kernels", fallback if operators is None else CompiledKernels(operators))
 
 
 # Looked up at each call: nothing is compiled before it is needed.

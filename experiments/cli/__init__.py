@@ -1,0 +1,1 @@
+"""``python -m experiments``: train, sweep, report."""

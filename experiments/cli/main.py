@@ -1,0 +1,65 @@
+"""``python -m experiments <task> ...``, ``python -m experiments sweep ...`` and ``python -m experiments report``."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.cli.sweep import run_sweep
+from experiments.cli.train import HERE, PROG, RUNS, run_task
+from experiments.common.errors import INTERRUPTED, ExperimentError, UsageError
+from experiments.common.parsing import parse_command
+from experiments.report.page import write_report
+from experiments.tasks.registry import TASKS
+from experiments.training import distributed
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportCommand:
+    """Write the report and its figures from the records alone."""
+
+    runs: Path = RUNS
+    """Folder of the runs' folders."""
+
+    output: Path = HERE
+    """Folder for README.md and figures/."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a command line; return its exit status.
+
+    0 done; 1 an error that the user has to know, or a run that did not finish; 2 a command that cannot be understood;
+    3 no stamp; 130 Ctrl-C.
+    """
+    commands = [*TASKS, "sweep", "report"]
+    try:
+        match list(arguments):
+            case ["report", *rest]:
+                return _report(rest)
+            case ["sweep", *rest]:
+                return run_sweep(rest)
+            case [name, *rest] if name in TASKS:
+                return run_task(TASKS[name], rest)
+            case ["-h" | "--help"]:
+                print(f"usage: {PROG} {{{','.join(commands)}}} [options]\n       {PROG} <one of these> --help")
+                return 0
+            case _:
+                asked = f"unknown task {arguments[0]!r}" if arguments else "no task"
+                raise UsageError(f"{asked}; there are {', '.join(commands)}")
+    except ExperimentError as error:
+        # All processes of a run have read the same command.
+        if distributed.leads() or not isinstance(error, UsageError):
+            print(f"experiments: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _report(arguments: list[str]) -> int:
+    asked = parse_command(ReportCommand, arguments, f"{PROG} report")
+    try:
+        said = write_report(asked.runs, asked.output)
+    except OSError as error:
+        raise ExperimentError(f"cannot write {error.filename or asked.output}: {error.strerror}") from None
+    print("\n".join(said))
+    return 0

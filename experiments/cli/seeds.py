@@ -1,0 +1,23 @@
+"""Several seeds in one word: ``0..4`` or ``0,3,5``."""
+
+import re
+
+from experiments.common.errors import UsageError
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds of a list of numbers and ranges, both of whose ends belong to them, each seed once, in the order given.
+
+    Raises
+    ------
+    UsageError
+        If it is no such list.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", part.strip(), re.ASCII)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise UsageError(f"--seeds {text}: {part.strip()!r} is neither a seed nor a range such as 0..4")
+        seeds.extend(range(first, last + 1))
+    return tuple(dict.fromkeys(seeds))

@@ -1,0 +1,257 @@
+"""``python -m experiments sweep``: many runs, each a job of its own; those that have finished are not run again."""
+
+import dataclasses
+import itertools
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+from tqdm import tqdm
+
+from experiments.cli.jobs import ExecutorName, Resources, check_executor, make_executor, run_jobs
+from experiments.cli.seeds import parse_seeds
+from experiments.cli.train import PROG, RUNS, plan_runs, stamp
+from experiments.common.errors import ExperimentError, UsageError
+from experiments.common.parsing import parse_command
+from experiments.tasks.registry import TASKS, Task
+from experiments.training.record import Record, load_record
+from experiments.training.settings import MODELS, ModelName, PresetName
+from experiments.training.tensorboard_log import require_tensorboard
+
+FINISHED = "finished"
+"""State of a job whose runs all have finished."""
+
+_FOLDER = ".sweep-"
+"""Beginning of the name of the folder for scripts and logs, among the runs' folders."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepCommand:
+    """Run every combination of tasks, presets, seeds, models and settings that has not finished yet.
+
+    Exit status 1 if one of them did not finish; the command that runs it again is listed.
+    """
+
+    tasks: tyro.conf.Positional[tuple[str, ...]]
+    """Names of tasks."""
+
+    presets: tuple[PresetName, ...] = ("paper",)
+    """As --preset of a task."""
+
+    models: tuple[ModelName, ...] = MODELS
+    """As --model of a task."""
+
+    seeds: str | None = None
+    """0..4 or 0,3,5; without it the preset's seed."""
+
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,...")] = ()
+    """Settings, each with the values to combine: T=100,200 lr=1e-3."""
+
+    executor: ExecutorName = "auto"
+    """Where the jobs run: a SLURM cluster, this machine, or the one if there is one and else the other."""
+
+    jobs: int = 1
+    """Jobs at once. A cluster has a queue of its own: give it many."""
+
+    minutes: int = 1440
+    """Longest time of a job. One that needs longer goes on when the same sweep is started again."""
+
+    cpus: int = 1
+    """Cores of a job, and threads of PyTorch."""
+
+    gpus: int = 0
+    """GPUs of a job."""
+
+    partition: str | None = None
+    """SLURM's partition."""
+
+    device: str = "cpu"
+    """As in a task's command."""
+
+    runs: Path = RUNS
+    """Folder of the runs' folders; on a cluster all its machines have to see it."""
+
+    data_dir: Path | None = None
+    """As in a task's command."""
+
+    tensorboard: bool = False
+    """As in a task's command."""
+
+    unverified: bool = False
+    """As in a task's command."""
+
+    dry_run: bool = False
+    """List what would run, and run nothing."""
+
+    def __post_init__(self) -> None:
+        for name in ("jobs", "minutes", "cpus"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.gpus < 0:
+            raise ValueError(f"gpus is {self.gpus}; it must be at least 0")
+
+
+class Entry(NamedTuple):
+    """One job of a sweep: the folders of its runs, mostly one, and the arguments that make them."""
+
+    folders: tuple[Path, ...]
+    arguments: list[str]
+
+    @property
+    def name(self) -> str:
+        """Names of the runs."""
+        return " + ".join(folder.name for folder in self.folders)
+
+    @property
+    def state(self) -> str:
+        """In words, what the records say; "finished" if all is well."""
+        states = dict.fromkeys(_state(load_record(folder)) for folder in self.folders)
+        return "; ".join(state for state in states if state != FINISHED) or FINISHED
+
+    @property
+    def ended(self) -> list[Path]:
+        """Folders of the runs that would do nothing more."""
+        return [folder for folder in self.folders if _has_ended(load_record(folder))]
+
+    @property
+    def command(self) -> str:
+        """What to type to run it, again if need be: what has ended otherwise than well has to be moved away before."""
+        command = shlex.join(["python", "-m", "experiments", *self.arguments])
+        spoilt = [str(folder) for folder in self.ended if _state(load_record(folder)) != FINISHED]
+        return f"rm -r {shlex.join(spoilt)} && {command}" if spoilt else command
+
+
+def _state(record: Record | None) -> str:
+    if record is None:
+        return "not begun"
+    if record.status == "nan":
+        return f"the loss of step {record.step} is not finite"
+    return FINISHED if record.status == "finished" else f"{record.status}, not finished"
+
+
+def _has_ended(record: Record | None) -> bool:
+    return record is not None and record.status in {"finished", "nan"}
+
+
+def run_sweep(arguments: Sequence[str]) -> int:
+    """Carry out the command of a sweep; return its exit status.
+
+    Raises
+    ------
+    ExperimentError
+        Tasks, presets or settings that there are not, no stamp, no SLURM where it is asked for, a damaged record.
+    """
+    asked = parse_sweep(arguments)
+    entries = plan_sweep(asked)
+    waiting = [entry for entry in entries if len(entry.ended) < len(entry.folders)]
+    if asked.dry_run:
+        for entry in waiting:
+            print(entry.command)
+        return 0
+    stamp(unverified=asked.unverified)
+    check_executor(asked.executor)
+    if asked.tensorboard:
+        require_tensorboard()
+    print(f"{len(entries)} jobs, {len(waiting)} of them to do", flush=True)
+    if waiting:
+        _carry_out(waiting, asked)
+    return _summary(entries)
+
+
+def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
+    """Read the arguments of a sweep.
+
+    Raises
+    ------
+    UsageError
+        If they cannot be understood.
+    """
+    return parse_command(SweepCommand, arguments, f"{PROG} sweep")
+
+
+def plan_sweep(asked: SweepCommand) -> list[Entry]:
+    """The jobs of a sweep in the order in which they are begun, none of them twice.
+
+    Raises
+    ------
+    UsageError
+        As a task's command would.
+    """
+    entries: dict[tuple[Path, ...], Entry] = {}
+    for task, arguments in _combinations(asked):
+        runs = plan_runs(task, arguments, f"{PROG} {task.name}").runs
+        # A run is named by its completed settings.
+        names = [run._replace(settings=run.settings.completed()).name for run in runs]
+        folders = tuple(asked.runs.resolve() / name for name in names)
+        if folders:
+            entries.setdefault(folders, Entry(folders, [task.name, *arguments]))
+    return list(entries.values())
+
+
+def _combinations(asked: SweepCommand) -> Iterator[tuple[Task[Any], list[str]]]:
+    if not asked.tasks:
+        raise UsageError(f"no task; there are {', '.join(TASKS)}")
+    seeds = [None] if asked.seeds is None else parse_seeds(asked.seeds)
+    values = [_values(assignment) for assignment in asked.set]
+    # Seeds vary slowest, so that the first results are of every model and setting.
+    for seed, name, preset, chosen, model in itertools.product(
+        seeds, asked.tasks, asked.presets, itertools.product(*values), asked.models
+    ):
+        if name not in TASKS:
+            raise UsageError(f"unknown task {name!r}; there are {', '.join(TASKS)}")
+        seeding = [] if seed is None else ["--seed", str(seed)]
+        yield TASKS[name], ["--preset", preset, "--model", model, *seeding, *chosen, *_common(asked)]
+
+
+def _values(assignment: str) -> list[str]:
+    """Flags of one setting: ``--T=100`` and ``--T=200`` of ``T=100,200``, ``--compile`` of ``compile=True``."""
+    name, equals, values = assignment.partition("=")
+    if not (name and equals and values):
+        raise UsageError(f"--set {assignment}: a setting and its values look like T=100,200")
+    switches = {"True": f"--{name}", "False": f"--no-{name}"}
+    return [switches.get(value, f"--{name}={value}") for value in values.split(",")]
+
+
+def _common(asked: SweepCommand) -> list[str]:
+    flags = ["--device", asked.device, "--runs", str(asked.runs.resolve())]
+    if asked.data_dir is not None:
+        flags += ["--data-dir", str(asked.data_dir.resolve())]
+    return [*flags, *(f"--{name}" for name in ("tensorboard", "unverified") if getattr(asked, name))]
+
+
+def _carry_out(entries: Sequence[Entry], asked: SweepCommand) -> None:
+    """Run the entries, and show the end of each; scripts and logs stay where one did not finish."""
+    folder = _own_folder(asked.runs)
+    resources = Resources(asked.minutes, asked.cpus, asked.gpus, asked.partition)
+    executor = make_executor(asked.executor, folder, resources)
+    by_name = {entry.name: entry for entry in entries}
+    commands = {name: [sys.executable, "-m", "experiments", *entry.arguments] for name, entry in by_name.items()}
+    with tqdm(total=len(entries), unit="job", disable=None, dynamic_ncols=True) as bar:
+        for job in run_jobs(executor, commands, asked.cpus, asked.jobs):
+            bar.update()
+            state = by_name[job.name].state
+            bar.write(f"{job.name}: {state}" + ("" if state == FINISHED else f"; {job.log}"))
+    if all(entry.state == FINISHED for entry in entries):
+        shutil.rmtree(folder)
+
+
+def _own_folder(runs: Path) -> Path:
+    """A new folder that nobody else may write to, since submitit loads what lies there."""
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=_FOLDER, dir=runs.resolve()))
+    except OSError as error:
+        raise ExperimentError(f"cannot write {error.filename or runs}: {error.strerror}") from None
+
+
+def _summary(entries: Sequence[Entry]) -> int:
+    unfinished = [entry for entry in entries if entry.state != FINISHED]
+    print(f"{len(entries) - len(unfinished)} of {len(entries)} jobs have finished")
+    for entry in unfinished:
+        print(f"{entry.name}: {entry.state}; to run it again:\n    {entry.command}")
+    return 1 if unfinished else 0

@@ -1,0 +1,187 @@
+"""``python -m experiments <task> ...``: which runs are asked for, and under which conditions."""
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+import tyro
+
+from experiments.cli.seeds import parse_seeds
+from experiments.common.environment import ROOT
+from experiments.common.errors import INTERRUPTED, UsageError
+from experiments.common.parsing import parse_command, parse_known
+from experiments.stamp import check_stamp
+from experiments.tasks.registry import TASKS, Task
+from experiments.training import distributed
+from experiments.training.metrics import read_metrics
+from experiments.training.record import METRICS, UNVERIFIED, Record
+from experiments.training.run import Conditions, Run, carry_out
+from experiments.training.settings import MODELS, PresetName, Settings
+from experiments.training.tensorboard_log import require_tensorboard
+
+PROG = "python -m experiments"
+HERE = ROOT / "experiments"
+RUNS = HERE / "runs"
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskCommand:
+    """Train on a task. A run that was stopped goes on from its last checkpoint; one that has ended stays as it is.
+
+    ``torchrun --nproc-per-node N -m experiments <task> ...`` trains each model with N processes that share its batches.
+    """
+
+    settings: tyro.conf.OmitArgPrefixes[Settings]
+    """Settings of the preset. A flag overrides one, and the record says so."""
+
+    preset: PresetName = "paper"
+    """Where the settings come from: the paper's text, the released script, or a size for trying out the code."""
+
+    model: Literal["lstm", "ln", "atn", "all"] = "all"
+    """Plain LSTM, LN-LSTM, ATN-LSTM, or all three in turn."""
+
+    seeds: str | None = None
+    """Several seeds in turn, a run each, instead of --seed: 0..4 or 0,3,5."""
+
+    device: str = "cpu"
+    """cpu, cuda, or cuda and a number."""
+
+    runs: Path = RUNS
+    """Folder of the runs' folders."""
+
+    data_dir: Path | None = None
+    """Folder of the data sets, for the tasks that read any; else ATN_DATA_DIR names it, or else they are downloaded."""
+
+    checkpoint_seconds: float = 30.0
+    """Time between two checkpoints."""
+
+    tensorboard: bool = False
+    """Write the losses for TensorBoard too, into the run's folder."""
+
+    unverified: bool = False
+    """Run without a stamp; the record says so."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyCommand:
+    """The part of a task's command that is read first: the preset decides its other defaults."""
+
+    preset: PresetName = "paper"
+    """As in `TaskCommand`."""
+
+    seed: int | None = None
+    """The setting, if it is given."""
+
+    seeds: str | None = None
+    """As in `TaskCommand`."""
+
+
+class Plan(NamedTuple):
+    """What a command asks for: its options, and the runs in their order, none for a model that the task has not."""
+
+    asked: TaskCommand
+    runs: list[Run]
+
+
+def plan_runs(task: Task[Any], arguments: Sequence[str], prog: str) -> Plan:
+    """Read the arguments of a task's command.
+
+    Raises
+    ------
+    UsageError
+        If they cannot be understood, or the task has no such preset.
+    """
+    early = parse_known(EarlyCommand, arguments, prog)
+    if early.preset not in task.presets:
+        raise UsageError(f"--preset {early.preset}: {task.name} has {', '.join(task.presets)}")
+    if early.seed is not None and early.seeds is not None:
+        raise UsageError("--seed and --seeds: give one of them")
+    default = TaskCommand(settings=task.presets[early.preset], preset=early.preset)
+    asked = parse_command(TaskCommand, arguments, prog, default)
+    seeds = (asked.settings.seed,) if asked.seeds is None else parse_seeds(asked.seeds)
+    models = MODELS if asked.model == "all" else (asked.model,)
+    settings = [dataclasses.replace(asked.settings, seed=seed) for seed in seeds]
+    parts = [part for own in settings for part in task.parts(asked.preset, own, models)]
+    tasks = {**TASKS, task.name: task}
+    return Plan(
+        asked,
+        [Run(tasks[name].reading(asked.data_dir), asked.preset, model, own) for name, model, own in parts],
+    )
+
+
+def run_task(task: Task[Any], arguments: Sequence[str]) -> int:
+    """Carry out the runs in turn; return the exit status, 1 if a loss was not finite, 130 after Ctrl-C.
+
+    Raises
+    ------
+    ExperimentError
+        As `carry_out`; without a stamp; without what an option needs.
+    """
+    asked, runs = plan_runs(task, arguments, f"{PROG} {task.name}")
+    if not runs:
+        raise UsageError(f"--model {asked.model}: {task.name} has no such run")
+    if asked.tensorboard:
+        require_tensorboard()
+    conditions = Conditions(
+        runs=asked.runs,
+        device=distributed.own_device(_device(asked.device)),
+        checkpoint_seconds=asked.checkpoint_seconds,
+        stamp=stamp(unverified=asked.unverified),
+        command=shlex.join([*_program(), "-m", "experiments", task.name, *arguments]),
+        tensorboard=asked.tensorboard,
+    )
+    with distributed.joined(conditions.device):
+        return _carry_out_all(runs, conditions)
+
+
+def stamp(*, unverified: bool) -> str:
+    """Stamp of the sources, or what stands in the record in its place.
+
+    Raises
+    ------
+    GateError
+        If there is none and there has to be.
+    """
+    return UNVERIFIED if unverified else str(check_stamp())
+
+
+def _program() -> list[str]:
+    return ["python"] if distributed.count() == 1 else ["torchrun", "--nproc-per-node", str(distributed.count())]
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}") from None
+    if device.type not in {"cpu", "cuda"}:
+        raise UsageError(f"--device {name}: there are cpu and cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {name}: PyTorch finds no CUDA device here")
+    return device
+
+
+def _carry_out_all(runs: Sequence[Run], conditions: Conditions) -> int:
+    status = 0
+    for run in runs:
+        record = carry_out(run, conditions)
+        if distributed.leads():
+            print(_ending(record, conditions.runs), flush=True)
+        if record.status == "interrupted":
+            return INTERRUPTED
+        if record.status == "nan":
+            status = 1
+    return status
+
+
+def _ending(record: Record, runs: Path) -> str:
+    folder = runs / record.name
+    if record.status == "nan":
+        return f"{record.model}: the loss of step {record.step} is not finite, stopped; {folder}"
+    if record.status == "interrupted":
+        return f"{record.model}: stopped after step {record.step}, the same command goes on from there; {folder}"
+    last = read_metrics(folder / METRICS, record.step)[-1]
+    return f"{record.model}: finished, {record.step} steps, training loss {last.train:.4f}; {folder}"

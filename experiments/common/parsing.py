@@ -1,0 +1,63 @@
+"""Typed command lines, whose errors are one plain line."""
+
+import contextlib
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import tyro
+
+from experiments.common.errors import UsageError
+
+C = TypeVar("C")
+
+
+def parse_command(kind: type[C], arguments: Sequence[str], prog: str, default: C | None = None) -> C:
+    """Read `arguments` into the dataclass `kind`; ``--help`` prints and exits as usual.
+
+    Raises
+    ------
+    UsageError
+        With what tyro has to say of the arguments, in one line.
+    """
+    with _one_line_errors(prog):
+        if default is None:
+            return tyro.cli(kind, prog=prog, args=arguments)
+        return tyro.cli(kind, prog=prog, args=arguments, default=default)
+
+
+def parse_known(kind: type[C], arguments: Sequence[str], prog: str) -> C:
+    """Read what belongs to `kind` and leave the rest, ``--help`` included, to a later `parse_command`.
+
+    Raises
+    ------
+    UsageError
+        As `parse_command`.
+    """
+    with _one_line_errors(prog):
+        known, _ = tyro.cli(kind, prog=prog, args=arguments, return_unknown_args=True, add_help=False)
+        return known
+
+
+@contextlib.contextmanager
+def _one_line_errors(prog: str) -> Iterator[None]:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(f"{_first_paragraph(said.getvalue())} (see {prog} --help)") from None
+
+
+def _first_paragraph(box: str) -> str:
+    """Text between the title of tyro's box and the next rule, without the frame."""
+    rows = [line.strip(" │") for line in box.splitlines()[1:]]
+    text = itertools.dropwhile(_is_rule, rows)  # the title has a rule of its own where the frame cannot be drawn
+    return " ".join(itertools.takewhile(lambda row: not _is_rule(row), text))
+
+
+def _is_rule(row: str) -> bool:
+    return not any(character.isalnum() for character in row)

@@ -1,0 +1,32 @@
+"""The model of every task but the language models: one recurrent layer and a linear read-out at every step."""
+
+from torch import Tensor, nn
+
+from experiments.models.recurrent_layer import Recurrence
+
+
+class SequenceModel(nn.Module):
+    """``logits[t] = W h[t] + b`` over the hidden states h of an LSTM, an LN-LSTM or an ATN-LSTM.
+
+    The read-out's weights are drawn by He's normal rule and its bias is 0, as in the released scripts.
+
+    Parameters
+    ----------
+    recurrence : Recurrence
+        The recurrent layer.
+    input_size, hidden_size, output_size : int
+        Features at each step of the input, of the hidden state and of the logits.
+    """
+
+    def __init__(self, recurrence: Recurrence, input_size: int, hidden_size: int, output_size: int) -> None:
+        super().__init__()
+        self.lstm = recurrence.layer(input_size, hidden_size)
+        self.head = nn.Linear(hidden_size, output_size)
+        nn.init.kaiming_normal_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (T, B, output_size) at every step of x (T, B, input_size)."""
+        h, _ = self.lstm(x)
+        logits: Tensor = self.head(h)
+        return logits

@@ -1,0 +1,90 @@
+"""Figures of losses, and of what else validations measure, over the iterations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from experiments.report.plotting import Look, legend_below, looks, png, tidy
+from experiments.report.results import Result, running_mean
+from experiments.report.schema import Axis, Panel, Runs
+from experiments.training.metrics import VALIDATION
+
+SMOOTHING = 50
+"""Steps of the running mean that the strong lines show."""
+
+COLUMNS = 2
+"""Panels side by side."""
+
+
+def draw_curves(panels: Sequence[Panel]) -> bytes:
+    """PNG with a group of axes for each panel.
+
+    Faint: the loss of each training batch or, of several seeds, the range of their running means. Strong: the running
+    mean, over the seeds too. Markers: validation, its mean over the seeds. Dashed: levels that mean something.
+    """
+    drawn = [(panel, axis) for panel in panels for axis in panel.case.axes]
+    columns = min(COLUMNS, len(drawn))
+    rows = -(-len(drawn) // columns)
+    figure = Figure(figsize=(6.0 * columns, 4.0 * rows + 0.4), dpi=150, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+    for ax, (panel, axis) in zip(axes, drawn, strict=False):
+        _panel(ax, panel, axis)
+    for ax in axes[len(drawn) :]:
+        ax.remove()
+    legend_below(figure, axes[: len(drawn)])
+    return png(figure)
+
+
+def _panel(ax: Axes, panel: Panel, axis: Axis) -> None:
+    for label, look in looks(panel.case.series).items():
+        if label in panel.runs:
+            _curve(ax, label, look, panel.runs[label], axis.measure)
+    for number, (name, level) in enumerate(axis.lines.items()):
+        ax.axhline(level, color="0.25", linestyle=("--", ":")[number], linewidth=1.2, label=name)
+    ax.set_yscale(axis.scale)
+    ax.set_ylim(*_limits(axis, panel.runs))
+    ax.set_xlim(0, max(len(result.rows) for results in panel.runs.values() for result in results))
+    ax.set_title(panel.title, fontsize=11)
+    ax.set_xlabel("iterations")
+    ax.set_ylabel(axis.label)
+    tidy(ax)
+
+
+def _curve(ax: Axes, label: str, look: Look, results: Sequence[Result], measure: str) -> None:
+    if measure == VALIDATION:
+        _training(ax, look, results)
+    steps = [step for step, _ in results[0].measured(measure)]
+    means = np.mean([[value for _, value in result.measured(measure)] for result in results], axis=0)
+    line = "none" if measure == VALIDATION else "-"
+    ax.plot(steps, means, color=look.colour, marker=look.marker, markersize=3, linestyle=line, alpha=0.8)
+    ax.plot([], [], color=look.colour, marker=look.marker, markersize=4, label=label)
+
+
+def _training(ax: Axes, look: Look, results: Sequence[Result]) -> None:
+    smooth = _smoothed(results)
+    count = len(results[0].train)
+    steps = np.arange(count - smooth.shape[1] + 1, count + 1)
+    if len(results) == 1:
+        ax.plot(np.arange(1, count + 1), results[0].train, color=look.colour, alpha=0.18, linewidth=0.6)
+    else:
+        ax.fill_between(steps, smooth.min(0), smooth.max(0), color=look.colour, alpha=0.2, linewidth=0)
+    ax.plot(steps, smooth.mean(0), color=look.colour, linewidth=1.6)
+
+
+def _smoothed(results: Sequence[Result]) -> NDArray[np.float64]:
+    """Running means (seeds, steps)."""
+    return np.stack([running_mean(result.train, SMOOTHING) for result in results])
+
+
+def _limits(axis: Axis, runs: Runs) -> tuple[float, float]:
+    """Where the curves differ: from just below the lowest to a little above the highest level."""
+    if axis.measure != VALIDATION:
+        return 0.0, 1.0
+    lowest = min(float(_smoothed(results).min()) for results in runs.values())
+    levels = list(axis.lines.values())
+    if axis.scale == "log":
+        return 0.7 * min(lowest, *levels), 1.5 * max(levels)
+    return min(0.95 * lowest, 0.8 * min(levels)), 1.3 * max(levels)

@@ -1,0 +1,63 @@
+"""What all figures share: how a curve looks, and how a figure becomes the same bytes for the same numbers."""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.report.schema import Series
+from experiments.training.settings import ModelName
+
+COLOURS: Mapping[ModelName, tuple[str, ...]] = {
+    "lstm": ("#009E73",),
+    "ln": ("#E69F00",),
+    "atn": ("#56B4E9", "#0072B2", "#CC79A7"),
+}
+"""Colours of Okabe and Ito's palette, which the colour-blind can tell apart; of a single series the middle one."""
+
+MARKERS: Mapping[ModelName, tuple[str, ...]] = {"lstm": ("s",), "ln": ("^",), "atn": ("v", "o", "D")}
+"""The same distinction without colour."""
+
+LEGEND_ENTRY = 1.5
+"""Width of a legend's entry in inches, with room for "ATN (k = 25)"."""
+
+
+class Look(NamedTuple):
+    """How a series is drawn."""
+
+    colour: str
+    marker: str
+
+
+def looks(series: Sequence[Series]) -> dict[str, Look]:
+    """Look of each series by its label."""
+    found: dict[str, Look] = {}
+    for model, colours in COLOURS.items():
+        labels = [one.label for one in series if one.model == model]
+        first = (len(colours) - len(labels)) // 2
+        for number, label in enumerate(labels, start=first):
+            found[label] = Look(colours[number], MARKERS[model][number])
+    return found
+
+
+def tidy(ax: Axes) -> None:
+    """Light grid behind the curves, no frame."""
+    ax.grid(color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def legend_below(figure: Figure, axes: Iterable[Axes]) -> None:
+    """One legend for all panels, below them, where it covers no curve."""
+    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    columns = min(len(handles), int(figure.get_figwidth() / LEGEND_ENTRY))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG without date and version inside, so that the same records give the same bytes."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()

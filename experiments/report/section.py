@@ -1,0 +1,165 @@
+"""The part of the report on one study: settings, tables, figures, what agrees with the paper, what is still to run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.report.missing import missing_lines
+from experiments.report.results import Result, Results, mean
+from experiments.report.schema import (
+    Case,
+    Column,
+    Figure,
+    Panel,
+    Presets,
+    Series,
+    Study,
+    belongs,
+    counting,
+    counts,
+)
+from experiments.report.tables import PROVENANCE, changes, markdown, number, over_seeds, provenance
+from experiments.report.verdicts import PENDING, Verdict, judge, named, seeds_in_words
+
+
+def section(study: Study, results: Results) -> list[str]:
+    """Lines of the report."""
+    lines = [f"## {study.title}", "", f"{study.place}. {study.about}", "", *_settings(study)]
+    for case in study.cases:
+        lines += ["", f"### {case.title or 'Results'}", *(["", case.remark] if case.remark else [])]
+        for presets in study.presets:
+            lines += ["", *_table(study, presets, case, results)]
+        for figure in study.figures:
+            if figure.cases[-1] is case and panels(study, figure, results):
+                lines += ["", f"![{figure.title}](figures/{figure.file})"]
+    lines += _others(study, results)
+    lines += ["", "### What agrees with the paper, and what does not", "", *_findings(study, results)]
+    return [*lines, "", "### Still to run", "", *missing_lines(study, results), ""]
+
+
+def figures(study: Study, results: Results) -> dict[str, bytes]:
+    """File name -> PNG of every figure of which there are runs."""
+    return {figure.file: figure.draw(some) for figure in study.figures if (some := panels(study, figure, results))}
+
+
+def panels(study: Study, figure: Figure, results: Results) -> list[Panel]:
+    """Panels of the figure of which there are runs."""
+    return [
+        Panel(", ".join(filter(None, [study.title, case.title, f"settings “{' = '.join(presets)}”"])), case, runs)
+        for case in figure.cases
+        for presets in study.presets
+        if (runs := counting(results, presets, case)) and _begun(study, presets, case, results)
+    ]
+
+
+def _begun(study: Study, presets: Presets, case: Case, results: Results) -> bool:
+    """Whether there are runs of the study's own, beside those that it has from another one."""
+    own = [series for series in case.series if series.task == study.task]
+    return any(belongs(result, presets, case, series) for series in own for result in results.finished)
+
+
+def _settings(study: Study) -> list[str]:
+    rows = [[f"`{name}`", *(_cell(getattr(each, name)) for each in study.presets.values())] for name in study.open]
+    where = f"`{study.task} --help` has our choice and its reason beside each setting"
+    return [
+        f"Where the paper is silent, or the text and the released script differ, {where}:",
+        "",
+        *markdown(["setting", *map(named, study.presets)], rows),
+    ]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "the paper's"
+    return f"{value:,g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _table(study: Study, presets: Presets, case: Case, results: Results) -> list[str]:
+    if not _begun(study, presets, case, results):
+        return [f"Settings {named(presets)}: not run yet."]
+    rows = [row for series in case.series for row in _rows(study, presets, case, series, results)]
+    paper = ["paper: minimum"] if case.printed else []
+    header = ["model", *paper, *(column.header for column in case.columns), *PROVENANCE, "not as the preset"]
+    return [f"Settings {named(presets)}, {study.unit}:", "", *markdown(header, rows)]
+
+
+def _rows(study: Study, presets: Presets, case: Case, series: Series, results: Results) -> list[list[str]]:
+    """A row for the runs that count, and one for each kind that does not; another task's are in its own section."""
+    found = [result for result in results.finished if belongs(result, presets, case, series)]
+    kinds: dict[tuple[str, bool], list[Result]] = {}
+    for result in found:
+        if counts(result) or series.task == study.task:
+            kinds.setdefault((changes(result.record), result.record.unverified), []).append(result)
+    paper = [over_seeds([case.printed[series.label]])] if case.printed else []
+    return [
+        [series.label, *paper, *_numbers(case.columns, kinds[kind]), *provenance(kinds[kind]), _remarks(kinds[kind])]
+        for kind in sorted(kinds)
+    ]
+
+
+def _numbers(columns: Sequence[Column], results: Sequence[Result]) -> list[str]:
+    return [over_seeds([column.value(result) for result in results]) for column in columns]
+
+
+def _remarks(results: Sequence[Result]) -> str:
+    """What is not as the preset, and of a shortened run what it shows all the same."""
+    first = results[0]
+    if not first.record.shortened:
+        return changes(first.record)
+    begin, end = mean([result.train[0] for result in results]), mean([result.final.train for result in results])
+    way = "falls" if end < begin else "does not fall:"
+    return f"{changes(first.record)}; training loss {way} from {number(begin)} to {number(end)}"
+
+
+def _others(study: Study, results: Results) -> list[str]:
+    """Runs whose free settings are none of the paper's."""
+    told = [(presets, case, series) for presets in study.presets for case in study.cases for series in case.series]
+    others = [
+        result
+        for result in results.finished
+        if result.record.task == study.task and not any(belongs(result, *where) for where in told)
+    ]
+    if not others:
+        return []
+    columns = study.cases[0].columns
+    header = ["run", *(column.header for column in columns), *PROVENANCE, "not as the preset"]
+    rows = [
+        [f"`{result.record.name}`", *_numbers(columns, [result]), *provenance([result]), _remarks([result])]
+        for result in others
+    ]
+    return ["", "### Other runs", "", f"Not among the paper's, {study.unit}:", "", *markdown(header, rows)]
+
+
+def _findings(study: Study, results: Results) -> list[str]:
+    lines: list[str] = []
+    verdicts = [verdict for verdict in judge(study, results) if verdict.outcome != PENDING]
+    for case in study.cases:
+        for presets in study.presets:
+            mine = [verdict for verdict in verdicts if verdict.case is case and verdict.presets == presets]
+            if mine:
+                where = ", ".join(filter(None, [case.title, f"settings {named(presets)}"]))
+                said = [f"- {sentence_line(verdict)}" for verdict in mine]
+                lines += ["", f"{where}:", "", *said, *_distances(case, presets, results)]
+    return lines[1:] or ["No run of a preset as it is has finished yet."]
+
+
+def sentence_line(verdict: Verdict) -> str:
+    """A sentence and what each measure says of it."""
+    findings = [f"**{found.outcome}** by the {found.measure} ({found.evidence})" for found in verdict.findings]
+    return f"{verdict.sentence.says}: {', '.join(findings)}; {seeds_in_words(verdict.seeds)}."
+
+
+def _distances(case: Case, presets: Presets, results: Results) -> list[str]:
+    """How far our minima are from the paper's."""
+    lines = []
+    for label, runs in counting(results, presets, case).items():
+        if label in case.printed:
+            ours = zip(*(case.columns[0].value(result) for result in runs), strict=True)
+            ratios = [mean(some) / paper for some, paper in zip(ours, case.printed[label], strict=True)]
+            train, validation = map(_distance, ratios)
+            said = f"{train} training, {validation} validation; {seeds_in_words(len(runs))}"
+            lines.append(f"- {label}'s minimum against the paper's: {said}.")
+    return lines
+
+
+def _distance(ratio: float) -> str:
+    return f"{ratio - 1:+.1%}" if 0.5 < ratio < 2 else f"{ratio:.2g} times"

@@ -1,0 +1,159 @@
+"""The forms that the paper's sentences have, each as a test on the runs of one seed.
+
+Of two losses one is *below* the other if it is smaller by more than a margin, relative to the other; else they count
+as level. Every study names its margin.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from experiments.report.paper_numbers import Losses
+from experiments.report.results import Result, mean, running_mean
+from experiments.report.schema import Observation, Sentence, Test
+from experiments.report.tables import number
+
+
+class Measure(NamedTuple):
+    """A way to put a run into a training and a validation number."""
+
+    name: str
+    of: Callable[[Result], Losses]
+
+
+MINIMUM = Measure("minimum", lambda result: result.minimum)
+FINAL = Measure("final value", lambda result: result.final)
+
+
+def below(lower: float, upper: float, margin: float) -> bool:
+    """Whether `lower` is below `upper` by more than the margin."""
+    return lower < upper * (1 - margin)
+
+
+def _both(lower: Losses, upper: Losses, margin: float) -> bool:
+    return below(lower.train, upper.train, margin) and below(lower.validation, upper.validation, margin)
+
+
+def _neither(lower: Losses, upper: Losses, margin: float) -> bool:
+    return not (below(lower.train, upper.train, margin) or below(lower.validation, upper.validation, margin))
+
+
+def _tests(measures: Sequence[Measure], labels: Sequence[str], true: Callable[..., bool]) -> tuple[Test, ...]:
+    """A test for each measure: whether `true` of the runs' numbers, in the order of the labels."""
+
+    def test(measure: Measure) -> Test:
+        def observe(runs: Mapping[str, Result]) -> Observation:
+            values = {label: measure.of(runs[label]) for label in labels}
+            return Observation(true(*values.values()), values)
+
+        return Test(measure.name, observe, number)
+
+    return tuple(map(test, measures))
+
+
+def is_below(
+    first: str, second: str, measures: Sequence[Measure], margin: float, claims: tuple[str, ...] = ()
+) -> Sentence:
+    """`first` is below `second`, for training and validation both."""
+    tests = _tests(measures, (first, second), lambda lower, upper: _both(lower, upper, margin))
+    return Sentence(f"{first} is below {second}", (first, second), tests, claims)
+
+
+def is_not_below(
+    first: str, second: str, measures: Sequence[Measure], margin: float, claims: tuple[str, ...] = ()
+) -> Sentence:
+    """`first` is level with `second` or above, for training and validation both."""
+    tests = _tests(measures, (first, second), lambda lower, upper: _neither(lower, upper, margin))
+    return Sentence(f"{first} is no lower than {second}", (first, second), tests, claims)
+
+
+def goes_below(
+    label: str, name: str, level: float, measures: Sequence[Measure], margin: float, claims: tuple[str, ...] = ()
+) -> Sentence:
+    """The loss gets below a level, for training and validation both."""
+    tests = _tests(measures, (label,), lambda value: _both(value, Losses(level, level), margin))
+    return Sentence(f"{label} gets below {name} ({number(level)})", (label,), tests, claims)
+
+
+def stays_at(
+    label: str, name: str, level: float, measures: Sequence[Measure], margin: float, claims: tuple[str, ...] = ()
+) -> Sentence:
+    """Neither the training nor the validation loss gets below a level."""
+    tests = _tests(measures, (label,), lambda value: _neither(value, Losses(level, level), margin))
+    return Sentence(f"{label} stays at {name} ({number(level)})", (label,), tests, claims)
+
+
+def steps_to(result: Result, level: float, window: int) -> float:
+    """First step at which the mean of the last `window` training losses is at or below the level, or inf."""
+    means = running_mean(result.train, window)
+    reached = (means <= level).nonzero()[0]
+    return float(reached[0] + len(result.rows) - len(means) + 1) if len(reached) else math.inf
+
+
+def reaches_first(
+    first: str, second: str, says: str, level: float, window: int, claims: tuple[str, ...] = ()
+) -> Sentence:
+    """`first` reaches a level of the training loss, and no later than `second`."""
+
+    def observe(runs: Mapping[str, Result]) -> Observation:
+        steps = {label: steps_to(runs[label], level, window) for label in (first, second)}
+        true = steps[first] <= steps[second] and steps[first] < math.inf
+        return Observation(true, {label: (step,) for label, step in steps.items()})
+
+    return Sentence(says, (first, second), (Test(f"steps to a loss of {number(level)}", observe, show_steps),), claims)
+
+
+def show_steps(steps: float) -> str:
+    """A number of steps, "never" for inf."""
+    return "never" if steps == math.inf else f"{steps:,.0f} steps"
+
+
+def runs_below(
+    first: str, second: str, says: str, after: float, share: float, window: int, claims: tuple[str, ...] = ()
+) -> Sentence:
+    """Beyond the part `after` of training, `first` is the lower one for at least the given share of the steps."""
+
+    def observe(runs: Mapping[str, Result]) -> Observation:
+        lower, upper = (running_mean(runs[label].train, window) for label in (first, second))
+        begin = int(after * len(lower))
+        found = float((lower[begin:] < upper[begin:]).mean())
+        return Observation(found >= share, {first: (found,)})
+
+    measure = f"share of the steps after the first {after:.0%} at which it is the lower one, at least {share:.0%}"
+    return Sentence(says, (first, second), (Test(measure, observe, show_share),), claims)
+
+
+def runs_parallel(first: str, second: str, says: str, factor: float, claims: tuple[str, ...] = ()) -> Sentence:
+    """From the sixth to the last tenth of training the ratio of the two losses changes by less than a factor."""
+
+    def observe(runs: Mapping[str, Result]) -> Observation:
+        ratios = [_tenth(runs[first], part) / _tenth(runs[second], part) for part in (5, 9)]
+        true = 1 / factor < ratios[1] / ratios[0] < factor
+        return Observation(true, {f"{first} : {second}": tuple(ratios)})
+
+    measure = f"ratio of the losses in the sixth and the last tenth of training, less than a factor {factor:g} apart"
+    return Sentence(says, (first, second), (Test(measure, observe, number),), claims)
+
+
+def _tenth(result: Result, part: int) -> float:
+    """Mean training loss of a tenth of the steps, 0 to 9."""
+    train = result.train
+    return mean(train[len(train) * part // 10 : len(train) * (part + 1) // 10])
+
+
+def ends_between(
+    label: str, says: str, name: str, bounds: tuple[float, float], claims: tuple[str, ...] = ()
+) -> Sentence:
+    """What was measured last under a name, a share, is within the bounds."""
+
+    def observe(runs: Mapping[str, Result]) -> Observation:
+        last = runs[label].measured(name)[-1][1]
+        return Observation(bounds[0] <= last <= bounds[1], {label: (last,)})
+
+    limits = f"at least {bounds[0]:.0%}" if bounds[1] == 1 else f"at most {bounds[1]:.0%}"
+    return Sentence(says, (label,), (Test(f"final {name}, {limits}", observe, show_share),), claims)
+
+
+def show_share(share: float) -> str:
+    """Per cent."""
+    return f"{share:.1%}"

@@ -1,0 +1,135 @@
+"""Section 4.2 of the paper: Tables 4 and 5.
+
+A training loss is a mean over an epoch here, for the minimum too: the loss of a single window of text says more about
+the text than about the model.
+"""
+
+import math
+from collections.abc import Callable
+
+from experiments.report.paper_numbers import TABLE_4, TABLE_5, Losses
+from experiments.report.results import Result, mean
+from experiments.report.schema import Case, Column, Sentence, Study, Values, distinct
+from experiments.report.statements import Measure, is_below
+from experiments.report.studies.synthetic import MARGIN, by_label, of_models
+from experiments.tasks import char_ptb, wikitext2
+
+CHARACTER_MARGIN = 0.002
+"""Relative difference below which bits per character count as level: each is over a whole text, and the paper's rows of
+LN and ATN are 0.6% apart."""
+
+Convert = Callable[[float], float]
+"""From a mean loss in nats to the unit of a table."""
+
+
+def minimum_in(convert: Convert) -> Measure:
+    """The lowest epoch of training and the lowest validation."""
+
+    def of(result: Result) -> Losses:
+        train, length = result.train, result.record.settings["validate_every"]
+        # An epoch that was cut short counts only where there is no other.
+        whole = range(0, max(len(train) // length, 1) * length, length)
+        epochs = [mean(train[start : start + length]) for start in whole]
+        return Losses(convert(min(epochs)), convert(result.minimum.validation))
+
+    return Measure("minimum", of)
+
+
+def final_in(convert: Convert) -> Measure:
+    """The final value as everywhere, in another unit."""
+    return Measure("final value", lambda result: Losses(*map(convert, result.final)))
+
+
+def lowest(name: str, convert: Convert) -> Callable[[Result], Values]:
+    """The lowest value that validations measured under a name."""
+    return lambda result: (convert(min((value for _, value in result.measured(name)), default=math.nan)),)
+
+
+def at_lowest_validation(name: str, convert: Convert) -> Callable[[Result], Values]:
+    """What was measured under a name where the validation loss was lowest, so that nothing is chosen by it."""
+
+    def value(result: Result) -> Values:
+        measured = dict(result.measured(name))
+        step = min(result.validation, key=lambda pair: pair[1], default=(0, math.nan))[0]
+        return (convert(measured.get(step, math.nan)),)
+
+    return value
+
+
+def _columns(convert: Convert) -> tuple[Column, ...]:
+    return (Column("ours: minimum", minimum_in(convert).of), Column("ours: final", final_in(convert).of))
+
+
+def _sentences(claim: str, convert: Convert, margin: float) -> tuple[Sentence, ...]:
+    measures = (minimum_in(convert), final_in(convert))
+    return (
+        is_below("ATN", "LN", measures, margin, (claim,)),
+        is_below("ATN", "LSTM", measures, margin, (claim,)),
+        is_below("LN", "LSTM", measures, margin),
+    )
+
+
+_BITS = char_ptb.bits_per_character
+_PERPLEXITY = wikitext2.perplexity
+
+CHAR_PTB = Study(
+    task="char-ptb",
+    title="Character-level Penn Treebank",
+    place="Section 4.2.1, Table 4",
+    preset="released",
+    flags="",
+    about="The next character is to be told; batch 32, windows of 220 characters, Adam. In the first columns every "
+    "window of the validation begins with an empty state, as in the released code; the last one has the state "
+    "carried through the text. A training value is the mean of an epoch.",
+    presets=distinct(char_ptb.PRESETS),
+    open=("steps", "hidden", "embedding", "tied", "k", "vary_bptt", "carry", "drops", "bias_placement", "init"),
+    unit="training / validation bits per character",
+    cases=(
+        Case(
+            title="",
+            where={},
+            series=of_models("char-ptb"),
+            printed=by_label(TABLE_4),
+            remark=f"Numbers less than {CHARACTER_MARGIN:.1%} apart count as level.",
+            columns=(
+                *_columns(_BITS),
+                Column("ours: validation with carried state, minimum", lowest(char_ptb.VALIDATION_CARRIED, _BITS)),
+            ),
+            axes=(),
+            sentences=_sentences("table-4", _BITS, CHARACTER_MARGIN),
+        ),
+    ),
+    figures=(),
+)
+
+WIKITEXT2 = Study(
+    task="wikitext2",
+    title="WikiText-2",
+    place="Section 4.2.2, Table 5",
+    preset="paper",
+    flags="",
+    about="The next word is to be told by an AWD-LSTM of three layers with the paper's norms; batch 32, windows of "
+    "about 70 words, SGD and from some epoch on its average, k = 25. A training value is the mean of an epoch, under "
+    "all dropouts. The test text, of which the paper says nothing, is measured where the validation is lowest.",
+    presets={("paper",): wikitext2.PAPER},
+    open=("steps", "nonmono", "vary_bptt", "carry", "tied", "weight_decay", "activation", "slowness", "init"),
+    unit="training / validation perplexity",
+    cases=(
+        Case(
+            title="",
+            where={},
+            series=of_models("wikitext2"),
+            printed=by_label(TABLE_5),
+            remark="",
+            columns=(
+                *_columns(_PERPLEXITY),
+                Column("ours: test", at_lowest_validation(wikitext2.TEST, _PERPLEXITY)),
+                Column("ours: final training loss", lambda result: (result.final.train,)),
+            ),
+            axes=(),
+            sentences=_sentences("table-5", _PERPLEXITY, MARGIN),
+        ),
+    ),
+    figures=(),
+)
+"""The preset `released` is AWD-LSTM's own batch and length; its runs are among the other ones."""

@@ -1,0 +1,168 @@
+"""The paper's sentences held against our runs: a verdict a sentence, and from these one a claim of the registry.
+
+A sentence is put to every seed. It is *confirmed* if it is true of every seed, *not confirmed* if of none,
+*inconclusive* otherwise, and *pending* until there is a seed with all the runs that it needs.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.report.results import Result, Results, load_results
+from experiments.report.schema import Case, Presets, Runs, Sentence, Study, Test, counting
+from experiments.report.studies.registry import STUDIES
+from experiments.report.tables import over_seeds
+
+CONFIRMED = "confirmed"
+NOT_CONFIRMED = "not confirmed"
+INCONCLUSIVE = "inconclusive"
+PENDING = "pending"
+
+
+class Finding(NamedTuple):
+    """A sentence held against the runs by one measure: the outcome, and the numbers it rests on."""
+
+    measure: str
+    outcome: str
+    evidence: str
+
+
+class Verdict(NamedTuple):
+    """What was found of a sentence, the deciding measure first, and how many seeds and which runs that rests on."""
+
+    study: Study
+    presets: Presets
+    case: Case
+    sentence: Sentence
+    findings: tuple[Finding, ...]
+    seeds: int
+    runs: tuple[str, ...]
+    """Their names."""
+
+    @property
+    def outcome(self) -> str:
+        """What the deciding measure says."""
+        return self.findings[0].outcome
+
+
+class ClaimVerdict(NamedTuple):
+    """Verdict on a claim of the registry."""
+
+    outcome: str
+    """"confirmed", "not confirmed", "inconclusive" or "pending"."""
+    seeds: int
+    """Fewest seeds behind any sentence that was decided; 0 if none was."""
+    parts: tuple[Verdict, ...]
+    """The sentences of the claim that were decided."""
+    open: int
+    """Number of its sentences that no run has decided, of the presets that decide the outcome."""
+
+    @property
+    def headline(self) -> str:
+        """Outcome and seeds in words."""
+        said = self.outcome if self.outcome == PENDING else f"{self.outcome} at {seeds_in_words(self.seeds)}"
+        return (
+            f"{said}; {self.open} of {self.open + len(self.parts)} sentences still without runs" if self.open else said
+        )
+
+
+def seeds_in_words(count: int) -> str:
+    """A number of seeds."""
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def named(presets: Presets) -> str:
+    """Names of presets that are the same."""
+    return " = ".join(f"`{name}`" for name in presets)
+
+
+def deciding_line(verdict: Verdict) -> str:
+    """A sentence of a claim, where it was put to the test, and what the deciding measure says, in one line."""
+    where = ", ".join(filter(None, [verdict.case.title, named(verdict.presets)]))
+    found = verdict.findings[0]
+    return f"{verdict.sentence.says} ({where}): {found.outcome} by the {found.measure}, {found.evidence}"
+
+
+def measured_verdicts(runs: Path) -> dict[str, ClaimVerdict]:
+    """Verdict on every measured claim, by its id in ``proofs/claims.toml``, from the runs in a folder.
+
+    Raises
+    ------
+    ExperimentError
+        If a record or its losses are damaged.
+    """
+    return claim_verdicts(load_results(runs))
+
+
+def claim_verdicts(results: Results) -> dict[str, ClaimVerdict]:
+    """Verdict on every measured claim by its id, in the order of the studies."""
+    verdicts = [verdict for study in STUDIES for verdict in judge(study, results)]
+    claims = dict.fromkeys(claim for verdict in verdicts for claim in verdict.sentence.claims)
+    return {claim: _of_claim([one for one in verdicts if claim in one.sentence.claims]) for claim in claims}
+
+
+def judge(study: Study, results: Results) -> list[Verdict]:
+    """Verdict on every sentence of the study, for each of its presets."""
+    return [
+        _of_sentence(study, presets, case, sentence, counting(results, presets, case))
+        for case in study.cases
+        for presets in study.presets
+        for sentence in case.sentences
+    ]
+
+
+def _of_sentence(study: Study, presets: Presets, case: Case, sentence: Sentence, runs: Runs) -> Verdict:
+    by_label = {label: {result.seed: result for result in runs.get(label, [])} for label in sentence.needs}
+    seeds = sorted(set.intersection(*(set(of_seed) for of_seed in by_label.values())))
+    at_seeds = [{label: of_seed[seed] for label, of_seed in by_label.items()} for seed in seeds]
+    return Verdict(
+        study=study,
+        presets=presets,
+        case=case,
+        sentence=sentence,
+        findings=tuple(_find(test, at_seeds) for test in sentence.tests),
+        seeds=len(seeds),
+        runs=tuple(result.record.name for at_seed in at_seeds for result in at_seed.values()),
+    )
+
+
+def _find(test: Test, at_seeds: Sequence[Mapping[str, Result]]) -> Finding:
+    observed = [test.observe(runs) for runs in at_seeds]
+    if not observed:
+        return Finding(test.measure, PENDING, "")
+    labels = observed[0].numbers
+    shown = [f"{label} {over_seeds([one.numbers[label] for one in observed], test.show)}" for label in labels]
+    return Finding(test.measure, _over_seeds([one.true for one in observed]), ", ".join(shown))
+
+
+def _over_seeds(truths: Sequence[bool]) -> str:
+    if all(truths):
+        return CONFIRMED
+    return INCONCLUSIVE if any(truths) else NOT_CONFIRMED
+
+
+def _of_claim(verdicts: Sequence[Verdict]) -> ClaimVerdict:
+    """All sentences of a claim have to be true, of one preset; presets that disagree leave it inconclusive.
+
+    Presets that were run in full decide; only where there is none do those that were run in part.
+    """
+    groups = [
+        [one for one in verdicts if one.presets == presets]
+        for presets in dict.fromkeys(one.presets for one in verdicts)
+    ]
+    begun = [group for group in groups if any(one.outcome != PENDING for one in group)]
+    complete = [group for group in begun if all(one.outcome != PENDING for one in group)]
+    deciding = complete or begun or groups[:1]
+    outcomes = {_together([one.outcome for one in group]) for group in deciding}
+    parts = tuple(one for group in deciding for one in group if one.outcome != PENDING)
+    return ClaimVerdict(
+        outcome=outcomes.pop() if len(outcomes) == 1 else INCONCLUSIVE,
+        seeds=min((one.seeds for one in parts), default=0),
+        parts=parts,
+        open=sum(len(group) for group in deciding) - len(parts),
+    )
+
+
+def _together(outcomes: Sequence[str]) -> str:
+    """Outcome of sentences that have to be true all together."""
+    return next((kind for kind in (NOT_CONFIRMED, PENDING, INCONCLUSIVE) if kind in outcomes), CONFIRMED)

@@ -1,0 +1,179 @@
+"""The adding problem, section 4.1.2 of the paper: Table 2 and Figure 3.
+
+Numbers uniform in [0, 1), two of them marked, one in each half; after the last step the model has to give their sum::
+
+    x[t] = (number, 1 where it is marked and else 0)        T steps
+    y    = sum of the two marked numbers
+
+The loss is the squared error of the last step. Whoever always says 1 pays `CHANCE`.
+
+The training set is fixed: training goes through it in the same order again and again, as the released script does.
+None of it is kept, for a batch can be drawn from the seed and its number within the set at any time.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from experiments.tasks.synthetic import Split, SyntheticProblem, SyntheticSettings, generator
+from experiments.training.metrics import VALIDATION
+from experiments.training.settings import ModelName, PresetName, require_at_least
+
+CHANCE = 1 / 6
+"""Squared error of the best constant, 1: the variance of the sum of two numbers uniform in [0, 1)."""
+
+VALIDATED_AT_ONCE = 100
+"""Validation sequences in one forward pass; with more of them what is in work no longer fits the caches."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AddingSettings(SyntheticSettings):
+    """Settings of the adding problem; each field says where its value comes from."""
+
+    paper_k: ClassVar[dict[int, int]] = {100: 25, 200: 5}
+    """Section 4.1.2."""
+
+    T: int
+    """Numbers in a sequence. Paper: 100 and 200."""
+
+    batch: int
+    """Sequences in a batch. Paper: 50."""
+
+    hidden: int
+    """Hidden size of the one layer. Paper: 60."""
+
+    k: int | None
+    """Window length of ATN. None for the paper's: 25 at T = 100 and 5 at T = 200."""
+
+    lr: float
+    """Learning rate of RMSProp. Paper: 1e-3."""
+
+    momentum: float
+    """Momentum of RMSProp. Open in the paper; 0, PyTorch's default, as in the released script."""
+
+    alpha: float
+    """Smoothing of RMSProp's squared gradients. Open in the paper; 0.99, PyTorch's default, as in the script."""
+
+    training_sequences: int
+    """Size of the fixed training set. Open in the paper; 100,000 as in the script. What is left after the last whole
+    batch is not used."""
+
+    validation_sequences: int
+    """Size of the validation set, all of which each validation goes through. Open in the paper; 10,000 as in the
+    script."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, 3, "T")
+        require_at_least(self, 0, "momentum", "alpha")
+        require_at_least(self, self.batch, "training_sequences")
+        require_at_least(self, 1, "validation_sequences")
+
+
+PAPER = AddingSettings(
+    # The text gives no number of steps: the released script goes 10 times through its training set.
+    steps=20_000,
+    # Open in the paper. The script of this task sets no seed; this is the one of the copying task's script.
+    seed=5544,
+    # Open in the paper. The script validates after the steps 199, 399, ..., 1,999 of each epoch, one step earlier.
+    validate_every=200,
+    T=100,
+    batch=50,
+    hidden=60,
+    k=None,
+    lr=1e-3,
+    momentum=0.0,
+    alpha=0.99,
+    training_sequences=100_000,
+    validation_sequences=10_000,
+    eps=1e-5,
+    bias_placement="inside",
+    init="paper",
+    lstm_init="torch",
+)
+"""What the text of the paper says."""
+
+RELEASED = PAPER
+"""What the released script does, which the text does not contradict anywhere."""
+
+SMOKE = dataclasses.replace(
+    RELEASED,
+    steps=100,
+    validate_every=10,
+    T=10,
+    batch=20,
+    hidden=16,
+    k=4,
+    lr=3e-3,
+    training_sequences=400,
+    validation_sequences=100,
+)
+"""All of the code in seconds; its numbers mean nothing."""
+
+PRESETS: Mapping[PresetName, AddingSettings] = {"paper": PAPER, "released": RELEASED, "smoke": SMOKE}
+
+
+def draw_sequences(rng: np.random.Generator, T: int, count: int) -> tuple[Tensor, Tensor]:
+    """Sequences of the problem.
+
+    The first mark is uniform among the steps 0 to ``h - 1`` and the second among h to ``T - 1``, with
+    ``h = (T - 1) // 2``, as in the released script. The paper says "in the first and second half".
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        What they are drawn from.
+    T : int
+        Their length, at least 3.
+    count : int
+        Their number, B.
+
+    Returns
+    -------
+    x : Tensor (T, B, 2), float32
+        Numbers and marks.
+    y : Tensor (1, B), float32
+        Sums.
+    """
+    half = (T - 1) // 2
+    numbers = rng.random((T, count), dtype=np.float32)
+    marked = np.stack([rng.integers(0, half, size=count), rng.integers(half, T, size=count)])
+    marks = np.zeros_like(numbers)
+    np.put_along_axis(marks, marked, 1, axis=0)
+    y = np.take_along_axis(numbers, marked, axis=0).sum(axis=0, keepdims=True)
+    return torch.from_numpy(np.stack([numbers, marks], axis=2)), torch.from_numpy(y)
+
+
+class Adding(SyntheticProblem[AddingSettings]):
+    """The problem as the trainer sees it: a model, its optimiser, and the loss of any step."""
+
+    def __init__(self, settings: AddingSettings, model: ModelName, device: torch.device) -> None:
+        super().__init__(settings, model, device, 2, 1)
+        self.optimizer = torch.optim.RMSprop(
+            self.model.parameters(), lr=settings.lr, alpha=settings.alpha, momentum=settings.momentum
+        )
+
+    def batch(self, split: Split, step: int) -> tuple[Tensor, Tensor]:
+        """Sequences (T, batch, 2) and sums (1, batch) of a step: of training, the same again in each epoch."""
+        settings = self.settings
+        if split == "validation":
+            return draw_sequences(generator(settings.seed, split, 0), settings.T, settings.validation_sequences)
+        index = (step - 1) % (settings.training_sequences // settings.batch)
+        return draw_sequences(generator(settings.seed, split, index), settings.T, settings.batch)
+
+    def cost(self, x: Tensor, y: Tensor) -> Tensor:
+        """Mean squared error, a scalar, of the last step's output for x (T, B, 2) against y (1, B)."""
+        last = self.model(x.to(self.device))[-1:, :, 0]
+        return functional.mse_loss(last, y.to(self.device))
+
+    def validation(self, step: int) -> dict[str, Tensor]:
+        """Mean squared error over the whole validation set, the same at each step."""
+        x, y = self.batch("validation", step)
+        parts = zip(torch.split(x, VALIDATED_AT_ONCE, 1), torch.split(y, VALIDATED_AT_ONCE, 1), strict=True)
+        total = torch.stack([self.cost(some_x, some_y) * some_y.numel() for some_x, some_y in parts]).sum()
+        return {VALIDATION: total / y.numel()}

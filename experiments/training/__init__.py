@@ -1,0 +1,1 @@
+"""What trains any task: settings, the loop, checkpoints, records, several processes."""

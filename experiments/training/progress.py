@@ -1,0 +1,52 @@
+"""What a run shows while it runs: a bar on a terminal, now and then a line anywhere else, both with the time left."""
+
+import time
+
+from tqdm import tqdm
+
+from experiments.training import distributed
+
+LINES = 10
+"""Lines that a whole run prints where there is no terminal."""
+
+
+class Progress:
+    """Loss and speed of a run.
+
+    Parameters
+    ----------
+    title : str
+        The run, in short.
+    done, steps : int
+        Steps made before, and at the end.
+    """
+
+    def __init__(self, title: str, done: int, steps: int) -> None:
+        self._title = title
+        self._done = done
+        self._steps = steps
+        self._began = time.monotonic()
+        self._printed = done * LINES // steps
+        # None: no bar where stderr is not a terminal.
+        disable = None if distributed.leads() else True
+        self._bar = tqdm(total=steps, initial=done, desc=title, unit="step", disable=disable, dynamic_ncols=True)
+
+    def update(self, step: int, loss: float) -> None:
+        """Show that this step was made, with this training loss."""
+        if self._bar.disable:
+            self._print(step, loss)
+        else:
+            self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            self._bar.update(step - self._bar.n)
+
+    def _print(self, step: int, loss: float) -> None:
+        if step * LINES // self._steps == self._printed:
+            return
+        self._printed = step * LINES // self._steps
+        speed = (step - self._done) / max(time.monotonic() - self._began, 1e-9)
+        left = tqdm.format_interval(round((self._steps - step) / speed))
+        distributed.say(f"{self._title}: step {step}/{self._steps}, loss {loss:.4f}, {speed:.1f} steps/s, {left} left")
+
+    def close(self) -> None:
+        """Leave the terminal to others."""
+        self._bar.close()

@@ -1,0 +1,227 @@
+"""One run: from whatever its folder holds to its end."""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from experiments.common.environment import commit, describe, versions
+from experiments.common.errors import ExperimentError
+from experiments.tasks.registry import Task
+from experiments.training import distributed
+from experiments.training.checkpoint import Checkpoint, load_checkpoint, restore
+from experiments.training.metrics import cut_metrics, metrics_digest
+from experiments.training.problem import Problem
+from experiments.training.progress import Progress
+from experiments.training.record import METRICS, Record, Session, load_record, save_record
+from experiments.training.settings import ModelName, PresetName, Settings, run_name
+from experiments.training.tensorboard_log import board
+from experiments.training.trainer import Outcome, Trainer
+
+
+class Conditions(NamedTuple):
+    """What a run is made under and does not decide its numbers."""
+
+    runs: Path
+    """Folder of the runs' folders."""
+    device: torch.device
+    checkpoint_seconds: float
+    """Time between two checkpoints."""
+    stamp: str
+    """Scope and digest of the stamp, or "unverified"."""
+    command: str
+    """What was typed."""
+    tensorboard: bool = False
+    """Whether to write the losses for TensorBoard too."""
+
+
+class Run(NamedTuple):
+    """Which run."""
+
+    task: Task[Any]
+    preset: PresetName
+    model: ModelName
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Name of the run and of its folder."""
+        return run_name(self.task.name, self.preset, self.model, self.settings, self.task.presets[self.preset])
+
+
+def carry_out(run: Run, conditions: Conditions) -> Record:
+    """Begin the run, or go on with it from its last good checkpoint, or do nothing if it has ended.
+
+    Processes that train one model together call it together. The leading one alone writes the folder, which all read.
+
+    Returns
+    -------
+    Record
+        Whose status says how it ended: "finished", "interrupted" or "nan".
+
+    Raises
+    ------
+    ExperimentError
+        Damaged record, losses or checkpoints; a folder that holds other settings, that another process is working in,
+        or that cannot be written. Nothing that was there is lost.
+    """
+    run = run._replace(settings=run.settings.completed())
+    folder = conditions.runs / run.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder), _deterministic(conditions.device):
+            return _carry_out(run, conditions, folder)
+    except OSError as error:
+        message = f"cannot write {error.filename or folder}: {error.strerror}; what was saved before is kept"
+        raise ExperimentError(message) from None
+
+
+def _carry_out(run: Run, conditions: Conditions, folder: Path) -> Record:
+    with distributed.leader_first():
+        record = load_record(folder)
+        if record is not None:
+            _check_same_run(record, run, folder)
+            if record.status in {"finished", "nan"}:
+                distributed.say(f"{run.name} has ended before: nothing to do")
+                return record
+        checkpoint = _last_checkpoint(folder)
+    problem = _problem(run, conditions.device, checkpoint)
+    done, seconds = (checkpoint.step, checkpoint.seconds) if checkpoint else (0, 0.0)
+    sessions = [*(record.sessions if record else []), _session(conditions, done)]
+    _remark_changes(sessions)
+    record = _new_record(run, sessions, done, seconds)
+    outcome = _train(problem, run, folder, conditions, record)
+    record = dataclasses.replace(record, **outcome._asdict())
+    if distributed.leads():
+        if record.status == "finished":
+            record = dataclasses.replace(record, metrics_digest=metrics_digest(folder / METRICS))
+        save_record(folder, record)
+    return record
+
+
+def _check_same_run(record: Record, run: Run, folder: Path) -> None:
+    # As a record has them: what is a tuple here is a list there.
+    asked = json.loads(json.dumps(dataclasses.asdict(run.settings)))
+    # A setting that a record does not have came later than its run, which had the default.
+    defaults = {field.name: field.default for field in dataclasses.fields(run.settings)}
+    there = {name: value for name, value in defaults.items() if value is not dataclasses.MISSING} | record.settings
+    if record.name != run.name or there != asked:
+        pairs = {name: (there.get(name), asked.get(name)) for name in {**there, **asked}}
+        differing = [f"{name} {old} there, {new} here" for name, (old, new) in pairs.items() if old != new]
+        raise ExperimentError(
+            f"{folder} holds another run ({'; '.join(differing) or record.name}); move it away or choose other --runs"
+        )
+
+
+def _last_checkpoint(folder: Path) -> Checkpoint | None:
+    """Last good checkpoint, with the losses cut to it; None if there is none yet."""
+    checkpoint, remarks = load_checkpoint(folder, folder.name)
+    for remark in remarks:
+        distributed.say(remark)
+    cut_metrics(folder / METRICS, 0 if checkpoint is None else checkpoint.step)
+    return checkpoint
+
+
+def _problem(run: Run, device: torch.device, checkpoint: Checkpoint | None) -> Problem:
+    """Make the problem, in the state of the checkpoint if there is one."""
+    problem: Problem = run.task.problem(run.settings, run.model, device)
+    distributed.scatter_randomness(run.settings.seed)
+    if checkpoint is not None:
+        restore(checkpoint, problem)
+    if run.settings.compile:
+        problem.model.compile()
+    return problem
+
+
+def _session(conditions: Conditions, done: int) -> Session:
+    devices = Counter(distributed.texts(describe(conditions.device)))
+    return Session(
+        started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        after_step=done,
+        command=conditions.command,
+        commit=commit(),
+        versions=versions(),
+        device="; ".join(f"{number} x {name}" if number > 1 else name for name, number in devices.items()),
+        threads=torch.get_num_threads(),
+        stamp=conditions.stamp,
+        processes=distributed.count(),
+    )
+
+
+def _remark_changes(sessions: list[Session]) -> None:
+    """Say what may make the resumed run differ in the last bits from one that was never stopped."""
+    first, now = sessions[0], sessions[-1]
+    before, after = (
+        {"processes": session.processes, "device": session.device, "threads": session.threads, **session.versions}
+        for session in (first, now)
+    )
+    for name, value in after.items():
+        if before.get(name) != value:
+            distributed.say(f"the run began with {name} {before.get(name)} and goes on with {value}")
+
+
+def _new_record(run: Run, sessions: list[Session], done: int, seconds: float) -> Record:
+    preset = run.task.presets[run.preset]
+    return Record(
+        name=run.name,
+        task=run.task.name,
+        model=run.model,
+        preset=run.preset,
+        settings=dataclasses.asdict(run.settings),
+        differences=run.settings.differences(preset),
+        shortened=run.settings.steps < preset.steps,
+        status="running",
+        step=done,
+        seconds=seconds,
+        metrics_digest="",
+        sessions=sessions,
+    )
+
+
+def _train(problem: Problem, run: Run, folder: Path, conditions: Conditions, record: Record) -> Outcome:
+    """Train from the record's step on, which begins with writing the record."""
+    with contextlib.ExitStack() as stack:
+        watchers = []
+        if distributed.leads():
+            save_record(folder, record)
+            if conditions.tensorboard:
+                watchers.append(stack.enter_context(board(folder, record.step)))
+        title = f"{run.model}, seed {run.settings.seed}"
+        progress = stack.enter_context(contextlib.closing(Progress(title, record.step, run.settings.steps)))
+        trainer = Trainer(problem, run.settings, folder, conditions.checkpoint_seconds, watchers)
+        return trainer.train(record.step, record.seconds, progress)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system gives back however the process ends, in the leading process."""
+    if not distributed.leads():
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ExperimentError(f"another process is working in {folder}") from None
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Let PyTorch use no algorithm on the CPU whose result varies; on a GPU some have no other."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before or device.type == "cpu")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
