@@ -1,3 +1,3 @@
 """Loads the claims plugin, which ties tests to `proofs/claims.toml`."""
 
-pytest_plugins = ["tests.claims_plugin"]
+pytest_plugins = ["tests.verification.claims_plugin"]

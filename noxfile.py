@@ -95,7 +95,7 @@ def verify(session: nox.Session) -> None:
     steps.run("proofs", "python", "-m", "proofs")
     arguments = ("-n", WORKERS, "-m", SELECTION, "--verification", VERIFICATION)
     steps.run("tests", "python", "-m", "pytest", *arguments, ATN_PROFILE="ci")
-    steps.run("claims", "python", "-m", "tests.matrix", VERIFICATION)
+    steps.run("claims", "python", "-m", "tests.verification.matrix", VERIFICATION)
     if not (ROOT / VERIFICATION).exists():
         steps.finish()
         return
@@ -169,7 +169,9 @@ def wheel(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Run 20,000 random problems, oracle against every backend, and record how many and how near."""
     install(session, "test")
-    session.run("python", "-m", "tests.soak", *(session.posargs or ("--problems", "20000")), env=QUIET_THREADS)
+    session.run(
+        "python", "-m", "tests.verification.soak", *(session.posargs or ("--problems", "20000")), env=QUIET_THREADS
+    )
 
 
 @nox.session
@@ -208,4 +210,4 @@ def experiments(session: nox.Session) -> None:
 def slurm(session: nox.Session) -> None:
     """Run a tiny sweep on a real SLURM cluster of one node, which it starts. Wants Debian's slurm-wlm and munge."""
     install(session, "test")
-    session.run("python", "-m", "tests.slurm_sweep", env=QUIET_THREADS)
+    session.run("python", "-m", "tests.verification.slurm_sweep", env=QUIET_THREADS)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from atn.backend import registry
-from tests.runners import BACKENDS
+from tests.support.runners import BACKENDS
 
 if not torch.cuda.is_available():
     # Triton decides when its kernels are imported whether it compiles or interprets them.

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atn_reference import Affine, LSTMParameters
-from tests.problems import LSTMProblem, NormProblem, P, mapped
-from tests.runners import Result, named_parameters
+from tests.support.problems import LSTMProblem, NormProblem, P, mapped
+from tests.support.runners import Result, named_parameters
 
 DIGITS = 50
 
@@ -128,7 +128,7 @@ class NormSite:
 
 
 def run_norm(problem: NormProblem) -> Result:
-    """Forward and backward of a problem from `in_high_precision`; named as `tests.runners` names them."""
+    """Forward and backward of a problem from `in_high_precision`; named as `tests.support.runners` names them."""
     arrays = problem.arrays
     affine = Affine(arrays["gamma"], arrays["beta"]) if problem.affine else None
     site = NormSite(problem.k, problem.eps, 1 if problem.base == "layer" else 0, affine)
@@ -198,7 +198,7 @@ class _Layer:
 
 
 def run_lstm(problem: LSTMProblem) -> Result:
-    """Forward and backward of a problem from `in_high_precision`; named as `tests.runners` names them.
+    """Forward and backward of a problem from `in_high_precision`; named as `tests.support.runners` names them.
 
     Raises
     ------

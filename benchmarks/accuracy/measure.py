@@ -33,8 +33,8 @@ from benchmarks.accuracy.high_precision import MP, Numbers, in_high_precision
 from benchmarks.variants import BACKENDS
 from experiments.common.environment import ROOT, describe, versions
 from experiments.common.files import write_atomically
-from tests.problems import Array, LSTMProblem, NormProblem, Problem, mapped
-from tests.runners import Result, run_lstm_oracle, run_lstm_torch, run_norm_oracle, run_norm_torch
+from tests.support.problems import Array, LSTMProblem, NormProblem, Problem, mapped
+from tests.support.runners import Result, run_lstm_oracle, run_lstm_torch, run_norm_oracle, run_norm_torch
 
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
 

@@ -279,7 +279,7 @@ def _decided(soak: Mapping[str, Any]) -> list[str]:
     """What became of errors beyond the plain bound."""
     number = sum(soak["beyond_plain_bound"].values())
     if number == 0:
-        return ["No error was beyond the plain bounds of `tests/tolerances.py`."]
+        return ["No error was beyond the plain bounds of `tests/support/tolerances.py`."]
     return [
         f"For {number} arrays the condition of their problem decided: the error was up to",
         f"{soak['largest_multiple_of_condition']:.1f} times what one unit round-off of every input does to the exact",

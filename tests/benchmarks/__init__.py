@@ -1,0 +1,1 @@
+"""The benchmarks and the measurement of accuracy."""

@@ -1,0 +1,1 @@
+"""The experiments: data, training, resuming, records, report."""

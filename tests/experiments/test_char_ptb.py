@@ -1,0 +1,300 @@
+"""Character-level language modelling: windows, carried states, learning rates, what is measured, and resuming."""
+
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from atn import LSTMState
+from experiments.tasks.char_ptb import PRESETS, VALIDATION_CARRIED, CharPtb, CharPtbSettings, bits_per_character
+from experiments.tasks.language import Windows, flatten, generated_corpus, unflatten, window_lengths
+from experiments.training.metrics import VALIDATION
+from experiments.training.problem import Problem
+from experiments.training.settings import MODELS, ModelName, run_name
+from tests.support.interruptions import assert_interruption_changes_nothing
+
+CPU = torch.device("cpu")
+TINY = dataclasses.replace(PRESETS["smoke"], embedding=4, hidden=6)
+
+
+def with_fields(**changes: Any) -> CharPtbSettings:
+    """The tiny settings with other values of some fields."""
+    return dataclasses.replace(TINY, **changes)
+
+
+def train(problem: Problem, steps: range) -> list[float]:
+    """Losses of these steps, made one after another."""
+    losses = []
+    for step in steps:
+        loss = problem.loss(step)
+        problem.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        problem.update(step)
+        losses.append(loss.item())
+    return losses
+
+
+class TestWindows:
+    """The text from beginning to end, again and again."""
+
+    @pytest.mark.parametrize("vary_bptt", [False, True])
+    @pytest.mark.parametrize("rows", [3, 21, 22, 23, 100])
+    def test_an_epoch_reads_every_row_once(self, rows: int, *, vary_bptt: bool) -> None:
+        windows = Windows(with_fields(bptt=20, vary_bptt=vary_bptt), rows)
+        for epoch in range(3):
+            made = [windows.of(step) for step in range(1, 60)]
+            chosen = [window for window in made if window.epoch == epoch]
+            assert chosen[0].start == 0
+            assert all(before.end == after.start for before, after in itertools.pairwise(chosen))
+            # The last row is told only; a single word left over is not read.
+            assert chosen[-1].end in {rows - 2, rows - 1}
+            assert all(window.length > 0 for window in chosen)
+
+    def test_fixed_windows_have_the_same_length_and_scale(self) -> None:
+        windows = Windows(with_fields(bptt=20, vary_bptt=False), 100)
+        assert [windows.of(step)[:] for step in range(1, 7)] == [
+            *[(0, 20 * number, 20, 1.0) for number in range(4)],
+            (0, 80, 19, 1.0),
+            (1, 0, 20, 1.0),
+        ]
+
+    def test_a_window_depends_on_seed_and_step_alone(self) -> None:
+        forwards, once = Windows(TINY, 750), Windows(TINY, 750)
+        made = [forwards.of(step) for step in range(1, 200)]
+        assert once.of(199) == made[-1]
+        assert once.of(3) == made[2]
+        assert made[0] != Windows(with_fields(seed=1), 750).of(1)
+        assert [window.length for window in made if window.epoch == 0] != [
+            window.length for window in made if window.epoch == 1
+        ]
+
+    def test_drawn_lengths_are_as_the_script_draws_them(self) -> None:
+        lengths = torch.tensor(list(itertools.islice(window_lengths(220, [1]), 20_000)), dtype=torch.float64)
+        halves = lengths < 165
+        assert halves.double().mean().item() == pytest.approx(0.05, abs=0.006)
+        assert lengths[~halves].mean().item() == pytest.approx(219.5, abs=0.3)
+        assert lengths[halves].mean().item() == pytest.approx(109.5, abs=0.6)
+        assert lengths[~halves].std().item() == pytest.approx(5, abs=0.2)
+        assert min(itertools.islice(window_lengths(6, [1]), 200)) == 5
+
+    def test_the_paper_s_steps_are_whole_epochs(self) -> None:
+        rows = 5_017_483 // 32
+        paper = PRESETS["paper"]
+        windows = Windows(paper, rows)
+        assert [windows.of(step).epoch for step in (713, 714, 80 * 713, 80 * 713 + 1, paper.steps)] == [
+            0,
+            1,
+            79,
+            80,
+            99,
+        ]
+        released = PRESETS["released"]
+        assert Windows(released, rows).of(released.steps).epoch in {149, 150}
+
+
+class TestLearningRate:
+    """Of each step, by its window and epoch."""
+
+    def test_it_is_divided_by_10_after_each_drop(self) -> None:
+        problem = CharPtb(with_fields(vary_bptt=False, drops=(1, 3), bptt=250), "lstm", CPU)
+        rates = [problem.learning_rate(step) for step in (1, 3, 4, 9, 10, 13)]
+        assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4])
+
+    def test_longer_windows_have_a_higher_one_and_the_optimiser_gets_it(self) -> None:
+        problem = CharPtb(with_fields(drops=()), "lstm", CPU)
+        train(problem, range(1, 4))
+        window = problem.windows.of(3)
+        assert window.length != 20
+        assert problem.optimizer.param_groups[0]["lr"] == pytest.approx(1e-2 * window.length / 20)
+
+
+class TestStates:
+    """What a window leaves for the next one."""
+
+    @pytest.mark.parametrize("model", MODELS)
+    def test_carried_states_make_windows_equal_the_whole(self, model: ModelName) -> None:
+        whole, parts, apart = (
+            CharPtb(with_fields(bptt=bptt, vary_bptt=False, carry=carry), model, CPU)
+            for bptt, carry in [(40, True), (20, True), (20, False)]
+        )
+        expected = whole.loss(1).item()
+        assert sum(parts.loss(step).item() for step in (1, 2)) / 2 == pytest.approx(expected, rel=1e-6)
+        assert abs(sum(apart.loss(step).item() for step in (1, 2)) / 2 - expected) > 1e-5
+
+    def test_an_epoch_begins_with_an_empty_state(self) -> None:
+        problem = CharPtb(with_fields(vary_bptt=False, bptt=400), "atn", CPU)
+        losses = [problem.loss(step).item() for step in range(1, 4)]
+        assert losses[2] == losses[0]
+
+    @pytest.mark.parametrize("carry", [False, True])
+    def test_no_gradient_flows_from_window_to_window(self, *, carry: bool) -> None:
+        problem = CharPtb(with_fields(carry=carry), "atn", CPU)
+        problem.loss(1)
+        states = problem.states or ()
+        assert len(states) == carry
+        assert not any(tensor.requires_grad for state in states for tensor in flatten(state).values())
+
+    @pytest.mark.parametrize("model", MODELS)
+    def test_they_go_through_a_checkpoint(self, model: ModelName) -> None:
+        first, second = (CharPtb(TINY, model, CPU) for _ in range(2))
+        assert first.carried() == {}
+        first.loss(1)
+        carried = first.carried()
+        assert set(carried) == {
+            f"state.0.{name}"
+            for name in ["h", "c"]
+            + [f"{norm}.{what}" for norm in ("ih", "hh", "c") for what in ("mean", "var") if model != "lstm"]
+        }
+        second.take_up(carried)
+        assert torch.equal(second.loss(2), first.loss(2))
+
+    def test_a_state_and_its_tensors_are_the_same(self) -> None:
+        problem = CharPtb(TINY, "ln", CPU)
+        problem.loss(1)
+        (state,) = problem.states or ()
+        again = unflatten(flatten(state))
+        assert isinstance(again, LSTMState)
+        assert flatten(again).keys() == flatten(state).keys()
+        assert all(left is right for left, right in zip(flatten(again).values(), flatten(state).values(), strict=True))
+        assert again.memory[0] is not None
+
+    @pytest.mark.parametrize("name", ["state.1.h", "other", "state.x.h"])
+    def test_another_model_s_are_refused_by_name(self, name: str) -> None:
+        with pytest.raises(ValueError, match=f"carried has {name}; it must have states of 1 layers"):
+            CharPtb(TINY, "atn", CPU).take_up({name: torch.zeros(1, 4, 6)})
+
+    def test_processes_share_the_columns_and_keep_their_own_states(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = CharPtb(TINY, "atn", CPU)
+        expected = [whole.loss(step).item() for step in (1, 2)]
+        carried = whole.carried()
+        halves = []
+        for rank in range(2):
+            with monkeypatch.context() as patch:
+                patch.setattr("experiments.training.distributed.count", lambda: 2)
+                patch.setattr("experiments.training.distributed.rank", lambda rank=rank: rank)
+                part = CharPtb(TINY, "atn", CPU)
+                halves.append([part.loss(step).item() for step in (1, 2)])
+                resumed = CharPtb(TINY, "atn", CPU)
+                resumed.take_up(carried)
+                assert resumed.loss(3).item() == pytest.approx(part.loss(3).item(), rel=1e-6)
+        assert [sum(pair) / 2 for pair in zip(*halves, strict=True)] == pytest.approx(expected, rel=1e-6)
+
+
+class TestMeasures:
+    """The validation losses."""
+
+    @torch.no_grad()
+    def test_they_are_means_over_all_characters_but_each_column_s_first(self) -> None:
+        problem = CharPtb(with_fields(bptt=30), "atn", CPU)
+        problem.model.eval()
+        text = problem.columns["validation"]
+        measured = problem.validation(1)
+        reading = problem.model(text[:-1])
+        logits = functional.linear(
+            reading.output, problem.model.words.weight if TINY.tied else problem.model.get_parameter("read_out")
+        )
+        logits += problem.model.read_out_bias
+        whole = functional.cross_entropy(logits.flatten(0, 1), text[1:].flatten())
+        assert measured[VALIDATION_CARRIED].item() == pytest.approx(whole.item(), rel=1e-6)
+        windows = [text[start : start + 31] for start in range(0, len(text) - 1, 30)]
+        assert len(windows[-1]) < 31
+        apart = [problem.model.cross_entropy(problem.model(window[:-1]).output, window[1:]) for window in windows]
+        total = sum(loss.item() * (len(window) - 1) for loss, window in zip(apart, windows, strict=True))
+        assert measured[VALIDATION].item() == pytest.approx(total / (len(text) - 1), rel=1e-6)
+        assert measured[VALIDATION].item() != measured[VALIDATION_CARRIED].item()
+
+    def test_a_uniform_guess_among_50_costs_as_many_bits(self) -> None:
+        assert bits_per_character(math.log(50)) == pytest.approx(math.log2(50))
+
+    def test_measuring_leaves_the_training_state_alone(self) -> None:
+        measured, other = (CharPtb(TINY, "atn", CPU) for _ in range(2))
+        for problem in (measured, other):
+            problem.loss(1)
+        with torch.no_grad():
+            measured.validation(1)
+        assert torch.equal(measured.loss(2), other.loss(2))
+
+
+def test_the_presets_are_the_paper_s_and_the_script_s() -> None:
+    paper, released = PRESETS["paper"], PRESETS["released"]
+    assert (paper.hidden, paper.bptt, paper.batch, paper.k) == (1000, 220, 32, 10)
+    assert (paper.lr, paper.clip, paper.drops) == (1e-2, 3, (80, 90))
+    assert released.differences(paper) == {
+        "steps": [71_300, 109_950],
+        "validate_every": [713, 733],
+        "vary_bptt": [False, True],
+        "carry": [True, False],
+        "hidden": [1000, 200],
+        "tied": [False, True],
+        "k": [10, 20],
+        "drops": [(80, 90), ()],
+    }
+    assert released.embedding == released.hidden
+
+
+def test_the_released_weights_are_tied_and_counted_once() -> None:
+    model = CharPtb(with_fields(embedding=6, tied=True), "atn", CPU).model
+    vocabulary = generated_corpus().vocabulary
+    layer = 4 * 6 * (6 + 6 + 2) + 2 * (24 + 24 + 6)
+    assert sum(parameter.numel() for parameter in model.parameters()) == vocabulary * 6 + layer + vocabulary
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("batch", 0), ("bptt", 1), ("hidden", 0), ("embedding", 0), ("clip", -1), ("lr", math.nan)]
+)
+def test_settings_out_of_range_are_refused_by_name(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"^{field} is .* at least"):
+        with_fields(**{field: value})
+
+
+def test_tied_weights_of_different_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="tied weights need a last layer as large as the embedding, 4; it is 6"):
+        CharPtb(with_fields(tied=True), "atn", CPU)
+
+
+def test_every_setting_gives_the_run_another_name() -> None:
+    changed: dict[str, Any] = {
+        "corpus": "real",
+        "bias_placement": "outside",
+        "init": "torch",
+        "lstm_init": "paper",
+        "dtype": "bfloat16",
+        "compile": True,
+        "vary_bptt": False,
+        "carry": False,
+        "tied": True,
+        "drops": (),
+    }
+    fields = [field.name for field in dataclasses.fields(TINY)]
+    names = {run_name("char-ptb", "smoke", "atn", with_fields(**{name: changed.get(name, 7)}), TINY) for name in fields}
+    assert len(names) == len(fields)
+
+
+def test_the_gradient_s_norm_is_cut_before_adam_sees_it() -> None:
+    problem = CharPtb(with_fields(clip=0.01), "lstm", CPU)
+    assert isinstance(problem.optimizer, torch.optim.Adam)
+    train(problem, range(1, 2))
+    gradients = [parameter.grad for parameter in problem.model.parameters() if parameter.grad is not None]
+    assert torch.nn.utils.get_total_norm(gradients).item() == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_training_lowers_the_loss(model: ModelName) -> None:
+    problem = CharPtb(with_fields(hidden=16, drops=()), model, CPU)
+    losses = train(problem, range(1, 61))
+    assert losses[0] > 2.4
+    # Guessing by frequency is worth ln 12 = 2.48; the rule itself, 1.09.
+    assert sum(losses[-5:]) / 5 < 1.8
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_interrupted_run_ends_as_one_that_was_not(
+    model: ModelName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["char-ptb", "--preset", "smoke", "--model", model, "--hidden", "6", "--steps", "9", "--bptt", "110"]
+    assert_interruption_changes_nothing(CharPtb, [*arguments, "--validate-every", "4"], 6, tmp_path, monkeypatch)

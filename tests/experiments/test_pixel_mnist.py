@@ -1,0 +1,193 @@
+"""Noisy pixel-by-pixel MNIST: its sequences, its settings, its model, and that training learns."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.datasets.generated import generated_images
+from experiments.datasets.mnist import SIDE
+from experiments.tasks.pixel_mnist import (
+    ACCURACY,
+    GENERATED_IMAGES,
+    PRESETS,
+    PixelMnist,
+    PixelMnistSettings,
+    make_sequences,
+    training_indices,
+)
+from experiments.training.metrics import VALIDATION
+from experiments.training.settings import MODELS, ModelName, run_name
+from tests.support.interruptions import assert_interruption_changes_nothing
+
+CPU = torch.device("cpu")
+TINY = dataclasses.replace(PRESETS["smoke"], batch=4, hidden=4, k=2)
+PIXELS = generated_images(6, 1).pixels
+
+
+def with_field(name: str, value: Any) -> PixelMnistSettings:
+    """The tiny settings with another value of one field."""
+    return dataclasses.replace(TINY, **{name: value})
+
+
+def test_an_image_is_its_pixels_row_by_row_from_0_to_1() -> None:
+    x = make_sequences(PIXELS, 0.0, [1])
+    assert (x.shape, x.dtype) == ((784, 6, 1), torch.float32)
+    assert torch.equal(x[:, 3, 0].reshape(SIDE, SIDE), torch.from_numpy(PIXELS[3] / np.float32(255)))
+    assert (x.min().item(), x.max().item()) == (0, 1)
+
+
+def test_the_noise_has_its_variance_and_the_same_for_the_same_key() -> None:
+    clean, noisy = make_sequences(PIXELS, 0.0, [1]), make_sequences(PIXELS, 0.1, [1])
+    noise = noisy - clean
+    assert abs(noise.mean().item()) < 0.02
+    assert noise.var().item() == pytest.approx(0.1, rel=0.05)
+    assert torch.equal(noisy, make_sequences(PIXELS, 0.1, [1]))
+    assert not torch.equal(noisy, make_sequences(PIXELS, 0.1, [2]))
+
+
+def test_an_epoch_has_each_image_once_in_an_order_of_its_own() -> None:
+    epochs = [[training_indices(TINY, step, 14) for step in steps] for steps in (range(1, 4), range(4, 7))]
+    for epoch in epochs:
+        chosen = np.concatenate(epoch).tolist()
+        assert len(chosen) == len(set(chosen)) == 12
+        assert set(chosen) <= set(range(14))
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert np.array_equal(training_indices(TINY, 2, 14), epochs[0][1])
+    assert not np.array_equal(training_indices(with_field("seed", 1), 2, 14), epochs[0][1])
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    problem = PixelMnist(TINY, "atn", CPU)
+    first = problem.loss(5)
+    problem.loss(6)
+    torch.manual_seed(0)
+    assert torch.equal(problem.loss(5), first)
+    assert not torch.equal(problem.loss(6), first)
+
+
+def test_the_presets_are_the_paper_s() -> None:
+    paper = PRESETS["paper"]
+    assert (paper.noise_variance, paper.k, paper.eps, paper.bias_placement) == (0.1, 10, 1.0, "outside")
+    assert (paper.corpus, paper.steps * paper.batch // 60_000) == ("mnist", 2)
+    assert PRESETS["released"] == paper
+    assert PRESETS["smoke"].corpus == "generated"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("batch", 0), ("eval_batch", 0), ("hidden", 0), ("k", 0), ("noise_variance", -1), ("eps", math.nan), ("lr", -1)],
+)
+def test_settings_out_of_range_are_refused_by_name(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"^{field} is .* at least"):
+        with_field(field, value)
+
+
+def test_every_setting_gives_the_run_another_name() -> None:
+    changed: dict[str, Any] = {
+        "corpus": "mnist",
+        "bias_placement": "inside",
+        "init": "torch",
+        "lstm_init": "paper",
+        "dtype": "bfloat16",
+        "compile": True,
+        "chrono": False,
+    }
+    fields = [field.name for field in dataclasses.fields(TINY)]
+    names = {run_name("pixel-mnist", "smoke", "atn", with_field(name, changed.get(name, 7)), TINY) for name in fields}
+    assert len(names) == len(fields)
+    assert run_name("pixel-mnist", "smoke", "atn", TINY, TINY) == "pixel-mnist-smoke-atn-seed5544"
+
+
+def test_ln_and_atn_begin_alike_and_all_with_long_memories() -> None:
+    lstm, ln, atn = (PixelMnist(TINY, model, CPU).model for model in MODELS)
+    for (name, left), (_, right) in zip(ln.named_parameters(), atn.named_parameters(), strict=True):
+        assert torch.equal(left, right), name
+    for model in (lstm, atn):
+        enter, forget = model.get_parameter("lstm.bias_ih_l0").detach()[:8].chunk(2)
+        assert torch.equal(enter, -forget)
+        assert forget.min() >= 0
+        assert forget.max() <= math.log(783)
+        assert len(set(forget.tolist())) == 4
+    plain = PixelMnist(with_field("chrono", value=False), "atn", CPU).model
+    assert torch.equal(plain.get_parameter("lstm.bias_ih_l0"), torch.zeros(16))
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "value", "matters"),
+    [
+        ("atn", "k", 5, True),
+        ("ln", "k", 5, False),
+        ("ln", "eps", 0.1, True),
+        ("lstm", "eps", 0.1, False),
+        ("ln", "bias_placement", "inside", True),
+        ("atn", "noise_variance", 0.2, True),
+        ("lstm", "init", "torch", False),
+        ("lstm", "lstm_init", "paper", True),
+    ],
+)
+def test_a_setting_reaches_the_model_it_belongs_to(
+    model: ModelName, field: str, value: float | str, *, matters: bool
+) -> None:
+    losses = [PixelMnist(settings, model, CPU).loss(1).item() for settings in (TINY, with_field(field, value))]
+    assert (losses[0] != losses[1]) is matters
+
+
+def test_the_gradient_s_norm_is_cut_before_adam_sees_it() -> None:
+    problem = PixelMnist(with_field("clip", 0.01), "lstm", CPU)
+    assert isinstance(problem.optimizer, torch.optim.Adam)
+    torch.autograd.backward(100 * problem.loss(1))
+    problem.update(1)
+    gradients = [parameter.grad for parameter in problem.model.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    assert norm.item() == pytest.approx(0.01, rel=1e-3)
+
+
+@torch.no_grad()
+def test_validation_is_of_all_images_whatever_their_batches() -> None:
+    problem = PixelMnist(TINY, "ln", CPU)
+    measured = problem.validation(1)
+    logits = problem.model(problem.test_sequences)[-1]
+    assert len(logits) == GENERATED_IMAGES["validation"]
+    loss = torch.nn.functional.cross_entropy(logits, problem.test_labels)
+    right = (logits.argmax(1) == problem.test_labels).float().mean()
+    assert measured[VALIDATION].item() == pytest.approx(loss.item(), rel=1e-5)
+    assert measured[ACCURACY].item() == pytest.approx(right.item())
+    assert torch.equal(problem.validation(2)[VALIDATION], measured[VALIDATION])
+
+
+def test_processes_share_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = PixelMnist(TINY, "atn", CPU)
+    whole = problem.loss(1)
+    halves = []
+    for rank in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr("experiments.training.distributed.count", lambda: 2)
+            patch.setattr("experiments.training.distributed.rank", lambda rank=rank: rank)
+            halves.append(problem.loss(1))
+    assert halves[0].item() != halves[1].item()
+    assert torch.stack(halves).mean().item() == pytest.approx(whole.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("model", ["ln", "atn"])
+def test_a_batch_can_be_learned_by_heart(model: ModelName) -> None:
+    problem = PixelMnist(dataclasses.replace(TINY, batch=8, hidden=16, k=10, lr=5e-2), model, CPU)
+    losses = []
+    for _ in range(40):
+        loss = problem.loss(1)
+        problem.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        problem.update(1)
+        losses.append(loss.item())
+    assert losses[0] > 2
+    # Without looking at the images one would learn how often each digit is there, which is worth 1.5.
+    assert losses[-1] < 0.8
+
+
+def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["pixel-mnist", "--preset", "smoke", "--model", "atn", "--hidden", "3", "--batch", "2"]
+    assert_interruption_changes_nothing(PixelMnist, arguments, 3, tmp_path, monkeypatch)

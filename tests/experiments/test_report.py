@@ -1,0 +1,353 @@
+"""The report says what the records say, and nothing else."""
+
+import dataclasses
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments.cli.main import main
+from experiments.report import paper_numbers
+from experiments.report.results import Result, mean, running_mean, spread
+from experiments.report.schema import Study
+from experiments.report.section import figures, section
+from experiments.report.studies.ablation import PIXEL_MNIST, WINDOW_STUDY
+from experiments.report.studies.language import CHAR_PTB, WIKITEXT2
+from experiments.report.studies.norm_statistics import STATISTICS
+from experiments.report.studies.registry import STUDIES
+from experiments.report.studies.synthetic import COPYING, DENOISE
+from experiments.report.tables import duration, over_seeds
+from experiments.tasks.copying import baseline
+from experiments.tasks.denoise_floor import floor
+from experiments.training.metrics import metrics_digest
+from experiments.training.record import METRICS, RECORD, UNVERIFIED, load_record, save_record
+from experiments.training.settings import MODELS, ModelName
+from tests.support.experiment_runs import falls_to, gathered, make_run, write_run
+
+
+def report(runs: Path, output: Path) -> str:
+    """The page that the command writes."""
+    assert main(["report", "--runs", str(runs), "--output", str(output)]) == 0
+    return (output / "README.md").read_text(encoding="utf-8")
+
+
+def part(page: str, title: str) -> str:
+    """The part of the page on a study."""
+    return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def rows(text: str, label: str) -> list[list[str]]:
+    """Cells of the table rows that begin with the label."""
+    return [line[2:-2].split(" | ") for line in text.splitlines() if line.startswith(f"| {label} |")]
+
+
+def copying(runs: Path, model: ModelName, loss: float, **options: Any) -> Path:
+    return write_run(runs, "copying", model, falls_to(loss), **{"preset": "released", **options})
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Three finished runs of copying that look like the paper's at T = 100."""
+    copying(tmp_path / "runs", "lstm", 0.1735)
+    copying(tmp_path / "runs", "ln", 0.154)
+    copying(tmp_path / "runs", "atn", 0.135)
+    return tmp_path / "runs"
+
+
+class TestTables:
+    """Numbers of the tables."""
+
+    def test_a_row_has_the_paper_s_numbers_and_ours(self, runs: Path, tmp_path: Path) -> None:
+        page = report(runs, tmp_path)
+        row = (
+            "| ATN | 0.1354 / 0.1354 | 0.1350 / 0.1360 | 0.1350 / 0.1360 | 4,000 | 5544 | 17 min | 0.25 | cpu: Abacus "
+            "| verify `abcdef01` |  |"
+        )
+        assert row in page.splitlines()
+        assert page.startswith("# Experiments\n")
+        assert page.index("## How to run") < page.index("## Claims") < page.index("## Copying")
+
+    def test_the_minimum_is_not_the_final_value(self, tmp_path: Path) -> None:
+        def curve(step: int) -> float:
+            return {2000: 0.05, 4000: 0.235}.get(step, 0.135)
+
+        write_run(tmp_path / "runs", "copying", "atn", curve, preset="released")
+        (row,) = rows(report(tmp_path / "runs", tmp_path), "ATN")
+        # The last of 100 training losses, and the last of 5 validation losses, is higher by 0.1.
+        assert row[2:4] == ["0.05000 / 0.05100", "0.1360 / 0.1560"]
+
+    def test_several_seeds_are_one_row_with_a_spread(self, runs: Path, tmp_path: Path) -> None:
+        copying(runs, "atn", 0.125, seed=1)
+        copying(runs, "atn", 0.145, seed=2)
+        (row,) = rows(report(runs, tmp_path), "ATN")
+        assert row[2] == "0.1350 ± 0.01 / 0.1360 ± 0.01"
+        assert row[5] == "1, 2, 5544"
+
+    def test_another_length_is_told_by_its_name(self, runs: Path, tmp_path: Path) -> None:
+        copying(runs, "atn", 0.11, T=150)
+        page = report(runs, tmp_path)
+        (row,) = rows(page, "`copying-released-T150-atn-seed5544`")
+        assert row[1] == "0.1100 / 0.1110"
+        assert len(rows(page, "ATN")) == 1
+
+    @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.task)
+    def test_every_study_tells_all_its_runs(self, study: Study) -> None:
+        results = gathered(made_up(study))
+        text = "\n".join(section(study, results))
+        labels = [series.label for case in study.cases for series in case.series] * len(study.presets)
+        assert {label: len(rows(text, label)) for label in labels} == Counter(labels)
+        assert "### Still to run\n\nNothing.\n" in text
+        pictures = figures(study, results)
+        assert list(pictures) == [figure.file for figure in study.figures]
+        assert all(f"figures/{file})" in text for file in pictures)
+        assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
+
+    def test_the_floor_is_taken_off(self) -> None:
+        loss = floor(100) + 0.01
+        runs = [make_run("denoise", "atn", lambda _: loss, T=100, replace=replace) for replace in (True, False)]
+        with_floor, without = rows("\n".join(section(DENOISE, gathered(runs))), "ATN")
+        assert with_floor[4] == "0.01000 / 0.01100"
+        assert "final − floor" in "\n".join(section(DENOISE, gathered(runs)))
+        assert len(without) == len(with_floor) - 1
+
+    def test_bits_per_character(self) -> None:
+        def measured(step: int, _: float) -> dict[str, float]:
+            return {"validation": math.log(2) * (2 - step / 71_300), "validation_carried": math.log(2) * 0.9}
+
+        run = make_run("char-ptb", "atn", lambda _: 1.5 * math.log(2), measured=measured)
+        (row,) = rows("\n".join(section(CHAR_PTB, gathered([run]))), "ATN")
+        # The last five of 100 validations: 1.00, 1.01, ..., 1.04.
+        assert row[1:5] == ["1.381 / 1.511", "1.500 / 1.000", "1.500 / 1.020", "0.9000"]
+
+    def test_perplexity_of_a_shortened_run(self) -> None:
+        def measured(step: int, _: float) -> dict[str, float]:
+            return {"validation": math.log(100 + abs(step - 1914)), "test": math.log(step), "averaged": 0.0}
+
+        run = make_run("wikitext2", "atn", lambda step: 10 - step / 1000, measured=measured, steps=3 * 957)
+        (row,) = rows("\n".join(section(WIKITEXT2, gathered([run]))), "ATN")
+        assert row[1] == "78.55 / 56.06"
+        assert row[2].endswith(" / 100.0")
+        # The test text where the validation is lowest, after the second epoch.
+        assert row[4] == "1914."
+        assert row[-1] == ("steps = 2,871 instead of 95,700 (**shortened**); training loss falls from 9.999 to 7.179")
+        assert "No run of a preset as it is has finished yet." in "\n".join(section(WIKITEXT2, gathered([run])))
+
+    def test_a_language_run_too_short_for_a_validation(self) -> None:
+        run = make_run("wikitext2", "atn", lambda step: 10 - step / 1000, steps=100)
+        (row,) = rows("\n".join(section(WIKITEXT2, gathered([run]))), "ATN")
+        assert row[2:5] == ["2.094e+04 / –", "2.094e+04 / –", "–"]
+
+    def test_accuracy(self) -> None:
+        run = make_run(
+            "pixel-mnist", "atn", lambda _: 1.0, measured=lambda s, _: {"validation": 1.0, "accuracy": s / 2000}
+        )
+        (row,) = rows("\n".join(section(PIXEL_MNIST, gathered([run]))), "ATN")
+        assert row[3] == "0.7020"
+
+    def test_changed_runs_of_copying_are_not_in_the_window_study(self) -> None:
+        runs = [*made_up(WINDOW_STUDY), make_run("copying", "ln", falls_to(0.1), T=100, lr=1.0)]
+        assert len(rows("\n".join(section(WINDOW_STUDY, gathered(runs))), "LN")) == len(WINDOW_STUDY.presets)
+        assert len(rows("\n".join(section(COPYING, gathered(runs))), "LN")) == len(COPYING.presets) + 1
+
+    def test_statistics(self) -> None:
+        results = gathered(made_up(STATISTICS))
+        (row,) = rows("\n".join(section(STATISTICS, results)), "ATN (k = 25)")
+        # Alternating around their centre by 0.25; the first step does not count, so 37 of 74 on each side.
+        assert row[1:4] == ["0.2500 / 0.2500"] * 3
+        assert figures(STATISTICS, results) == figures(STATISTICS, results)
+
+
+def made_up(study: Study) -> list[Result]:
+    """A run of every series of a study and what it borrows from others."""
+    moments = [(norm, moment, t) for norm in ("hh", "ih", "c") for moment in ("mean", "variance") for t in range(75)]
+    alternating = {f"{norm} {moment} {t}": 0.25 * (-1) ** t for norm, moment, t in moments}
+
+    def measured(_: int, train: float) -> dict[str, float]:
+        more = (
+            alternating if study.task == "statistics" else {"accuracy": 0.3, "test": train, "validation_carried": train}
+        )
+        return {"validation": train + 0.001, **more}
+
+    return [
+        make_run(
+            series.task, series.model, falls_to(1.5), preset=presets[0], measured=measured, **case.where, **series.where
+        )
+        for presets in study.presets
+        for case in study.cases
+        for series in case.series
+    ]
+
+
+class TestMarks:
+    """Runs that are not as the preset has them."""
+
+    def test_changed_shortened_and_unverified_runs_are_marked_and_kept_out_of_the_claims(
+        self, runs: Path, tmp_path: Path
+    ) -> None:
+        before = report(runs, tmp_path)
+        picture = (tmp_path / "figures/figure-2a.png").read_bytes()
+        copying(runs, "atn", 0.01, steps=1500, k=25, stamp=UNVERIFIED)
+        copying(runs, "ln", 0.02, seed=1, stamp=UNVERIFIED)
+        page = report(runs, tmp_path)
+        (row,) = [line for line in page.splitlines() if "0.01000" in line]
+        assert "| 1,500 |" in row
+        assert "**unverified**" in row
+        assert "steps = 1,500 instead of 4,000, k = 25 instead of 45 (**shortened**)" in row
+        assert row.endswith("training loss falls from 1.009 to 0.01000 |")
+        assert [cells[2] for cells in rows(part(page, "Copying"), "LN")] == ["0.1540 / 0.1550", "0.02000 / 0.02100"]
+        verdicts = "### What agrees"
+        assert page[page.index(verdicts) :] == before[before.index(verdicts) :]
+        assert (tmp_path / "figures/figure-2a.png").read_bytes() == picture
+
+    def test_a_loss_that_does_not_fall_is_told(self, tmp_path: Path) -> None:
+        write_run(tmp_path / "runs", "copying", "atn", lambda step: 0.1 + step / 1000, steps=100)
+        assert "training loss does not fall: from 0.1010 to 0.1505 |" in report(tmp_path / "runs", tmp_path)
+
+    def test_smoke_runs_are_left_out_with_a_word(
+        self, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = report(runs, tmp_path)
+        copying(runs, "atn", 0.01, preset="smoke")
+        capsys.readouterr()
+        assert report(runs, tmp_path) == before
+        assert "left out: 1 smoke run" in capsys.readouterr().out
+
+
+class TestDamage:
+    """Nothing is written of records that cannot be trusted."""
+
+    def test_losses_that_are_not_those_of_the_record_are_refused(
+        self, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = runs / "copying-released-T100-atn-seed5544" / METRICS
+        path.write_text(path.read_text().replace("0.135,", "0.035,", 1))
+        assert main(["report", "--runs", str(runs), "--output", str(tmp_path)]) == 1
+        assert "not the file that its record was written for" in capsys.readouterr().err
+        assert not (tmp_path / "README.md").exists()
+
+    def test_a_damaged_record_is_refused(self, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (runs / "copying-released-T100-atn-seed5544" / RECORD).write_text("{")
+        assert main(["report", "--runs", str(runs), "--output", str(tmp_path)]) == 1
+        assert "record.json is damaged" in capsys.readouterr().err
+        assert not (tmp_path / "README.md").exists()
+
+
+class TestFigures:
+    """Pictures of the same numbers are the same file."""
+
+    def test_the_same_records_give_the_same_bytes(self, runs: Path, tmp_path: Path) -> None:
+        for name in ("one", "two"):
+            report(runs, tmp_path / name)
+        files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
+        assert sorted(map(str, files)) == ["README.md", "figures/figure-2a.png"]
+        for file in files:
+            assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+    def test_another_loss_is_another_figure(self, runs: Path, tmp_path: Path) -> None:
+        report(runs, tmp_path / "one")
+        copying(runs, "atn", 0.12, seed=1)
+        report(runs, tmp_path / "two")
+        names = [tmp_path / name / "figures/figure-2a.png" for name in ("one", "two")]
+        assert names[0].read_bytes() != names[1].read_bytes()
+
+
+class TestStillToRun:
+    """What is listed as missing."""
+
+    def test_unfinished_and_missing_runs_are_listed(self, runs: Path, tmp_path: Path) -> None:
+        copying(runs, "atn", 0.1, T=200, status="interrupted")
+        copying(runs, "ln", 0.1, T=200, status="nan")
+        text = part(report(runs, tmp_path), "Copying")
+        assert "- `copying-released-T200-atn-seed5544`: interrupted after step 4,000" in text
+        assert "- `copying-released-T200-ln-seed5544`: the loss of step 4,000 was not finite" in text
+        missing = [line for line in text.splitlines() if line.startswith("python -m experiments copying")]
+        # 0.25 s a step, and twice that where a sequence is twice as long.
+        assert (
+            "python -m experiments copying --preset released --T 200 --model atn  # 4,000 steps, about 33 min"
+            in missing
+        )
+        assert (
+            "python -m experiments copying --preset paper --T 100 --model lstm  # 4,000 steps, about 17 min" in missing
+        )
+        assert not [line for line in missing if "--preset released --T 100" in line]
+        assert len(missing) == 9
+
+    def test_a_switch_is_a_flag_and_no_time_is_told_without_a_run(self, tmp_path: Path) -> None:
+        text = part(report(tmp_path / "nowhere", tmp_path), "Denoise")
+        assert "python -m experiments denoise --preset paper --T 200 --no-replace --model ln  # 10,000 steps\n" in text
+
+    def test_a_run_that_a_study_borrows_tells_its_time(self, runs: Path, tmp_path: Path) -> None:
+        text = part(report(runs, tmp_path), "Window lengths")
+        command = "python -m experiments window-study --preset released --T 100 --k 65 --model atn"
+        assert f"{command}  # 4,000 steps, about 17 min\n" in text
+
+    def test_no_runs_at_all(self, tmp_path: Path) -> None:
+        page = report(tmp_path / "nowhere", tmp_path)
+        assert page.count("No run of a preset as it is has finished yet.") == len(STUDIES)
+        assert "confirmed at" not in page
+        assert list((tmp_path / "figures").iterdir()) == []
+
+
+class TestThePaper:
+    """The paper's numbers, as it prints them."""
+
+    def test_every_table_has_every_model(self) -> None:
+        printed = [*paper_numbers.TABLE_1.values(), *paper_numbers.TABLE_2.values(), *paper_numbers.TABLE_3.values()]
+        assert all(tuple(table) == MODELS for table in [*printed, paper_numbers.TABLE_4, paper_numbers.TABLE_5])
+
+    def test_atn_has_the_lowest_number_in_every_column(self) -> None:
+        printed = [*paper_numbers.TABLE_1.values(), *paper_numbers.TABLE_2.values(), *paper_numbers.TABLE_3.values()]
+        for table in [*printed, paper_numbers.TABLE_4, paper_numbers.TABLE_5]:
+            lowest = [min(column) for column in zip(*table.values(), strict=True)]
+            assert list(table["atn"]) == lowest
+
+    def test_the_plain_lstm_stays_at_the_baseline_of_copying(self) -> None:
+        table_1 = paper_numbers.TABLE_1
+        assert all(abs(loss / baseline(T) - 1) < 0.01 for T, table in table_1.items() for loss in table["lstm"])
+
+
+class TestNumbers:
+    """How numbers are put together and written."""
+
+    def test_mean_and_spread(self) -> None:
+        values = [0.1, 0.4, 0.7, 0.2]
+        assert mean(values) == pytest.approx(np.mean(values))
+        assert spread(values) == pytest.approx(np.std(values, ddof=1))
+        assert np.isnan([mean([]), spread([0.1])]).all()
+
+    def test_running_mean(self) -> None:
+        values = [1.0, 2.0, 4.0, 8.0]
+        assert running_mean(values, 2).tolist() == [1.5, 3.0, 6.0]
+        assert running_mean(values, 9).tolist() == [3.75]
+
+    def test_over_seeds(self) -> None:
+        assert over_seeds([(0.1, 2.0)]) == "0.1000 / 2.000"
+        assert over_seeds([(0.1,), (0.3,)]) == "0.2000 ± 0.1"
+        assert over_seeds([(1.0,), (float("inf"),)], str) == "1.0, inf"
+
+    def test_duration(self) -> None:
+        assert [duration(seconds) for seconds in (1.234, 119, 120, 7300, 200_000, 2e8)] == [
+            "1.2 s",
+            "120 s",
+            "2 min",
+            "2 h",
+            "2.3 days",
+            "2,300 days",
+        ]
+
+
+def test_a_record_that_was_changed_is_still_read(runs: Path, tmp_path: Path) -> None:
+    """Records carry the digest of their losses; a record with the right one is told as it stands."""
+    folder = runs / "copying-released-T100-atn-seed5544"
+    lines = (folder / METRICS).read_text().splitlines()
+    lines[1999] = json.dumps({"step": 2000, "train": 0.05, "validation": 0.06})
+    (folder / METRICS).write_text("\n".join([*lines, ""]))
+    record = load_record(folder)
+    assert record is not None
+    save_record(folder, dataclasses.replace(record, metrics_digest=metrics_digest(folder / METRICS)))
+    (row,) = rows(report(runs, tmp_path), "ATN")
+    assert row[2] == "0.05000 / 0.06000"

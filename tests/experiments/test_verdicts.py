@@ -1,0 +1,346 @@
+"""What the paper says, held against runs that were made up to agree with it, or not to."""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments.report.paper_numbers import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, Losses
+from experiments.report.results import Result
+from experiments.report.statements import steps_to
+from experiments.report.studies.registry import STUDIES
+from experiments.report.verdicts import ClaimVerdict, claim_verdicts, deciding_line, judge, measured_verdicts
+from experiments.tasks import char_ptb, norm_statistics
+from experiments.tasks.copying import baseline
+from experiments.training.record import UNVERIFIED
+from experiments.training.settings import MODELS, ModelName
+from proofs.claims import load_claims
+from tests.support.experiment_runs import falls_to, gathered, make_run, write_run
+
+
+def level(_step: int, train: float) -> dict[str, float]:
+    """Validation as good as training."""
+    return {"validation": train}
+
+
+def copying_run(model: ModelName, loss: float, **options: Any) -> Result:
+    return make_run("copying", model, falls_to(loss), **{"preset": "released", "measured": level, **options})
+
+
+@functools.cache
+def copying_runs(T: int) -> tuple[Result, ...]:
+    return tuple(copying_run(model, TABLE_1[T][model].train, T=T) for model in MODELS)
+
+
+def adding_run(model: ModelName, loss: float, within: int, **options: Any) -> Result:
+    return make_run("adding", model, falls_to(loss, 0.2, within), **{"preset": "released", **options})
+
+
+@functools.cache
+def adding_runs(T: int) -> tuple[Result, ...]:
+    within = {"lstm": 6000, "ln": 4000, "atn": 1500}
+    return tuple(adding_run(model, TABLE_2[T][model].train, within[model], T=T) for model in MODELS)
+
+
+def denoise_run(model: ModelName, loss: float, within: int, T: int) -> Result:
+    return make_run("denoise", model, falls_to(loss, 0.2, within), T=T, replace=True)
+
+
+@functools.cache
+def denoise_runs(T: int) -> tuple[Result, ...]:
+    within = {"lstm": 500, "ln": 3000, "atn": 1000}
+    return tuple(denoise_run(model, TABLE_3[T][model].train, within[model], T) for model in MODELS)
+
+
+def language_run(task: str, model: ModelName, losses: Losses, **options: Any) -> Result:
+    """A run whose losses in nats are always these."""
+
+    def measured(*_: object) -> Mapping[str, float]:
+        return {"validation": losses.validation, char_ptb.VALIDATION_CARRIED: 1.0, "test": 1.0}
+
+    return make_run(task, model, lambda _: losses.train, measured=measured, **options)
+
+
+def in_nats(bits: Losses) -> Losses:
+    return Losses(bits.train * np.log(2), bits.validation * np.log(2))
+
+
+@functools.cache
+def character_runs() -> tuple[Result, ...]:
+    return tuple(language_run("char-ptb", model, in_nats(TABLE_4[model])) for model in MODELS)
+
+
+@functools.cache
+def word_runs() -> tuple[Result, ...]:
+    return tuple(language_run("wikitext2", model, Losses(*np.log(TABLE_5[model]).tolist())) for model in MODELS)
+
+
+def pixel_run(model: ModelName, accuracy: float) -> Result:
+    return make_run("pixel-mnist", model, falls_to(1.0), measured=lambda *_: {"validation": 1.0, "accuracy": accuracy})
+
+
+def statistics_run(k: int, spread: Mapping[str, float]) -> Result:
+    """Means and variances that go up and down by so much, by norm."""
+    measured = {
+        f"{norm} {moment} {t}": float(moment == "variance") + (-1) ** t * spread[norm]
+        for norm in norm_statistics.NORMS
+        for moment in ("mean", "variance")
+        for t in range(75)
+    }
+    return make_run(
+        "statistics", "ln" if k == 1 else "atn", lambda _: 1.0, measured=lambda *_: {"validation": 1.0, **measured}, k=k
+    )
+
+
+def statistics_runs() -> tuple[Result, ...]:
+    under_ln = statistics_run(1, dict.fromkeys(norm_statistics.NORMS, 0.001))
+    return (under_ln, *(statistics_run(k, {"hh": 0.1, "ih": 0.4, "c": 0.2}) for k in (5, 25, 55)))
+
+
+def window_run(k: int, loss: float) -> Result:
+    options: dict[str, Any] = {"preset": "released", "measured": level, "T": 100, "k": k}
+    return make_run("window-study", "atn", falls_to(loss), **options)
+
+
+def window_runs() -> tuple[Result, ...]:
+    return (*copying_runs(100), window_run(25, 0.137), window_run(65, 0.142))
+
+
+LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
+    "table-1": lambda: copying_runs(100) + copying_runs(200),
+    "table-2": lambda: adding_runs(100) + adding_runs(200),
+    "table-3": lambda: denoise_runs(100) + denoise_runs(200),
+    "table-4": character_runs,
+    "table-5": word_runs,
+    "figure-2": lambda: copying_runs(100) + copying_runs(200),
+    "figure-3": lambda: adding_runs(100) + adding_runs(200),
+    "figure-4": lambda: denoise_runs(100) + denoise_runs(200),
+    "figure-5": lambda: (pixel_run("ln", 0.11), pixel_run("atn", 0.8)),
+    "figure-6": statistics_runs,
+    "figure-7": window_runs,
+    "s5-large-k-gradients": window_runs,
+}
+"""Claim -> runs that confirm it."""
+
+UNLIKE_THE_PAPER: list[tuple[str, Callable[[], Result]]] = [
+    ("table-1", lambda: copying_run("atn", 0.16, T=100)),
+    ("table-1", lambda: copying_run("lstm", 0.07, T=200)),
+    ("table-2", lambda: adding_run("atn", 0.01, 1500, T=200)),
+    ("table-3", lambda: denoise_run("atn", 0.02, 1000, 200)),
+    ("table-4", lambda: language_run("char-ptb", "atn", in_nats(Losses(1.389, 1.511)))),
+    ("table-5", lambda: language_run("wikitext2", "ln", Losses(4.0, 4.0))),
+    ("figure-2", lambda: copying_run("ln", 0.08, T=200)),
+    ("figure-2", lambda: copying_run("atn", 0.18, T=100)),
+    ("figure-3", lambda: adding_run("atn", 0.0006, 5000, T=100)),
+    ("figure-4", lambda: denoise_run("atn", 0.01, 4000, 100)),
+    ("figure-4", lambda: denoise_run("ln", 0.01, 3000, 100)),
+    ("figure-5", lambda: pixel_run("ln", 0.3)),
+    ("figure-5", lambda: pixel_run("atn", 0.12)),
+    ("figure-6", lambda: statistics_run(1, {"hh": 0.001, "ih": 0.3, "c": 0.001})),
+    ("figure-6", lambda: statistics_run(25, {"hh": 0.5, "ih": 0.4, "c": 0.2})),
+    ("figure-6", lambda: statistics_run(55, {"hh": 0.0015, "ih": 0.4, "c": 0.2})),
+    ("figure-7", lambda: window_run(65, 0.12)),
+    ("figure-7", lambda: window_run(25, 0.16)),
+    ("s5-large-k-gradients", lambda: window_run(65, 0.13)),
+]
+"""Claim, and a run that takes the place of another one of these, and with which it is no longer true."""
+
+
+def without_its_like(runs: Iterable[Result], other: Result) -> list[Result]:
+    return [run for run in runs if run.record.name != other.record.name]
+
+
+def verdict_on(claim: str, runs: Iterable[Result]) -> ClaimVerdict:
+    return claim_verdicts(gathered(runs))[claim]
+
+
+class TestEachClaim:
+    """Every measured claim can come out either way."""
+
+    @pytest.mark.parametrize("claim", LIKE_THE_PAPER)
+    def test_runs_like_the_paper_s_confirm_it(self, claim: str) -> None:
+        verdict = verdict_on(claim, LIKE_THE_PAPER[claim]())
+        assert verdict.headline == "confirmed at 1 seed"
+        assert {part.outcome for part in verdict.parts} == {"confirmed"}
+
+    @pytest.mark.parametrize(("claim", "other"), UNLIKE_THE_PAPER)
+    def test_runs_unlike_the_paper_s_do_not(self, claim: str, other: Callable[[], Result]) -> None:
+        runs = without_its_like(LIKE_THE_PAPER[claim](), other())
+        assert len(runs) == len(LIKE_THE_PAPER[claim]()) - 1
+        assert verdict_on(claim, [*runs, other()]).headline == "not confirmed at 1 seed"
+
+    @pytest.mark.parametrize(("claim", "other"), UNLIKE_THE_PAPER)
+    def test_it_is_pending_without_all_its_runs(self, claim: str, other: Callable[[], Result]) -> None:
+        verdict = verdict_on(claim, without_its_like(LIKE_THE_PAPER[claim](), other()))
+        assert verdict.outcome == "pending"
+        of = verdict.open + len(verdict.parts)
+        assert verdict.headline == f"pending; {verdict.open} of {of} sentences still without runs"
+
+
+def test_one_false_sentence_is_enough_while_others_wait() -> None:
+    runs = [copying_run("lstm", 0.17), copying_run("ln", 0.13), copying_run("atn", 0.15)]
+    headline = verdict_on("table-1", runs).headline
+    assert headline == "not confirmed at 1 seed; 2 of 4 sentences still without runs"
+
+
+def test_the_measured_claims_of_the_registry_are_those_that_get_a_verdict(tmp_path: Path) -> None:
+    measured = {claim.id: claim.experiment for claim in load_claims().values() if claim.verdict == "measured"}
+    verdicts = measured_verdicts(tmp_path)
+    assert verdicts.keys() == measured.keys() == LIKE_THE_PAPER.keys() == {claim for claim, _ in UNLIKE_THE_PAPER}
+    assert {verdict.outcome for verdict in verdicts.values()} == {"pending"}
+    sentences = [(study.task, sentence) for study in STUDIES for case in study.cases for sentence in case.sentences]
+    assert {(claim, task) for task, sentence in sentences for claim in sentence.claims} == set(measured.items())
+
+
+def test_verdicts_on_a_folder_are_those_on_its_runs(tmp_path: Path) -> None:
+    for model in MODELS:
+        write_run(tmp_path, "copying", model, falls_to(TABLE_1[100][model].train), preset="released")
+    verdict = measured_verdicts(tmp_path)["table-1"]
+    assert verdict.headline == "pending; 2 of 4 sentences still without runs"
+    assert [part.outcome for part in verdict.parts] == ["confirmed"] * 2
+
+
+class TestSeeds:
+    """Several seeds, and seeds that do not have all the runs."""
+
+    def test_seeds_that_disagree_are_inconclusive(self) -> None:
+        runs = [*copying_runs(100), *copying_runs(200)]
+        runs += [copying_run(model, TABLE_1[100][model].train, seed=1) for model in MODELS]
+        verdict = verdict_on("table-1", runs)
+        assert (verdict.outcome, [part.seeds for part in verdict.parts]) == ("confirmed", [2, 2, 1, 1])
+        runs += [copying_run("lstm", 0.17, seed=2), copying_run("ln", 0.15, seed=2), copying_run("atn", 0.16, seed=2)]
+        verdict = verdict_on("table-1", runs)
+        assert verdict.headline == "inconclusive at 1 seed"
+        assert [part.outcome for part in verdict.parts] == ["inconclusive", *["confirmed"] * 3]
+
+    def test_a_seed_without_the_other_model_does_not_count(self) -> None:
+        runs = [*copying_runs(100), *copying_runs(200), copying_run("atn", 0.17, seed=1)]
+        assert verdict_on("table-1", runs).headline == "confirmed at 1 seed"
+
+    def test_numbers_are_means_and_spreads(self) -> None:
+        runs = [copying_run("atn", loss, seed=seed) for seed, loss in enumerate((0.12, 0.13, 0.14))]
+        runs += [copying_run("ln", 0.15, seed=seed) for seed in range(3)]
+        (part,) = verdict_on("table-1", runs).parts
+        assert deciding_line(part) == (
+            "ATN is below LN (T = 100, `released`): confirmed by the minimum, "
+            "ATN 0.1300 ± 0.01 / 0.1300 ± 0.01, LN 0.1500 ± 0 / 0.1500 ± 0"
+        )
+        assert len(part.runs) == 6
+
+
+class TestWhichRunsCount:
+    """Runs of a preset as it is, with a stamp."""
+
+    @pytest.mark.parametrize("change", [{"k": 25}, {"steps": 2000}, {"stamp": UNVERIFIED}, {"status": "interrupted"}])
+    def test_changed_shortened_unverified_and_unfinished_runs_do_not(self, change: dict[str, Any]) -> None:
+        runs = [run for run in (*copying_runs(100), *copying_runs(200)) if run.record.model != "atn"]
+        counting = [copying_run("atn", TABLE_1[T]["atn"].train, T=T) for T in (100, 200)]
+        others = [copying_run("atn", TABLE_1[T]["atn"].train, T=T, **change) for T in (100, 200)]
+        assert verdict_on("table-1", [*runs, *counting]).outcome == "confirmed"
+        assert verdict_on("table-1", [*runs, *others]).parts == ()
+
+    def test_presets_that_disagree_are_inconclusive_unless_one_was_run_in_part(self) -> None:
+        released = [*copying_runs(100), *copying_runs(200)]
+        in_part = [
+            copying_run(model, TABLE_1[T][model].train, preset="paper", T=T)
+            for T in (100, 200)
+            for model in MODELS
+            if (T, model) != (200, "atn")
+        ]
+        assert verdict_on("table-1", released + in_part).headline == "confirmed at 1 seed"
+        other = copying_run("atn", 0.1, preset="paper", T=200)
+        assert verdict_on("table-1", [*released, *in_part, other]).headline == "inconclusive at 1 seed"
+
+    def test_presets_with_the_same_settings_are_one(self) -> None:
+        within = {"lstm": 6000, "ln": 4000, "atn": 1500}
+        others = [adding_run(m, TABLE_2[200][m].train, within[m], preset="paper", T=200) for m in MODELS]
+        assert verdict_on("table-2", [*adding_runs(100), *others]).headline == "confirmed at 1 seed"
+
+    def test_denoise_without_replacement_is_judged_and_decides_nothing(self) -> None:
+        runs = [make_run("denoise", m, falls_to(TABLE_3[100][m].train, 0.2), T=100, replace=False) for m in MODELS]
+        assert verdict_on("table-3", runs).parts == ()
+        assert outcomes("denoise", runs)["ATN is below LN"] == ["confirmed"] * 2
+
+
+def outcomes(task: str, runs: Iterable[Result]) -> dict[str, list[str]]:
+    """Sentence -> outcome by each measure, of the sentences with runs."""
+    (study,) = [study for study in STUDIES if study.task == task]
+    verdicts = judge(study, gathered(runs))
+    return {one.sentence.says: [found.outcome for found in one.findings] for one in verdicts if one.seeds}
+
+
+class TestSentences:
+    """Forms of sentences."""
+
+    def test_at_200_the_paper_has_lstm_and_ln_level(self) -> None:
+        found = outcomes("copying", copying_runs(200))
+        assert found["LSTM stays at the baseline (0.09452)"] == ["confirmed"] * 2
+        assert found["LN stays at the baseline (0.09452)"] == ["confirmed"] * 2
+        assert found["ATN gets below the baseline (0.09452)"] == ["confirmed"] * 2
+        assert found["LN is no lower than LSTM"] == ["confirmed"] * 2
+
+    def test_losses_within_the_margin_are_level(self) -> None:
+        runs = [copying_run("ln", 0.150), copying_run("atn", 0.149)]
+        assert outcomes("copying", runs)["ATN is below LN"] == ["not confirmed"] * 2
+
+    def test_one_of_training_and_validation_is_not_enough(self) -> None:
+        def worse(*_: object) -> dict[str, float]:
+            return {"validation": 0.16}
+
+        found = outcomes("copying", [copying_run("ln", 0.15), copying_run("atn", 0.12, measured=worse)])
+        assert found["ATN is below LN"] == ["not confirmed"] * 2
+        assert found["ATN gets below the baseline (0.1733)"] == ["confirmed"] * 2
+
+    def test_the_minimum_and_the_final_value_are_told_apart(self) -> None:
+        spoilt = make_run(
+            "copying", "atn", lambda step: 0.12 if step == 2000 else 0.17, preset="released", measured=level
+        )
+        assert outcomes("copying", [copying_run("ln", 0.15), spoilt])["ATN is below LN"] == [
+            "confirmed",
+            "not confirmed",
+        ]
+
+    def test_the_first_steep_fall(self) -> None:
+        says = "ATN falls at least as steeply as LN at first"
+        slow = make_run("copying", "atn", falls_to(0.13, within=2000), preset="released")
+        assert outcomes("copying", copying_runs(100))[says] == ["confirmed"]
+        assert outcomes("copying", [copying_run("ln", 0.15), slow])[says] == ["not confirmed"]
+
+    @pytest.mark.parametrize(
+        ("factor", "outcome"), [(1.9, "confirmed"), (2.1, "not confirmed"), (0.4, "not confirmed")]
+    )
+    def test_curves_that_part_or_close_up_are_not_parallel(self, factor: float, outcome: str) -> None:
+        def curve(step: int) -> float:
+            return 0.0005 * (1 if step <= 15_000 else factor)
+
+        runs = [adding_run("ln", 0.001, 1000), make_run("adding", "atn", curve, preset="released")]
+        assert outcomes("adding", runs)["then ATN runs parallel to LN"] == [outcome]
+
+    def test_steps_to_a_level(self) -> None:
+        run = copying_run("atn", 0.135)
+        means = np.convolve(run.train, np.full(20, 1 / 20), "valid")
+        assert steps_to(run, baseline(100), 20) == int(np.argmax(means <= baseline(100))) + 20
+        assert steps_to(copying_run("ln", 0.3), baseline(100), 20) == float("inf")
+
+    def test_a_training_minimum_of_a_language_model_is_of_an_epoch(self) -> None:
+        def lucky(step: int) -> float:
+            return 0.1 if step == 800 else 1.0
+
+        def measured(step: int, _: float) -> dict[str, float]:
+            return {"validation": 1.0 + step / 1e6, "validation_carried": 1.0}
+
+        runs = [
+            make_run("char-ptb", "atn", lucky, measured=measured),
+            language_run("char-ptb", "ln", Losses(1.0, 1.1)),
+        ]
+        (part,) = [part for part in verdict_on("table-4", runs).parts if "LN" in part.sentence.needs]
+        # The epoch of the lucky window is lower by 0.9 / 713 nats than 1 / ln 2 = 1.443 bits.
+        assert part.findings[0].evidence.startswith("ATN 1.441 / 1.444")
+        assert part.outcome == "not confirmed"
+
+
+def test_what_was_recorded_here_gets_a_verdict() -> None:
+    assert measured_verdicts(Path(__file__).parents[2] / "experiments" / "runs")["table-1"].parts

@@ -1,0 +1,1 @@
+"""The library against the oracle, against torch, and against what it promises."""

@@ -1,0 +1,223 @@
+"""The fused backend beyond its numbers: registration, tracing, memory kept, the build, and what serves without one."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import atn.functional as F
+from atn import ATNLSTM
+from atn.backend.fused import backend as fused
+from atn.backend.fused import build as compiled
+from atn.backend.fused import fallback
+from atn.backend.fused.backend import fused_layer, fused_norm
+from atn.backend.interface import Affine, LayerWeights, NormSettings
+from atn.state import LayerMemory
+from atn.window import Base, StepStatistics
+from tests.support.comparison import assert_close
+
+
+def leaf(*shape: int, seed: int) -> Tensor:
+    """A float64 tensor of normal numbers that requires a gradient."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).requires_grad_()
+
+
+def layer_arguments(*, H: int, k: int, M: int, affine: bool, placement: str, normed: bool = True) -> tuple[Any, ...]:
+    """Arguments of a layer function, T = 5, B = 3, I = 2, with M steps of memory."""
+    seeds = itertools.count()
+    affines = [
+        Affine(leaf(n, seed=next(seeds)), leaf(n, seed=next(seeds))) if affine else None for n in (4 * H, 4 * H, H)
+    ]
+    weights = LayerWeights(
+        leaf(4 * H, 2, seed=20), leaf(4 * H, H, seed=21), leaf(4 * H, seed=22), leaf(4 * H, seed=23), *affines
+    )
+    memory = [StepStatistics(leaf(M, 3, seed=30 + i), leaf(M, 3, seed=40 + i).detach().square()) for i in range(3)]
+    settings: Any = NormSettings(k, 1e-2, placement) if normed else None  # type: ignore[arg-type]  # a Literal
+    x, h_0, c_0 = leaf(5, 3, 2, seed=50), leaf(3, H, seed=51), leaf(3, H, seed=52)
+    return x, weights, h_0, c_0, LayerMemory(*memory) if normed else None, settings
+
+
+def leaves_of(arguments: tuple[Any, ...]) -> list[Tensor]:
+    """Every tensor of the arguments that requires a gradient."""
+    flat = torch.utils._pytree.tree_leaves(arguments)
+    return [one for one in flat if isinstance(one, Tensor) and one.requires_grad]
+
+
+def run(arguments: tuple[Any, ...]) -> list[Tensor]:
+    """Outputs of the fused layer, and the gradients of everything, from random upstream gradients on every output."""
+    out = fused_layer(*arguments)
+    outputs = [one for one in torch.utils._pytree.tree_leaves(out) if isinstance(one, Tensor) and one.numel()]
+    upstream = [leaf(*one.shape, seed=60).detach() for one in outputs]
+    gradients = torch.autograd.grad(outputs, leaves_of(arguments), upstream, allow_unused=True)
+    return [*outputs, *(one for one in gradients if one is not None and one.numel())]
+
+
+@pytest.mark.parametrize("normed", [True, False])
+@pytest.mark.parametrize("placement", ["outside", "inside"])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(("k", "M"), [(1, 0), (3, 0), (3, 2), (9, 4)])
+@pytest.mark.parametrize("H", [3, 260])  # 260: all cases take a step together
+def test_the_plain_loop_is_the_same_function(
+    *, H: int, k: int, M: int, affine: bool, placement: str, normed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = layer_arguments(H=H, k=k, M=M, affine=affine and normed, placement=placement, normed=normed)
+    assert compiled.compiled().operators is not None, compiled.compiled().reason
+    by_kernels = run(arguments)
+    monkeypatch.setattr(fused, "kernels", lambda: fallback)
+    for one, other in zip(by_kernels, run(arguments), strict=True):
+        assert_close(one, other, quantity="gradient", backend="fused")
+
+
+@pytest.mark.parametrize("base", ["layer", "batch"])
+@pytest.mark.parametrize(("k", "M"), [(1, 0), (3, 2)])
+def test_the_plain_norm_is_the_same_function(base: Base, k: int, M: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, gain, shift = leaf(6, 4, 4, seed=1), leaf(4, seed=2), leaf(4, seed=3)
+    memory = StepStatistics(leaf(M, 4, seed=4), leaf(M, 4, seed=5).detach().square().requires_grad_())
+
+    def run_norm() -> list[Tensor]:
+        y, steps = fused_norm(a, gain, shift, memory, k, 1e-2, base)
+        outputs, leaves = [y, *steps], [a, gain, shift, *(one for one in memory if one.numel())]
+        return [*outputs, *torch.autograd.grad(outputs, leaves, [leaf(*one.shape, seed=6) for one in outputs])]
+
+    by_kernels = run_norm()
+    monkeypatch.setattr(fused, "kernels", lambda: fallback)
+    for one, other in zip(by_kernels, run_norm(), strict=True):
+        assert_close(one, other, quantity="gradient", backend="fused")
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_operators_are_registered_as_torch_asks(k: int) -> None:
+    """Schema, fake kernels, autograd registration, and tracing with dynamic shapes."""
+    H = 4
+    x, weights, h_0, c_0, *_ = layer_arguments(H=H, k=3, M=2, affine=True, placement="inside")
+    stacked = leaf(3, 2, 2, 3, seed=53).detach().square().requires_grad_() if k else x.new_empty(3, 2, 0, 3)
+    norms = (weights.norm_ih.weight, weights.norm_hh.weight, *weights.norm_c) if k else (None,) * 4
+    inside = (weights.bias_ih, weights.bias_hh if k else None, weights.norm_ih.bias if k else None)
+    arguments = (x, weights.weight_ih, weights.weight_hh, *inside, *norms, h_0, c_0, stacked, k, 1e-2)
+    torch.library.opcheck(torch.ops.atn.fused_lstm_forward.default, arguments)
+    torch.library.opcheck(torch.ops.atn.fused_norm_forward.default, (x, None, None, x.new_empty(2, 0, 3), 3, 1e-2))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts that torch itself deprecates
+@pytest.mark.parametrize("norm", ["atn", "ln", "none"])
+def test_compiles_without_a_graph_break(norm: str) -> None:
+    torch.manual_seed(0)
+    module = ATNLSTM(3, 5, 2, k=3 if norm == "atn" else None, norm=norm, backend="fused")  # type: ignore[arg-type]
+    x = torch.randn(6, 2, 3, requires_grad=True)
+    plain = module(x)[0]
+    (expected,) = torch.autograd.grad(plain.square().sum(), x)
+    traced = torch.compile(module, fullgraph=True, backend="aot_eager")(x)[0]
+    (gradient,) = torch.autograd.grad(traced.square().sum(), x)
+    assert_close(traced, plain, quantity="output", backend="fused")
+    assert_close(gradient, expected, quantity="gradient", backend="fused")
+
+
+@pytest.mark.parametrize("call", ["layer", "norm"])
+def test_a_second_derivative_is_refused_by_name(call: str) -> None:
+    x = leaf(4, 2, 3, seed=0)
+    module = ATNLSTM(3, 4, k=2, backend="fused", dtype=torch.float64)
+    y = module(x)[0] if call == "layer" else F.assorted_time_norm(x, 2, backend="fused")
+    (gradient,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative; use backend='eager'"):
+        torch.autograd.grad(gradient.square().sum(), x)
+
+
+def test_backward_can_run_twice() -> None:
+    """What is kept for the backward pass is read, not used up."""
+    module = ATNLSTM(3, 4, k=2, backend="fused")
+    x = torch.randn(5, 2, 3, requires_grad=True)
+    loss = module(x)[0].square().sum()
+    first = torch.autograd.grad(loss, [x, *module.parameters()], retain_graph=True)
+    again = torch.autograd.grad(loss, [x, *module.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+@pytest.mark.claim("s3-fixed-cost")
+@pytest.mark.parametrize("k", [1, 50])
+def test_keeps_fourteen_numbers_a_cell_and_step(k: int) -> None:
+    """Kept for the backward pass: at most 14 T B H numbers and O(T B), whatever k, beside parameters and input."""
+    T, B, H = 60, 8, 16
+    module = ATNLSTM(2, H, k=k, backend="fused")
+    x = torch.randn(T, B, 2, requires_grad=True)
+    known = {tensor.untyped_storage().data_ptr() for tensor in (x, *module.parameters())}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output, _ = module(x)
+    total = sum(count for address, count in kept.items() if address not in known)
+    assert output.shape == (T, B, H)
+    assert total <= 14 * T * B * H + 16 * T * B
+
+
+def script(program: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a Python program in a process of its own."""
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+USE = """
+import torch, atn
+out, _ = atn.ATNLSTM(3, 4, k=2)(torch.ones(5, 2, 3))
+out.sum().backward()
+print([info.reason for info in atn.backends() if info.name == "fused"][0])
+"""
+
+
+def test_without_a_compiler_a_plain_loop_serves(tmp_path: Path) -> None:
+    process = script(USE, TORCH_EXTENSIONS_DIR=str(tmp_path), CXX=str(tmp_path / "no-such-compiler"))
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "a loop of plain PyTorch operations (not compiled: " in out
+
+
+def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
+    """One says that it builds; both run. A lock that a killed build of torch left behind does not stop them."""
+    folder = tmp_path / f"atn_compiled_{compiled._digest(torch.backends.cpu.get_cpu_capability())}"
+    folder.mkdir()
+    (folder / "lock").touch()
+    processes = [script(USE, TORCH_EXTENSIONS_DIR=str(tmp_path)) for _ in range(2)]
+    results = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], results
+    assert all("compiled for" in out for out, _ in results), results
+    assert sum(err.count("compiling the fused backend") for _, err in results) == 1, results
+
+    # Another checkout with the same sources, which ninja would take for others: nothing is overwritten.
+    (library,) = folder.glob("*.so")
+    built = library.stat()
+    shutil.copytree(compiled.SOURCES.parents[2], tmp_path / "checkout" / "atn")
+    process = script(USE, TORCH_EXTENSIONS_DIR=str(tmp_path), PYTHONPATH=str(tmp_path / "checkout"))
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert ("compiled for" in out, err) == (True, "")
+    assert (library.stat().st_mtime_ns, library.stat().st_ino) == (built.st_mtime_ns, built.st_ino)
+
+
+def test_agrees_with_lstm_on_every_thread_count() -> None:
+    """Cases are shared out among threads; the numbers of a case do not depend on how."""
+    torch.manual_seed(0)
+    ours, reference = ATNLSTM(3, 8, norm="none", backend="fused"), nn.LSTM(3, 8)
+    reference.load_state_dict(ours.state_dict())
+    x = torch.randn(12, 7, 3)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            assert_close(ours(x)[0], reference(x)[0], quantity="output", backend="fused")
+    finally:
+        torch.set_num_threads(threads)

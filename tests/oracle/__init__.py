@@ -1,0 +1,1 @@
+"""The oracle against independent derivatives and against itself."""

@@ -1,0 +1,1 @@
+"""The proofs, their registry of claims, and the errata."""

@@ -1,0 +1,160 @@
+"""Runs a problem on the oracle or on a backend of the library; both answer with the same named arrays."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import atn.functional as F
+from atn import ATNLSTM
+from atn_reference import (
+    LSTMParameters,
+    WindowNorm,
+    assorted_time_norm_backward,
+    assorted_time_norm_forward,
+    stacked_lstm_backward,
+    stacked_lstm_forward,
+    window_statistics_forward,
+)
+from tests.support.problems import Array, LSTMProblem, NormProblem
+
+BACKENDS = ("eager", "fused")
+"""Backends of the library that the suite holds to the oracle."""
+
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+Arrays = dict[str, Any]
+
+
+class Result(NamedTuple):
+    """What one run gave: outputs by name, and the gradient of every input and parameter by name."""
+
+    outputs: Arrays
+    gradients: Arrays
+    largest_term: float = 0.0
+    """Largest of the terms that cancel in a gradient, where the oracle knows it."""
+
+
+def run_norm_oracle(problem: NormProblem) -> Result:
+    """Forward and backward of `problem` by the oracle, in float64."""
+    arrays = problem.arrays
+    y, cache = assorted_time_norm_forward(
+        arrays["a"], problem.k, arrays.get("gamma"), arrays.get("beta"), problem.eps, problem.base
+    )
+    gradients = assorted_time_norm_backward(arrays["dy"], cache)
+    named = {"a": gradients.a, "gamma": gradients.gamma, "beta": gradients.beta}
+    (_, var), _ = window_statistics_forward(arrays["a"], problem.k, problem.base)
+    direct = arrays["dy"] * arrays.get("gamma", 1.0) / np.sqrt(var + problem.eps)
+    return Result(
+        {"y": y},
+        {name: gradient for name, gradient in named.items() if gradient is not None},
+        float(np.abs(direct).max()),
+    )
+
+
+def run_norm_torch(problem: NormProblem, backend: str, dtype: str, device: str = "cpu") -> Result:
+    """Forward and backward of `problem` by `atn.functional` with the given backend."""
+    tensors = {
+        name: torch.tensor(array, dtype=DTYPES[dtype], device=device).requires_grad_(name != "dy")
+        for name, array in problem.arrays.items()
+    }
+    dy = tensors.pop("dy")
+    y = F.assorted_time_norm(
+        tensors["a"], problem.k, tensors.get("gamma"), tensors.get("beta"), problem.eps, problem.base, backend
+    )
+    gradients = torch.autograd.grad(y, list(tensors.values()), dy)
+    return Result({"y": y}, dict(zip(tensors, gradients, strict=True)))
+
+
+def oracle_norm(problem: LSTMProblem) -> WindowNorm | None:
+    """The oracle's description of the norm of `problem`."""
+    if problem.norm == "none":
+        return None
+    return WindowNorm("layer", problem.k if problem.norm == "atn" else 1, problem.eps)
+
+
+def run_lstm_oracle(problem: LSTMProblem) -> Result:
+    """Forward and backward of `problem` by the oracle, in float64."""
+    arrays = problem.arrays
+    state = (arrays["h_0"], arrays["c_0"]) if problem.initial_state else None
+    (output, h_n, c_n), cache = stacked_lstm_forward(
+        arrays["x"], problem.parameters, oracle_norm(problem), problem.bias_placement, state
+    )
+    gradients = stacked_lstm_backward(arrays["dh"], arrays["dh_n"], arrays["dc_n"], cache)
+    named: Arrays = {"x": gradients.x}
+    if problem.initial_state:
+        named |= {"h_0": gradients.h_0, "c_0": gradients.c_0}
+    return Result({"output": output, "h_n": h_n, "c_n": c_n}, named | named_parameters(gradients.parameters))
+
+
+def run_lstm_torch(problem: LSTMProblem, backend: str, dtype: str, device: str = "cpu") -> Result:
+    """Forward and backward of `problem` by `ATNLSTM` with the given backend."""
+    module = make_module(problem, backend, dtype, device)
+    tensors = {name: torch.tensor(array, dtype=DTYPES[dtype], device=device) for name, array in problem.arrays.items()}
+    inputs = {name: tensors[name].requires_grad_() for name in ("x", "h_0", "c_0") if name in tensors}
+    state = (inputs["h_0"], inputs["c_0"]) if problem.initial_state else None
+    output, (h_n, c_n) = module(inputs["x"], state)
+    parameters = dict(module.named_parameters())
+    gradients = torch.autograd.grad(
+        (output, h_n, c_n),
+        [*inputs.values(), *parameters.values()],
+        (tensors["dh"], tensors["dh_n"], tensors["dc_n"]),
+    )
+    return Result({"output": output, "h_n": h_n, "c_n": c_n}, dict(zip([*inputs, *parameters], gradients, strict=True)))
+
+
+def make_module(problem: LSTMProblem, backend: str, dtype: str, device: str = "cpu") -> ATNLSTM:
+    """Build the `ATNLSTM` of `problem` with its parameters."""
+    module = ATNLSTM(
+        problem.I,
+        problem.H,
+        problem.layers,
+        bias=problem.bias,
+        bidirectional=problem.directions == 2,
+        k=problem.k if problem.norm == "atn" else None,
+        norm=problem.norm,
+        eps=problem.eps,
+        affine=problem.affine,
+        bias_placement=problem.bias_placement,
+        backend=backend,
+        dtype=DTYPES[dtype],
+        device=device,
+    )
+    load_parameters(module, problem.parameters)
+    return module
+
+
+def load_parameters(module: nn.Module, parameters: list[list[LSTMParameters]]) -> None:
+    """Copy the oracle's parameters into a module with the parameter names of `torch.nn.LSTM`."""
+    arrays = named_parameters(parameters)
+    module.load_state_dict({name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()})
+
+
+def named_parameters(parameters: list[list[LSTMParameters]]) -> dict[str, Array]:
+    """Flatten parameters (or their gradients) by layer and direction into the names of `torch.nn.LSTM`."""
+    return dict(_names_and_arrays(parameters))
+
+
+def _names_and_arrays(parameters: list[list[LSTMParameters]]) -> Iterator[tuple[str, Array]]:
+    for layer, directions in enumerate(parameters):
+        for direction, values in enumerate(directions):
+            suffix = f"l{layer}" + "_reverse" * direction
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                if (array := getattr(values, name)) is not None:
+                    yield f"{name}_{suffix}", array
+            for name in ("norm_ih", "norm_hh", "norm_c"):
+                if (affine := getattr(values, name)) is not None:
+                    yield f"{name}_{suffix}.weight", affine.weight
+                    yield f"{name}_{suffix}.bias", affine.bias
+
+
+def parameters_of(gradients: Arrays) -> frozenset[str]:
+    """Those names of a result that belong to parameters rather than to inputs."""
+    return frozenset(gradients) - {"x", "h_0", "c_0", "a"}
+
+
+def to_tensor(array: Array, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Tensor that requires a gradient, with the values of `array`."""
+    return torch.tensor(array, dtype=dtype, requires_grad=True)

@@ -1,0 +1,45 @@
+"""Hypothesis strategies of whole problems, which `problems.py` draws."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+from tests.support.problems import (
+    LARGEST_SEED,
+    LSTMProblem,
+    NormProblem,
+    draw_lstm_problem,
+    draw_norm_problem,
+)
+
+S = TypeVar("S")
+
+seeds = st.integers(0, LARGEST_SEED)
+
+
+class HypothesisDraw:
+    """Draws by hypothesis, which shrinks what fails."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self._draw = draw
+
+    def integer(self, least: int, most: int) -> int:
+        """An integer from `least` to `most`, both included."""
+        return self._draw(st.integers(least, most))
+
+    def choice(self, options: Sequence[S]) -> S:
+        """One of `options`."""
+        return self._draw(st.sampled_from(options))
+
+
+@st.composite
+def norm_problems(draw: st.DrawFn, *, offset: float = 0.0) -> NormProblem:
+    """Draw one call of assorted-time normalization, base layer or batch."""
+    return draw_norm_problem(HypothesisDraw(draw), offset=offset)
+
+
+@st.composite
+def lstm_problems(draw: st.DrawFn) -> LSTMProblem:
+    """Draw one forward and backward pass of an LSTM, normalised or plain."""
+    return draw_lstm_problem(HypothesisDraw(draw))
