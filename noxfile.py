@@ -10,7 +10,7 @@ import nox
 from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2.9"
-# pip inside virtualenv: it honours constraints.txt and finds CPU builds of torch where the machine offers them.
+# pip inside virtualenv: it honors constraints.txt and finds CPU builds of torch where the machine offers them.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["verify"]

@@ -11,11 +11,11 @@ from benchmarks.sizes import BASE, BASE_OF_K, Axis
 from benchmarks.timing import PASSES
 from benchmarks.variants import BASELINE
 
-COLOURS = {"eager": "#D55E00", "fused": "#0072B2", "triton": "#009E73"}
-"""A backend's colour, from Okabe and Ito's palette, which the colour-blind can tell apart."""
+COLORS = {"eager": "#D55E00", "fused": "#0072B2", "triton": "#009E73"}
+"""A backend's color, from Okabe and Ito's palette, which the color-blind can tell apart."""
 
 STYLES = {"atn": ("-", "o"), "ln": ("--", "^")}
-"""A norm's line and marker: the same distinction without colour."""
+"""A norm's line and marker: the same distinction without color."""
 
 LABEL_GAP = 0.055
 """Least distance between two labels, as a part of the axes' height."""
@@ -73,7 +73,7 @@ def _panel(ax: Axes, axis: Axis, lines: dict[tuple[str, str], Line]) -> None:
     for (backend, norm), points in lines.items():
         style, marker = STYLES[norm]
         values, ratios = zip(*points, strict=True)
-        ax.plot(values, ratios, color=COLOURS[backend], linestyle=style, marker=marker, markersize=4, linewidth=1.5)
+        ax.plot(values, ratios, color=COLORS[backend], linestyle=style, marker=marker, markersize=4, linewidth=1.5)
         ends[f"{norm}, {backend}"] = points[-1][1]
     _label(ax, ends, at=ticks[-1] * span**0.03)
     ax.set_xlabel(axis)
@@ -95,5 +95,5 @@ def _label(ax: Axes, ends: dict[str, float], at: float) -> None:
     last = -math.inf
     for name, ratio in sorted(ends.items(), key=lambda item: item[1]):
         last = max((math.log(ratio) - low) / (high - low), last + LABEL_GAP)
-        colour = COLOURS.get(name.split(", ")[-1], "0.25")
-        ax.text(at, math.exp(low + last * (high - low)), name, color=colour, fontsize=8.5, va="center")
+        color = COLORS.get(name.split(", ")[-1], "0.25")
+        ax.text(at, math.exp(low + last * (high - low)), name, color=color, fontsize=8.5, va="center")

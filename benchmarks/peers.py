@@ -114,7 +114,7 @@ class ObviousATN(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_features))
 
     def forward(self, a: Float[Tensor, "B N"], window: list[Tensor]) -> Float[Tensor, "B N"]:
-        """Normalise the next step, and add it to `window`, the steps so far."""
+        """Normalize the next step, and add it to `window`, the steps so far."""
         window.append(a)
         rows = torch.stack(window[-self.k :])
         mean = rows.mean(dim=(0, 2)).unsqueeze(1)

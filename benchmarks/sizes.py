@@ -31,7 +31,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Group:
-    """What is measured side by side, in turns: all that is normalised over a window at every size, the rest at one.
+    """What is measured side by side, in turns: all that is normalized over a window at every size, the rest at one.
 
     The sizes differ in k alone, which changes nothing for what has no window.
     """

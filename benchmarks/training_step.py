@@ -1,4 +1,4 @@
-"""What a training step costs beside its model's forward and backward pass and optimiser: it is to be 1.15 at most.
+"""What a training step costs beside its model's forward and backward pass and optimizer: it is to be 1.15 at most.
 
 ::
 

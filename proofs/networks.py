@@ -150,7 +150,7 @@ def gate_order() -> tuple[Evidence, ...]:
 
 
 def cell_derivatives() -> tuple[Evidence, ...]:
-    """Derivatives of Eqs. (15)-(16) in the gates, the carry and the normalised cell z, as backpropagation uses them."""
+    """Derivatives of Eqs. (15)-(16) in the gates, the carry and the normalized cell z, as backpropagation uses them."""
     i, f, g, o, carry, z = sp.symbols("i f g o c z", real=True)
     I, F, G, O, Z = sigmoid(i), sigmoid(f), sp.tanh(g), sigmoid(o), sp.tanh(z)
     c, h = F * carry + I * G, O * Z

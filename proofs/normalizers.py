@@ -1,7 +1,7 @@
-"""The five normalisers of Table B.1 as one quotient each, on exact or symbolic entries, with eps = 0.
+"""The five normalizers of Table B.1 as one quotient each, on exact or symbolic entries, with eps = 0.
 
 Every output before gain and shift is `numerator / sqrt(square)`, both polynomials: the deviation from the mean over the
-variance of a pool of preactivations, or v . x over v . v for weight normalisation. Entries are numbers, or elements of
+variance of a pool of preactivations, or v . x over v . v for weight normalization. Entries are numbers, or elements of
 a polynomial ring.
 """
 

@@ -62,7 +62,7 @@ def affine_lemma() -> tuple[Evidence, ...]:
     """A pool of statistics that goes to delta a + c has mean delta mu + c and variance delta^2 sigma^2.
 
     So, with delta > 0 and eps = 0, (a - mu)/sigma is unchanged; with eps scaled by delta^2 as well. This is every "yes"
-    of Table B.1 but weight normalisation's.
+    of Table B.1 but weight normalization's.
     """
     delta, c = sp.symbols("delta c", real=True)
     scaled = delta * a[j, s] + c

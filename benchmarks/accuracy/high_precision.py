@@ -62,7 +62,7 @@ def norm_of(values: Numbers) -> Any:
 
 
 class NormSite:
-    """One assorted-time normalisation, step by step: first every `forward`, then every `backward` in reverse.
+    """One assorted-time normalization, step by step: first every `forward`, then every `backward` in reverse.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class NormSite:
         return mean
 
     def forward(self, a: Numbers) -> Numbers:
-        """Normalise the next row (B, N), Eqs. (7)-(9)."""
+        """Normalize the next row (B, N), Eqs. (7)-(9)."""
         m = self._mean(a)
         self._a.append(a)
         self._m.append(m)
@@ -203,7 +203,7 @@ def run_lstm(problem: LSTMProblem) -> Result:
     Raises
     ------
     ValueError
-        Where it is not one normalised layer in one direction, with biases, gains, shifts and an initial state.
+        Where it is not one normalized layer in one direction, with biases, gains, shifts and an initial state.
     """
     if not (
         problem.layers == problem.directions == 1

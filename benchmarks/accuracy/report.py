@@ -19,10 +19,10 @@ LARGEST_RATIO = 2.0
 """No backend may be this many times less accurate than eager."""
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-"""Okabe and Ito's colours, which the colour-blind can tell apart; one a backend, in order of appearance."""
+"""Okabe and Ito's colors, which the color-blind can tell apart; one a backend, in order of appearance."""
 
 STYLES = {"output": ("-", "o"), "gradients": ("--", "^")}
-"""Line and marker: the same distinction without colour."""
+"""Line and marker: the same distinction without color."""
 
 AXIS_LABELS = {"T": "time steps T", "k": "window k", "H": "hidden units H (features N)", "offset": "common offset"}
 
@@ -196,17 +196,17 @@ def _figures(rows: Sequence[Row], folder: Path) -> list[str]:
 def draw(axis: str, rows: Sequence[Row]) -> bytes:
     """PNG of the worst error along one axis: a column a subject, a row a dtype."""
     dtypes = list(dict.fromkeys(row.dtype for row in rows))
-    colours = dict(zip(dict.fromkeys(row.backend for row in rows), PALETTE, strict=False))
+    colors = dict(zip(dict.fromkeys(row.backend for row in rows), PALETTE, strict=False))
     figure = Figure(figsize=(4.0 * len(SUBJECTS), 2.9 * len(dtypes)), dpi=130, layout="constrained")
     grid = figure.subplots(len(dtypes), len(SUBJECTS), sharex=True, sharey="row", squeeze=False)
     for dtype, panels in zip(dtypes, grid, strict=True):
         panels[0].set_ylabel(f"{dtype}: worst relative L2 error")
         here = [[row for row in rows if (row.subject, row.dtype) == (subject, dtype)] for subject in SUBJECTS]
         for ax, shown in zip(panels, here, strict=True):
-            _panel(ax, axis, shown, colours)
+            _panel(ax, axis, shown, colors)
         # Only now are the limits, which the panels share, those that the labels have to fit in.
         for ax, shown in zip(panels, here, strict=True):
-            _label_ends(ax, shown, colours)
+            _label_ends(ax, shown, colors)
     for ax, subject in zip(grid[0], SUBJECTS, strict=True):
         ax.set_title(subject, fontsize=11)
     for ax in grid[-1]:
@@ -217,7 +217,7 @@ def draw(axis: str, rows: Sequence[Row]) -> bytes:
     return file.getvalue()
 
 
-def _panel(ax: Axes, axis: str, rows: Sequence[Row], colours: Mapping[str, str]) -> None:
+def _panel(ax: Axes, axis: str, rows: Sequence[Row], colors: Mapping[str, str]) -> None:
     if axis == "offset":
         ax.set_xscale("symlog", linthresh=1)
     else:
@@ -227,7 +227,7 @@ def _panel(ax: Axes, axis: str, rows: Sequence[Row], colours: Mapping[str, str])
     for backend, kind in _curves(rows):
         line, marker = STYLES[kind]
         heights = [_worst_at(rows, backend, kind, value) for value in values]
-        ax.plot(values, heights, color=colours[backend], linestyle=line, marker=marker, markersize=4, linewidth=1.4)
+        ax.plot(values, heights, color=colors[backend], linestyle=line, marker=marker, markersize=4, linewidth=1.4)
     ax.set_xticks(values, [f"{value:g}" for value in values])
     ax.minorticks_off()
     ax.grid(color="0.9", linewidth=0.6)
@@ -244,7 +244,7 @@ def _worst_at(rows: Sequence[Row], backend: str, kind: str, value: float) -> flo
     return max(row.worst for row in rows if (row.backend, _kind(row), row.value) == (backend, kind, value))
 
 
-def _label_ends(ax: Axes, rows: Sequence[Row], colours: Mapping[str, str]) -> None:
+def _label_ends(ax: Axes, rows: Sequence[Row], colors: Mapping[str, str]) -> None:
     """Name each curve at its right end, moving names up that would lie on another."""
     low, high = ax.get_ylim()
     apart = (high / low) ** 0.06
@@ -254,7 +254,7 @@ def _label_ends(ax: Axes, rows: Sequence[Row], colours: Mapping[str, str]) -> No
     for end, backend, kind in ends:
         height = max(end, height * apart)
         note = ax.annotate(f"{backend}, {kind}", (last, height), (7, 0), textcoords="offset points", va="center")
-        note.set(color=colours[backend], fontsize=8, annotation_clip=False)
+        note.set(color=colors[backend], fontsize=8, annotation_clip=False)
 
 
 def _soak(path: Path) -> list[str]:

@@ -122,8 +122,8 @@ class Entry(NamedTuple):
     def command(self) -> str:
         """What to type to run it, again if need be: what has ended otherwise than well has to be moved away before."""
         command = shlex.join(["python", "-m", "experiments", *self.arguments])
-        spoilt = [str(folder) for folder in self.ended if _state(load_record(folder)) != FINISHED]
-        return f"rm -r {shlex.join(spoilt)} && {command}" if spoilt else command
+        spoiled = [str(folder) for folder in self.ended if _state(load_record(folder)) != FINISHED]
+        return f"rm -r {shlex.join(spoiled)} && {command}" if spoiled else command
 
 
 def _state(record: Record | None) -> str:

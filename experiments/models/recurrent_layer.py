@@ -8,7 +8,7 @@ from atn import ATNLSTM
 from experiments.training.settings import ModelName, Settings, require_at_least
 
 BiasPlacement = Literal["inside", "outside"]
-Initialisation = Literal["paper", "torch"]
+Initialization = Literal["paper", "torch"]
 Norm = Literal["ln", "atn"]
 
 
@@ -26,8 +26,8 @@ class Recurrence(NamedTuple):
     bias_placement: BiasPlacement
     """Whether the biases are added before or after the norms; the plain LSTM does not know the difference."""
 
-    init: Initialisation
-    """Initialisation of the layer."""
+    init: Initialization
+    """Initialization of the layer."""
 
     affine: bool = True
     """Whether the norms have gains and shifts."""
@@ -67,14 +67,14 @@ class RecurrenceSettings(Settings, abc.ABC):
     """Biases before or after the norms. Eq. (14) has them outside; section 5.1 says that its own experiment, noisy
     MNIST, has them outside and the others inside, and so has the released code."""
 
-    init: Initialisation
-    """Initialisation of the layers of LN and ATN. Open in the paper; "paper" is what the released code does: W_ih
+    init: Initialization
+    """Initialization of the layers of LN and ATN. Open in the paper; "paper" is what the released code does: W_ih
     orthogonal, W_hh four identity blocks, biases 0, gains 1."""
 
-    lstm_init: Initialisation
-    """Initialisation of the layers of the plain LSTM. Open in the paper; "torch" since the released code takes
+    lstm_init: Initialization
+    """Initialization of the layers of the plain LSTM. Open in the paper; "torch" since the released code takes
     nn.LSTMCell as it comes, and so does AWD-LSTM, on which the paper bases its language models. The paper's baseline
-    thus differs from the other two in its initialisation as well."""
+    thus differs from the other two in its initialization as well."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -59,8 +59,8 @@ def _curve(ax: Axes, label: str, look: Look, results: Sequence[Result], measure:
     steps = [step for step, _ in results[0].measured(measure)]
     means = np.mean([[value for _, value in result.measured(measure)] for result in results], axis=0)
     line = "none" if measure == VALIDATION else "-"
-    ax.plot(steps, means, color=look.colour, marker=look.marker, markersize=3, linestyle=line, alpha=0.8)
-    ax.plot([], [], color=look.colour, marker=look.marker, markersize=4, label=label)
+    ax.plot(steps, means, color=look.color, marker=look.marker, markersize=3, linestyle=line, alpha=0.8)
+    ax.plot([], [], color=look.color, marker=look.marker, markersize=4, label=label)
 
 
 def _training(ax: Axes, look: Look, results: Sequence[Result]) -> None:
@@ -68,10 +68,10 @@ def _training(ax: Axes, look: Look, results: Sequence[Result]) -> None:
     count = len(results[0].train)
     steps = np.arange(count - smooth.shape[1] + 1, count + 1)
     if len(results) == 1:
-        ax.plot(np.arange(1, count + 1), results[0].train, color=look.colour, alpha=0.18, linewidth=0.6)
+        ax.plot(np.arange(1, count + 1), results[0].train, color=look.color, alpha=0.18, linewidth=0.6)
     else:
-        ax.fill_between(steps, smooth.min(0), smooth.max(0), color=look.colour, alpha=0.2, linewidth=0)
-    ax.plot(steps, smooth.mean(0), color=look.colour, linewidth=1.6)
+        ax.fill_between(steps, smooth.min(0), smooth.max(0), color=look.color, alpha=0.2, linewidth=0)
+    ax.plot(steps, smooth.mean(0), color=look.color, linewidth=1.6)
 
 
 def _smoothed(results: Sequence[Result]) -> NDArray[np.float64]:

@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from experiments.report.schema import Series
 from experiments.training.settings import ModelName
 
-COLOURS: Mapping[ModelName, tuple[str, ...]] = {
+COLORS: Mapping[ModelName, tuple[str, ...]] = {
     "lstm": ("#009E73",),
     "ln": ("#E69F00",),
     "atn": ("#56B4E9", "#0072B2", "#CC79A7"),
 }
-"""Colours of Okabe and Ito's palette, which the colour-blind can tell apart; of a single series the middle one."""
+"""Colors of Okabe and Ito's palette, which the color-blind can tell apart; of a single series the middle one."""
 
 MARKERS: Mapping[ModelName, tuple[str, ...]] = {"lstm": ("s",), "ln": ("^",), "atn": ("v", "o", "D")}
-"""The same distinction without colour."""
+"""The same distinction without color."""
 
 LEGEND_ENTRY = 1.5
 """Width of a legend's entry in inches, with room for "ATN (k = 25)"."""
@@ -27,18 +27,18 @@ LEGEND_ENTRY = 1.5
 class Look(NamedTuple):
     """How a series is drawn."""
 
-    colour: str
+    color: str
     marker: str
 
 
 def looks(series: Sequence[Series]) -> dict[str, Look]:
     """Look of each series by its label."""
     found: dict[str, Look] = {}
-    for model, colours in COLOURS.items():
+    for model, colors in COLORS.items():
         labels = [one.label for one in series if one.model == model]
-        first = (len(colours) - len(labels)) // 2
+        first = (len(colors) - len(labels)) // 2
         for number, label in enumerate(labels, start=first):
-            found[label] = Look(colours[number], MARKERS[model][number])
+            found[label] = Look(colors[number], MARKERS[model][number])
     return found
 
 

@@ -150,7 +150,7 @@ def draw_sequences(rng: np.random.Generator, T: int, count: int) -> tuple[Tensor
 
 
 class Adding(SyntheticProblem[AddingSettings]):
-    """The problem as the trainer sees it: a model, its optimiser, and the loss of any step."""
+    """The problem as the trainer sees it: a model, its optimizer, and the loss of any step."""
 
     def __init__(self, settings: AddingSettings, model: ModelName, device: torch.device) -> None:
         super().__init__(settings, model, device, 2, 1)

@@ -131,7 +131,7 @@ def make_batch(symbols: Tensor, T: int) -> tuple[Tensor, Tensor]:
 
 
 class Copying(SyntheticProblem[CopyingSettings]):
-    """The problem as the trainer sees it: a model, its optimiser, and the loss of any step."""
+    """The problem as the trainer sees it: a model, its optimizer, and the loss of any step."""
 
     def __init__(self, settings: CopyingSettings, model: ModelName, device: torch.device) -> None:
         super().__init__(settings, model, device, SYMBOLS + 2, SYMBOLS + 1)

@@ -151,7 +151,7 @@ def make_batch(symbols: Tensor, places: Tensor, T: int) -> tuple[Tensor, Tensor]
 
 
 class Denoise(SyntheticProblem[DenoiseSettings]):
-    """The task as the trainer sees it: a model, its optimiser, and the loss of any step."""
+    """The task as the trainer sees it: a model, its optimizer, and the loss of any step."""
 
     def __init__(self, settings: DenoiseSettings, model: ModelName, device: torch.device) -> None:
         super().__init__(settings, model, device, SYMBOLS + 1, SYMBOLS + 1)

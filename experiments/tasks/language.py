@@ -164,7 +164,7 @@ class Windows:
 
 
 class LanguageProblem(Problem):
-    """A language model as the trainer sees it; a task adds its optimiser and what it measures.
+    """A language model as the trainer sees it; a task adds its optimizer and what it measures.
 
     The loss of a step depends on the states that the steps before it left, so steps are taken in order. These states
     belong to this process's share of the columns.

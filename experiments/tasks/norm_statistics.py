@@ -82,7 +82,7 @@ def plan(preset: PresetName, settings: StatisticsSettings, models: Sequence[Mode
     return [Part(NAME, model, dataclasses.replace(settings, k=k)) for model, k in runs if model in models]
 
 
-class Normalised(NamedTuple):
+class Normalized(NamedTuple):
     """What comes out of the three norms of a layer at every step, and what the layer makes of it."""
 
     hh: Tensor
@@ -95,7 +95,7 @@ class Normalised(NamedTuple):
     """The layer's output, shape (T, B, H)."""
 
 
-def normalised(lstm: ATNLSTM, x: Tensor) -> Normalised:
+def normalized(lstm: ATNLSTM, x: Tensor) -> Normalized:
     """Values after the norms, without gains and shifts, for input x (T, B, features) and a layer of LN or ATN.
 
     h and c are the layer's own, step by step; the norms are then those of the whole sequences, Eqs. (14)-(16).
@@ -112,7 +112,7 @@ def normalised(lstm: ATNLSTM, x: Tensor) -> Normalised:
         from_h = from_h + lstm.get_parameter("bias_hh_l0")
         from_x = from_x + lstm.get_parameter("bias_ih_l0")
     hh, ih, cell = (assorted_time_norm(a, lstm.k or 1, eps=lstm.eps) for a in (from_h, from_x, c))
-    return Normalised(hh, ih, cell, h)
+    return Normalized(hh, ih, cell, h)
 
 
 class Curves(NamedTuple):
@@ -135,7 +135,7 @@ class Statistics(Adding):
         """Loss of the training batch, as of the adding problem; its statistics are kept for `validation`."""
         x, _ = self.batch("train", step)
         with torch.no_grad():
-            values = normalised(self.model.lstm, x.to(self.device))
+            values = normalized(self.model.lstm, x.to(self.device))
         for norm, y in zip(NORMS, values, strict=False):
             variance, mean = torch.var_mean(y, dim=2, correction=0)
             self._measured |= {_key(norm, "mean", t): value for t, value in enumerate(mean.mean(1))}

@@ -4,7 +4,7 @@ An image is a sequence of its 784 pixels, row by row, brightness in [0, 1] with 
 After the last pixel the model has to name the digit. The loss is the cross-entropy; whoever guesses pays ``ln 10`` and
 is right one time in ten.
 
-The paper leaves open how long and with which optimiser the models were trained, their size, and whether an image has
+The paper leaves open how long and with which optimizer the models were trained, their size, and whether an image has
 the same noise in each epoch. Here the noise of a training image is new in each epoch, as data augmentation has it, and
 that of a validation image always the same, so that validations can be compared.
 """
@@ -31,7 +31,7 @@ from experiments.training.problem import Problem
 from experiments.training.settings import ModelName, PresetName, require_at_least
 
 ACCURACY = "accuracy"
-"""Name of the share of validation images that are recognised."""
+"""Name of the share of validation images that are recognized."""
 
 GENERATED_IMAGES: Mapping[Split, int] = {"train": 512, "validation": 64}
 """Number of images in the generated data set."""
@@ -62,7 +62,7 @@ class PixelMnistSettings(RecurrenceSettings):
     """Window length of ATN. Paper: 10."""
 
     lr: float
-    """Learning rate of Adam. Open in the paper, the optimiser too; Adam with 1e-2 as in two of its other experiments,
+    """Learning rate of Adam. Open in the paper, the optimizer too; Adam with 1e-2 as in two of its other experiments,
     faster than RMSProp with 1e-3 in a short trial."""
 
     clip: float
@@ -160,7 +160,7 @@ def make_sequences(pixels: npt.NDArray[np.uint8], variance: float, key: list[int
 def remember(lstm: ATNLSTM, T: int) -> None:
     """Set the biases of forget and input gates for memories as long as a sequence of T steps.
 
-    Chrono initialisation (Tallec and Ollivier 2018): ``b_f = log u`` with u uniform in [1, T - 1], and ``b_i = -b_f``.
+    Chrono initialization (Tallec and Ollivier 2018): ``b_f = log u`` with u uniform in [1, T - 1], and ``b_i = -b_f``.
     """
     forget = torch.empty(lstm.hidden_size).uniform_(1, T - 1).log()
     lstm.get_parameter("bias_ih_l0")[: 2 * lstm.hidden_size] = torch.cat([-forget, forget])
@@ -216,7 +216,7 @@ class PixelMnist(Problem):
         super().update(step)
 
     def validation(self, step: int) -> dict[str, Tensor]:  # noqa: ARG002 - the same images every time
-        """Mean cross-entropy of all validation images, and the share that is recognised."""
+        """Mean cross-entropy of all validation images, and the share that is recognized."""
         loss = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device)
         count = len(self.test_labels)

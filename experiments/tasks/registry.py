@@ -27,7 +27,7 @@ class Task(NamedTuple, Generic[S]):
     name: str
     presets: Mapping[PresetName, S]
     problem: Callable[..., Problem]
-    """Makes the model, its optimiser and its data of the settings, the model's name and the device."""
+    """Makes the model, its optimizer and its data of the settings, the model's name and the device."""
     reads_data: bool = False
     """Whether `problem` also takes ``data_dir``, the folder of the data sets, or None where none is named."""
 

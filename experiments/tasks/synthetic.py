@@ -91,7 +91,7 @@ def generator(seed: int, split: Split, index: int) -> np.random.Generator:
 class SyntheticProblem(Problem, Generic[S]):
     """A synthetic task as the trainer sees it: the model, and batches of which the seed decides everything.
 
-    A task adds its optimiser and its batches. The training batch of step n is the n-th, and so is the validation batch.
+    A task adds its optimizer and its batches. The training batch of step n is the n-th, and so is the validation batch.
 
     Attributes
     ----------

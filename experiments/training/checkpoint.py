@@ -1,4 +1,4 @@
-"""Checkpoints: parameters, optimiser and random state after a step, in safetensors, the last good one kept.
+"""Checkpoints: parameters, optimizer and random state after a step, in safetensors, the last good one kept.
 
 ``checkpoint.safetensors`` is the newest and ``checkpoint-previous.safetensors`` the one before. Each carries a digest
 of its own content and the name of its run, so that a damaged or foreign file is never taken for a good one.
@@ -64,7 +64,7 @@ def restore(checkpoint: Checkpoint, problem: Problem) -> None:
     Raises
     ------
     ExperimentError
-        If it does not fit the problem's model or optimiser.
+        If it does not fit the problem's model or optimizer.
     """
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "carried": {}, "random": {}}
     for name, value in checkpoint.tensors.items():

@@ -10,9 +10,9 @@ from experiments.training import distributed
 
 
 class Problem(abc.ABC):
-    """What a task gives the trainer: a model, its optimiser, and the loss of any step.
+    """What a task gives the trainer: a model, its optimizer, and the loss of any step.
 
-    What the losses of the steps to come depend on is in the model, the optimiser and `carried`; all three are in a
+    What the losses of the steps to come depend on is in the model, the optimizer and `carried`; all three are in a
     checkpoint. A batch is drawn from the seed and its step alone.
 
     Where several processes train together, each takes its `share` of the whole batch in `loss`, a mean over the batch.
@@ -40,7 +40,7 @@ class Problem(abc.ABC):
         self.optimizer.step()
 
     def carried(self) -> dict[str, Tensor]:
-        """What is carried from step to step beside parameters and optimiser; nothing, for most."""
+        """What is carried from step to step beside parameters and optimizer; nothing, for most."""
         return {}
 
     def take_up(self, carried: Mapping[str, Tensor]) -> None:

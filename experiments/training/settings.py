@@ -25,10 +25,10 @@ class Settings:
     """Fields that are chosen within a preset, as the paper's two lengths T are; the run's name shows them."""
 
     steps: int
-    """Optimisation steps, one batch each."""
+    """Optimization steps, one batch each."""
 
     seed: int
-    """Seed of the initialisation and of all data. 5544 is the released script's."""
+    """Seed of the initialization and of all data. 5544 is the released script's."""
 
     validate_every: int
     """Steps between two validation batches."""

@@ -85,10 +85,10 @@ class Trainer:
                 stop, due = distributed.any_of(bool(signals), bool(signals) or late or last)
                 if not due and step % READ_EVERY != 0:
                     continue
-                spoilt = self.log.read()
-                if spoilt is not None:
+                spoiled = self.log.read()
+                if spoiled is not None:
                     self.log.write()
-                    return Outcome("nan", spoilt.step, time.monotonic() - began)
+                    return Outcome("nan", spoiled.step, time.monotonic() - began)
                 progress.update(step, self.log.latest)
                 if due:
                     self._save(step, time.monotonic() - began)

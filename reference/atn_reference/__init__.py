@@ -18,7 +18,7 @@ in ``printed/``:
 
 and in ``networks/``:
 
-1. ``site``               a normaliser inside a recurrence
+1. ``site``               a normalizer inside a recurrence
 2. ``gates``              Eq. (15) and the product of Eq. (16)
 3. ``lstm``               Eqs. (14)-(16)
 4. ``rnn``                Eqs. (1)-(4)

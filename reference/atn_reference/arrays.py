@@ -15,7 +15,7 @@ Base: TypeAlias = Literal["layer", "batch"]
 
 
 class NormGradients(NamedTuple):
-    """Gradients of a normaliser's inputs, each of its input's shape; None where the input was None.
+    """Gradients of a normalizer's inputs, each of its input's shape; None where the input was None.
 
     Attributes
     ----------

@@ -175,7 +175,7 @@ def test_a_setting_reaches_what_it_belongs_to(
 
 
 @pytest.mark.parametrize(("field", "value"), [("lr", 1e-2), ("momentum", 0.5), ("alpha", 0.5)])
-def test_the_optimiser_is_rmsprop_with_the_settings(field: str, value: float) -> None:
+def test_the_optimizer_is_rmsprop_with_the_settings(field: str, value: float) -> None:
     optimizer = Adding(with_field(TINY, field, value), "lstm", CPU).optimizer
     assert isinstance(optimizer, torch.optim.RMSprop)
     assert optimizer.param_groups[0][field] == value

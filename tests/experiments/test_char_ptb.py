@@ -1,4 +1,4 @@
-"""Character-level language modelling: windows, carried states, learning rates, what is measured, and resuming."""
+"""Character-level language modeling: windows, carried states, learning rates, what is measured, and resuming."""
 
 import dataclasses
 import itertools
@@ -105,7 +105,7 @@ class TestLearningRate:
         rates = [problem.learning_rate(step) for step in (1, 3, 4, 9, 10, 13)]
         assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4])
 
-    def test_longer_windows_have_a_higher_one_and_the_optimiser_gets_it(self) -> None:
+    def test_longer_windows_have_a_higher_one_and_the_optimizer_gets_it(self) -> None:
         problem = CharPtb(with_fields(drops=()), "lstm", CPU)
         train(problem, range(1, 4))
         window = problem.windows.of(3)

@@ -137,7 +137,7 @@ def test_the_bias_placement_reaches_the_norms(model: ModelName) -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), [("lr", 1e-2), ("momentum", 0.0), ("alpha", 0.5)])
-def test_the_optimiser_has_the_settings_of_rmsprop(field: str, value: float) -> None:
+def test_the_optimizer_has_the_settings_of_rmsprop(field: str, value: float) -> None:
     group = Copying(with_field(TINY, field, value), "lstm", CPU).optimizer.param_groups[0]
     assert group[field] == value
 

@@ -189,12 +189,12 @@ class TestDownload:
         with pytest.raises(ExperimentError, match=r"is missing: fetch it from .*gone.txt: 404"):
             obtain(file, None)
 
-    def test_a_spoilt_cache_is_refused_and_left_alone(self, server: Server, tmp_path: Path) -> None:
+    def test_a_spoiled_cache_is_refused_and_left_alone(self, server: Server, tmp_path: Path) -> None:
         server.pages["words.txt"] = TEXT
-        path = put(tmp_path / "cache" / "atn", "words.txt", b"spoilt")
+        path = put(tmp_path / "cache" / "atn", "words.txt", b"spoiled")
         with pytest.raises(ExperimentError, match="expected"):
             obtain(described(TEXT, server.url("words.txt")), None)
-        assert path.read_bytes() == b"spoilt"
+        assert path.read_bytes() == b"spoiled"
         assert server.asked == []
 
     def test_a_folder_that_is_given_is_not_downloaded_to(self, server: Server, tmp_path: Path) -> None:

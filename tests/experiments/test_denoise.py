@@ -192,7 +192,7 @@ def test_a_setting_reaches_what_it_belongs_to(
     assert (losses[0] != losses[1]) is matters
 
 
-def test_the_optimiser_is_adam_with_the_settings() -> None:
+def test_the_optimizer_is_adam_with_the_settings() -> None:
     settings = dataclasses.replace(TINY, lr=3e-3, beta1=0.8, beta2=0.9)
     optimizer = Denoise(settings, "lstm", CPU).optimizer
     assert isinstance(optimizer, torch.optim.Adam)

@@ -354,7 +354,7 @@ def wrong_status(text: str) -> str:
 
 def new_key(text: str) -> str:
     """A record with a field there is not."""
-    return json.dumps({**json.loads(text), "colour": "blue"})
+    return json.dumps({**json.loads(text), "color": "blue"})
 
 
 def truncated(text: str) -> str:

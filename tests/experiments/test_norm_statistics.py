@@ -15,7 +15,7 @@ from experiments.tasks.norm_statistics import (
     Curves,
     NormName,
     Statistics,
-    normalised,
+    normalized,
     plan,
     read_statistics,
 )
@@ -42,10 +42,10 @@ def curves(statistics: Statistics) -> Mapping[NormName, Curves]:
 
 @pytest.mark.parametrize("model", ["ln", "atn"])
 @pytest.mark.parametrize("placement", ["inside", "outside"])
-def test_the_gates_of_the_normalised_values_are_those_of_the_model(model: ModelName, placement: str) -> None:
+def test_the_gates_of_the_normalized_values_are_those_of_the_model(model: ModelName, placement: str) -> None:
     lstm = problem(model, bias_placement=placement, init="torch").model.lstm.double()
     x = torch.randn(9, 4, 2, generator=torch.manual_seed(3), dtype=torch.float64)
-    values = normalised(lstm, x)
+    values = normalized(lstm, x)
     torch.testing.assert_close(values.h, lstm(x)[0])
     biases = 0 if placement == "inside" else lstm.get_parameter("bias_ih_l0") + lstm.get_parameter("bias_hh_l0")
     i, f, g, o = torch.chunk(values.hh + values.ih + biases, 4, dim=2)
@@ -72,7 +72,7 @@ def test_curves_are_statistics_over_the_features_averaged_over_the_batch() -> No
     statistics = problem("atn")
     x, _ = statistics.batch("train", 1)
     with torch.no_grad():
-        y = normalised(statistics.model.lstm, x).ih
+        y = normalized(statistics.model.lstm, x).ih
     found = curves(statistics)["ih"]
     for t in range(TINY.T):
         cases = y[t].double().numpy()

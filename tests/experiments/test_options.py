@@ -67,10 +67,10 @@ def test_a_loss_that_is_not_finite_does_not_stop_the_other_seeds(
 ) -> None:
     loss = Copying.loss
 
-    def spoilt(self: Any, step: int) -> torch.Tensor:
+    def spoiled(self: Any, step: int) -> torch.Tensor:
         return loss(self, step) * (float("nan") if self.settings.seed == 1 else 1)
 
-    monkeypatch.setattr(Copying, "loss", spoilt)
+    monkeypatch.setattr(Copying, "loss", spoiled)
     assert main(command(tmp_path, "--seeds", "0..2")) == 1
     assert [record.status for record in records(tmp_path)] == ["finished", "nan", "finished"]
 

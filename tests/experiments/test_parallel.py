@@ -114,7 +114,7 @@ def finish(folder: Path) -> int:
 
 def spoil(folder: Path) -> int:
     """A run whose loss becomes infinite."""
-    return main(command(folder / "spoilt", "--lr", "1e38"))
+    return main(command(folder / "spoiled", "--lr", "1e38"))
 
 
 def stop(folder: Path) -> int:
@@ -330,7 +330,7 @@ def test_all_end_where_one_is_told_to_and_any_number_goes_on(
 
 def test_all_end_at_a_loss_that_is_not_finite(played: Path) -> None:
     assert statuses(played)["spoil"] == [1, 1]
-    assert only_record(played / "spoilt").status == "nan"
+    assert only_record(played / "spoiled").status == "nan"
 
 
 def test_a_batch_that_cannot_be_shared_equally(played: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,6 +390,6 @@ if __name__ == "__main__":
     if distributed.count() == PROCESSES:
         sys.exit(finish(where))
     torch.set_num_threads(1)
-    # The first optimiser of a process makes PyTorch import its compiler; here it does so once for all scenes.
+    # The first optimizer of a process makes PyTorch import its compiler; here it does so once for all scenes.
     torch.optim.RMSprop([torch.zeros(1)])
     (where / "statuses.json").write_text(json.dumps({scene.__name__: play(scene, where) for scene in SCENES}))

@@ -156,7 +156,7 @@ class TestTables:
     def test_statistics(self) -> None:
         results = gathered(made_up(STATISTICS))
         (row,) = rows("\n".join(section(STATISTICS, results)), "ATN (k = 25)")
-        # Alternating around their centre by 0.25; the first step does not count, so 37 of 74 on each side.
+        # Alternating around their center by 0.25; the first step does not count, so 37 of 74 on each side.
         assert row[1:4] == ["0.2500 / 0.2500"] * 3
         assert figures(STATISTICS, results) == figures(STATISTICS, results)
 

@@ -41,7 +41,7 @@ def only_folder(runs: Path) -> Path:
 
 
 def assert_same_run(runs: Path, reference: Path) -> None:
-    """Losses, parameters, optimiser and random state are equal to the bit; only times may differ."""
+    """Losses, parameters, optimizer and random state are equal to the bit; only times may differ."""
     ours, theirs = only_folder(runs), only_folder(reference)
     assert (ours / METRICS).read_bytes() == (theirs / METRICS).read_bytes()
     left, right = load_file(ours / NEWEST), load_file(theirs / NEWEST)
@@ -83,7 +83,7 @@ def rows(runs: Path) -> int:
 def kill_again_and_again(runs: Path, seed: int) -> int:
     """Begin the run and kill it at a random moment after it has saved something, again and again; then let it end."""
     torch.set_num_threads(1)
-    # The first optimiser of a process makes PyTorch import its compiler, which takes longer than the whole run.
+    # The first optimizer of a process makes PyTorch import its compiler, which takes longer than the whole run.
     torch.optim.RMSprop([torch.zeros(1)])
     moments = random.Random(seed)  # noqa: S311 - any moments will do
     while (before := rows(runs)) < STEPS - 1:

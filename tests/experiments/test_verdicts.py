@@ -295,10 +295,10 @@ class TestSentences:
         assert found["ATN gets below the baseline (0.1733)"] == ["confirmed"] * 2
 
     def test_the_minimum_and_the_final_value_are_told_apart(self) -> None:
-        spoilt = make_run(
+        spoiled = make_run(
             "copying", "atn", lambda step: 0.12 if step == 2000 else 0.17, preset="released", measured=level
         )
-        assert outcomes("copying", [copying_run("ln", 0.15), spoilt])["ATN is below LN"] == [
+        assert outcomes("copying", [copying_run("ln", 0.15), spoiled])["ATN is below LN"] == [
             "confirmed",
             "not confirmed",
         ]

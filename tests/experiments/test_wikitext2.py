@@ -1,4 +1,4 @@
-"""Word-level language modelling with AWD-LSTM: dropouts, penalties, averaging, and resuming."""
+"""Word-level language modeling with AWD-LSTM: dropouts, penalties, averaging, and resuming."""
 
 import dataclasses
 import math

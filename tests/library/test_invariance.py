@@ -1,6 +1,6 @@
 """Table B.1: every cell, for the oracle and for the library; `pytest -k invariance` runs this and the network's.
 
-A preactivation `a[t, b] = W x[t, b]` goes through a normaliser, with eps = 0, delta > 0, k >= 2, T > k, in training
+A preactivation `a[t, b] = W x[t, b]` goes through a normalizer, with eps = 0, delta > 0, k >= 2, T > k, in training
 mode.
 A cell that says yes is tested as a property of the output *and* of the gradient: where y(phi(p)) = y(p) for a map phi
 with linear part A, the chain rule makes the gradient at p equal A^T times the gradient at phi(p). A cell that says no

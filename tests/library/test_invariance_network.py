@@ -1,4 +1,4 @@
-"""What the invariances of one normaliser give a whole ATN-LSTM: re-scaled weights, and the law of their gradients.
+"""What the invariances of one normalizer give a whole ATN-LSTM: re-scaled weights, and the law of their gradients.
 
 With eps = 0 and the bias outside, W_ih and W_hh only enter through ATN(W x), so the network's outputs do not change
 when either is multiplied by delta > 0 (Eq. (10)), its gradient at delta W is 1/delta of that at W, and <W, dL/dW> = 0.

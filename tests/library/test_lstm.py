@@ -112,7 +112,7 @@ class TestPlain:
 
 
 Statistics = Callable[[Tensor], Tensor]
-"""Takes the rows (B, N) of one step after the other and normalises each."""
+"""Takes the rows (B, N) of one step after the other and normalizes each."""
 
 
 def layer_norm(eps: float) -> Statistics:

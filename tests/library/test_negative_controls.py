@@ -107,8 +107,8 @@ def gates_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(eager, "_time_loop", time_loop)
 
 
-def normalised_carry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The normalised cell is carried on, as some published LN-LSTMs do, where Eq. (16) keeps the raw one."""
+def normalized_carry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The normalized cell is carried on, as some published LN-LSTMs do, where Eq. (16) keeps the raw one."""
 
     def time_loop(from_input: Tensor, h: Tensor, c: Tensor, gates: Any, readout: Any) -> tuple[Tensor, Tensor]:
         h_all, c_all = [], []
@@ -143,7 +143,7 @@ CONTROLS: list[tuple[Plant, Callable[[], None]]] = [
     (eps_outside_the_root, NORM_TEST),
     (stop_gradient_through_old_steps, LSTM_TEST),
     (gates_in_another_order, LSTM_TEST),
-    (normalised_carry, LSTM_TEST),
+    (normalized_carry, LSTM_TEST),
     (
         mean_of_squares_minus_squared_mean,
         partial(against_oracle.test_large_common_offset_in_float32, backend="eager", k=3),

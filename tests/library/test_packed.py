@@ -88,7 +88,7 @@ def test_not_a_number_in_the_padding_stays_there() -> None:
 
 
 def test_no_epsilon_and_no_bias_leave_no_zero_window_in_the_padding() -> None:
-    """Padding with zeros would normalise constant windows: NaN, which a zero gradient does not stop."""
+    """Padding with zeros would normalize constant windows: NaN, which a zero gradient does not stop."""
     lstm = module(eps=0.0, bias=False, num_layers=1, k=2)
     assert_packed_is_one_by_one(lstm, LENGTHS, padded(LENGTHS, 0.0))
 

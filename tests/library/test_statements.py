@@ -20,7 +20,7 @@ from tests.support.strategies import norm_problems
 SUBJECTS = ["oracle", *BACKENDS]
 
 
-def normalised(subject: str, a: Array, k: int, eps: float = 0.0) -> Array:
+def normalized(subject: str, a: Array, k: int, eps: float = 0.0) -> Array:
     """Output of ATN-LN without gain and shift."""
     if subject == "oracle":
         return assorted_time_norm_forward(a, k, eps=eps)[0]
@@ -36,7 +36,7 @@ def sequence_with_changing_scale() -> Array:
 @pytest.mark.claim("s1-time-invariant-distribution", "s5-ln-constant-statistics")
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_layer_norm_has_one_mean_and_variance_at_every_step(subject: str) -> None:
-    y = normalised(subject, sequence_with_changing_scale(), k=1)
+    y = normalized(subject, sequence_with_changing_scale(), k=1)
     assert_close(y.mean(axis=2), np.zeros((20, 3)), quantity="output", backend=subject, scale=1.0)
     assert_close(y.var(axis=2), np.ones((20, 3)), quantity="output", backend=subject)
 
@@ -44,7 +44,7 @@ def test_layer_norm_has_one_mean_and_variance_at_every_step(subject: str) -> Non
 @pytest.mark.claim("s3-nonuniform-statistics", "s5-ln-constant-statistics")
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_atn_lets_mean_and_variance_vary(subject: str) -> None:
-    y = normalised(subject, sequence_with_changing_scale(), k=5)
+    y = normalized(subject, sequence_with_changing_scale(), k=5)
     assert np.ptp(y.mean(axis=2), axis=0).min() > 0.3
     assert np.ptp(y.var(axis=2), axis=0).min() > 0.3
 
@@ -54,7 +54,7 @@ def test_atn_lets_mean_and_variance_vary(subject: str) -> None:
 @given(problem=norm_problems())
 def test_output_is_bounded_by_the_count(subject: str, problem: NormProblem) -> None:
     """The squares over a window sum to N K_t at most, so |xhat| <= sqrt(N K_t - 1) for every element."""
-    xhat = normalised(subject, problem.arrays["a"], problem.k, problem.eps)
+    xhat = normalized(subject, problem.arrays["a"], problem.k, problem.eps)
     count = problem.N * window_sizes(problem.T, problem.k)[:, None, None]
     assert (np.abs(xhat) <= np.sqrt(count - 1) * (1 + 1e-9)).all()
 

@@ -1,4 +1,4 @@
-"""Ten optimisation steps driven by the oracle's gradients and by the library's, under the same torch optimiser."""
+"""Ten optimization steps driven by the oracle's gradients and by the library's, under the same torch optimizer."""
 
 from collections.abc import Callable
 from functools import partial

@@ -120,7 +120,7 @@ def test_autocast_chooses_the_data_s_dtype_and_not_the_statistics_(monkeypatch: 
 
     def look(given: LSTMForward) -> tuple[Tensor, ...]:
         result = forward(given)
-        seen.extend(one.dtype for one in (given.x, given.w_hh, result[0], result[1], result[2]))
+        seen.extend(one.dtype for one in (given.x, given.weight_hh, result[0], result[1], result[2]))
         return result
 
     monkeypatch.setattr(launch, "lstm_forward", look)
@@ -232,7 +232,7 @@ class FakeGraph:
         self.loop, self.settings = loop, settings
         self.replays = 0
 
-    def cuda_graphs(self) -> None:
+    def replay(self) -> None:
         self.replays += 1
         self.loop.run(**self.settings)
 

@@ -1,4 +1,4 @@
-"""The oracle's normalisers of a whole sequence: ATN, LN, BN, their evaluation, and WN."""
+"""The oracle's normalizers of a whole sequence: ATN, LN, BN, their evaluation, and WN."""
 
 from typing import Any
 

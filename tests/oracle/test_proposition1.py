@@ -114,7 +114,7 @@ def test_printed_formulas_with_a_hand_made_table() -> None:
 
 @pytest.mark.claim("eq-13", "eq-a1-a3")
 def test_the_printed_bracket_is_missing_in_eq_13_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """About another centre than the mean the second sum is not zero, and the two printed forms part."""
+    """About another center than the mean the second sum is not zero, and the two printed forms part."""
     monkeypatch.setattr("atn_reference.printed.proposition1.window_mean", lambda _: Fraction(0))
     window = [[Fraction(1), Fraction(2)], [Fraction(3), Fraction(6)]]
     first, second = Fraction(1), 12 * Fraction(5)

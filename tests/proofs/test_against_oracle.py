@@ -240,8 +240,8 @@ class TestNetworks:
             h_0=(1, 1),
             c_0=(1, 1),
             **{f"{kind}_{site}": (4,) for kind in ("gain", "shift") for site in ("ih", "hh")},
-            gain_c=(1,),
-            shift_c=(1,),
+            gamma_c=(1,),
+            beta_c=(1,),
             dh=(T, 1, 1),
             dc_n=(1, 1),
         )

@@ -107,7 +107,7 @@ class TestErrata:
     def test_names_tests_that_exist(self) -> None:
         """Each `tests/...::...` of the errata is a function or method of that file."""
         root = ERRATA.parent.parent
-        nodes = re.findall(r"`(tests/\w+\.py)::([\w:]+)(?:\[[^`]*\])?`", ERRATA.read_text(encoding="utf-8"))
+        nodes = re.findall(r"`(tests/\w+/\w+\.py)::([\w:]+)(?:\[[^`]*\])?`", ERRATA.read_text(encoding="utf-8"))
         assert nodes
         for path, node in nodes:
             source = (root / path).read_text(encoding="utf-8")

@@ -40,7 +40,7 @@ def _arrays(result: Result) -> Arrays:
     return result.outputs | result.gradients
 
 
-class Judgement(NamedTuple):
+class Judgment(NamedTuple):
     """One array held to the plain bound, and beyond it to the condition of its problem."""
 
     deviation: Deviation
@@ -56,19 +56,19 @@ class Judgement(NamedTuple):
         return f"{self.deviation}, {self.multiple:.3g} times the condition"
 
 
-def judgements(
+def judgments(
     problem: P, oracle: Callable[[P], Result], expected: Result, actual: Result, backend: str
-) -> Iterator[Judgement]:
+) -> Iterator[Judgment]:
     """Hold every output and gradient of a run to the oracle's; the condition is measured only where it is needed."""
     condition = cache(lambda: sensitivity(problem, oracle, expected))
     for found in _deviations(actual, expected, backend):
-        yield Judgement(found, _multiple(found, condition()[found.what]) if found.exceeds else None)
+        yield Judgment(found, _multiple(found, condition()[found.what]) if found.exceeds else None)
 
 
 def assert_agrees(problem: P, oracle: Callable[[P], Result], actual: Result, backend: str) -> None:
     """Assert that no output or gradient of a run on `problem` is beyond both bounds."""
-    for judgement in judgements(problem, oracle, oracle(problem), actual, backend):
-        assert not judgement.fails, str(judgement)
+    for judgment in judgments(problem, oracle, oracle(problem), actual, backend):
+        assert not judgment.fails, str(judgment)
 
 
 def _deviations(actual: Result, expected: Result, backend: str) -> Iterator[Deviation]:

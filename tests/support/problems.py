@@ -182,7 +182,7 @@ def draw_norm_problem(draw: Draw, *, offset: float = 0.0) -> NormProblem:
 
 
 def draw_lstm_problem(draw: Draw) -> LSTMProblem:
-    """Draw one forward and backward pass of an LSTM, normalised or plain.
+    """Draw one forward and backward pass of an LSTM, normalized or plain.
 
     eps keeps 1/sqrt(var + eps) at 10 or below and H keeps more than two cells in a pool: each norm of each layer and
     step passes a rounding on times its root, and what is tested is the arithmetic, not the problem's condition.

@@ -41,5 +41,5 @@ def norm_problems(draw: st.DrawFn, *, offset: float = 0.0) -> NormProblem:
 
 @st.composite
 def lstm_problems(draw: st.DrawFn) -> LSTMProblem:
-    """Draw one forward and backward pass of an LSTM, normalised or plain."""
+    """Draw one forward and backward pass of an LSTM, normalized or plain."""
     return draw_lstm_problem(HypothesisDraw(draw))

@@ -44,7 +44,7 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
         2 * 1e4 * EPSILON["float32"], "at a common offset of 1e4 one rounding of a mean shifts every deviation by 1e4 u"
     ),
     ("float64", "trajectory"): Tolerance(
-        1e-10, "ten optimisation steps, each of which divides a gradient by a running root mean square of itself"
+        1e-10, "ten optimization steps, each of which divides a gradient by a running root mean square of itself"
     ),
     ("float64", "reference"): Tolerance(
         1e2 * EPSILON["float64"], "relative L2 error of a small problem: a few roundings a step, averaged over elements"

@@ -76,16 +76,16 @@ class Resources:
 def variants(H: int, k: int, dtype: torch.dtype) -> Iterator[Variant]:
     """Every kernel as a layer of this size launches it: one that has everything, and a plain LSTM without biases."""
     yield from steps(H, k, dtype, NORMED=True, AFFINE=True, HAS_BIAS=True, HAS_DH=True, HAS_DC=True)
-    none = dict.fromkeys(("gain_hh", "gain_c", "shift_c", "bias_hh", "dc_out"))
+    none = dict.fromkeys(("gamma_hh", "gamma_c", "beta_c", "bias_hh", "dc_out"))
     yield from steps(H, k, dtype, NORMED=False, AFFINE=False, HAS_BIAS=False, HAS_DH=True, HAS_DC=False, **none)
     rows = blocks_of_rows(4 * H, k, dtype)
     row = {"BLOCK_N": rows.features, "ACC": rows.acc}
     yield Variant(forward.step_statistics, row, rows)
-    normalise = {"eps": 1e-5, "HAS_GAIN": True, "HAS_SHIFT": True, "BLOCK_K": rows.window, **row}
-    yield Variant(forward.normalise, normalise, rows)
-    yield Variant(backward.window_gradients, {"HAS_GAIN": True, **row}, rows)
+    normalize = {"eps": 1e-5, "HAS_GAMMA": True, "HAS_BETA": True, "BLOCK_K": rows.window, **row}
+    yield Variant(forward.normalize, normalize, rows)
+    yield Variant(backward.window_gradients, {"HAS_GAMMA": True, **row}, rows)
     yield Variant(backward.step_gradients, {"BLOCK_K": rows.window, "ACC": rows.acc}, rows._replace(warps=1))
-    yield Variant(backward.input_gradient, {"HAS_GAIN": True, **row}, rows)
+    yield Variant(backward.input_gradient, {"HAS_GAMMA": True, **row}, rows)
     yield Variant(
         backward.sums_over_rows,
         {"BLOCK_R": ROWS_OF_A_SUM, "BLOCK_N": COLUMNS_OF_A_SUM, "ACC": rows.acc},

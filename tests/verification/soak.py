@@ -31,7 +31,7 @@ from experiments.common.environment import ROOT, describe, versions
 from experiments.common.files import write_atomically
 from experiments.stamp import source_digest
 from tests.support import runners
-from tests.support.condition import judgements
+from tests.support.condition import judgments
 from tests.support.problems import LSTMProblem, Problem, draw_lstm_problem, draw_norm_problem
 from tests.support.runners import Result
 from tests.support.tolerances import CONDITION_MULTIPLE
@@ -121,17 +121,17 @@ def examine(problem: Problem) -> Findings:
     for backend in runners.BACKENDS:
         for dtype in DTYPES:
             try:
-                judged = list(judgements(problem, _oracle, expected, _run(problem, backend, dtype), backend))
+                judged = list(judgments(problem, _oracle, expected, _run(problem, backend, dtype), backend))
             except Exception as error:  # noqa: BLE001 - whatever a backend raises is the failure of that backend
                 findings.failures.append(_report(problem, f"{backend}, {dtype}: {type(error).__name__}: {error}"))
                 continue
             findings.comparisons += len(judged)
-            for judgement in judged:
-                if judgement.multiple is not None:
+            for judgment in judged:
+                if judgment.multiple is not None:
                     findings.beyond_plain[dtype] += 1
-                    findings.largest_multiple = max(findings.largest_multiple, judgement.multiple)
-                if judgement.fails:
-                    findings.failures.append(_report(problem, str(judgement)))
+                    findings.largest_multiple = max(findings.largest_multiple, judgment.multiple)
+                if judgment.fails:
+                    findings.failures.append(_report(problem, str(judgment)))
     findings.errors = take_errors()
     return findings
 

@@ -22,7 +22,7 @@ def assorted_time_norm(
     base: Base = "layer",
     backend: str = "auto",
 ) -> Float[Tensor, "T B N"]:
-    """Normalise each step by the statistics of the last k steps, Eqs. (7)-(9).
+    """Normalize each step by the statistics of the last k steps, Eqs. (7)-(9).
 
         y[t,b,n] = weight[n] * (a[t,b,n] - mean) / sqrt(var + eps) + bias[n]
 

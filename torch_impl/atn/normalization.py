@@ -27,7 +27,7 @@ MOMENTUM = 0.1
 
 
 class AssortedTimeNorm(nn.Module):
-    """Normalise each step of a sequence by the statistics of the last k steps, Eqs. (7)-(9).
+    """Normalize each step of a sequence by the statistics of the last k steps, Eqs. (7)-(9).
 
     `norm(a)` takes a whole sequence (T, B, N); `norm.stream(a, memory)` takes it in chunks. The equation, the treatment
     of dtypes and of eps = 0, and the errors for `k`, `eps`, `base` and `a` are those of
@@ -102,7 +102,7 @@ class AssortedTimeNorm(nn.Module):
             self.register_buffer("num_batches_tracked", torch.zeros(0, device=device, dtype=torch.long))
 
     def forward(self, a: Float[Tensor, "T B N"]) -> Float[Tensor, "T B N"]:
-        """Normalise a whole sequence.
+        """Normalize a whole sequence.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class AssortedTimeNorm(nn.Module):
     def stream(
         self, a: Float[Tensor, "T B N"], memory: NormMemory | None = None
     ) -> tuple[Float[Tensor, "T B N"], NormMemory]:
-        """Normalise the next T >= 1 steps of a sequence.
+        """Normalize the next T >= 1 steps of a sequence.
 
         Chunks in sequence equal the whole: bit for bit on the CPU, up to the order of additions inside a step on other
         devices. The gradient flows through the memory until it is detached.
@@ -130,7 +130,7 @@ class AssortedTimeNorm(nn.Module):
         Returns
         -------
         y, memory
-            Normalised steps, in the dtype of `a`, and what the next call needs.
+            Normalized steps, in the dtype of `a`, and what the next call needs.
 
         Raises
         ------

@@ -51,10 +51,10 @@ def step_statistics(rows: Float[Tensor, "*R F"]) -> tuple[Float[Tensor, "*R 1"],
     """Mean and biased variance over the last axis, which is kept, in two passes."""
     count = rows.shape[-1]
     mean = rows.sum(-1, keepdim=True) / count
-    return mean, centred(rows, mean).square().sum(-1, keepdim=True) / count
+    return mean, centered(rows, mean).square().sum(-1, keepdim=True) / count
 
 
-def centred(rows: Float[Tensor, "*R F"], mean: Float[Tensor, "*R 1"]) -> Float[Tensor, "*R F"]:
+def centered(rows: Float[Tensor, "*R F"], mean: Float[Tensor, "*R 1"]) -> Float[Tensor, "*R F"]:
     """`rows - mean`, in the form whose gradient negates one number a row rather than all of them."""
     return rows + (-mean)
 
@@ -154,7 +154,7 @@ def normalize(
     """Eq. (9) with given statistics, (T, B) for `base="layer"` and (T, N) for `base="batch"`."""
     axis = 2 if base == "layer" else 1
     mean, var = (statistic.unsqueeze(axis) for statistic in statistics)
-    y = centred(a, mean) * (var + eps).rsqrt()
+    y = centered(a, mean) * (var + eps).rsqrt()
     # Two roundings rather than a fused one, whose use could depend on where an element lies: streams equal the whole.
     if weight is not None:
         y = y * weight.to(a.dtype)

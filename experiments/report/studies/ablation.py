@@ -40,7 +40,7 @@ PIXEL_MNIST = Study(
     preset="paper",
     flags="",
     about="The digit is to be named after its 784 pixels, which have noise of variance 0.1. Here alone the biases are "
-    "outside the norms and eps is 1; k = 10. The paper leaves the size, the optimiser and the length of the training "
+    "outside the norms and eps is 1; k = 10. The paper leaves the size, the optimizer and the length of the training "
     "open. Ours were chosen by the training loss of ATN in about seven short trials; LN and the LSTM were not tuned, "
     "so that the comparison leans towards ATN.",
     presets=distinct(pixel_mnist.PRESETS),

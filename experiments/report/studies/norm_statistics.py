@@ -117,7 +117,7 @@ def _panel(ax: Axes, panel: Panel, norm: NormName, moment: int) -> None:
     for label, look in looks(panel.case.series).items():
         if label in panel.runs:
             values = np.mean([curves(result)[norm][moment] for result in panel.runs[label]], axis=0)
-            ax.plot(range(1, len(values) + 1), values, color=look.colour, linewidth=1.3, label=label)
+            ax.plot(range(1, len(values) + 1), values, color=look.color, linewidth=1.3, label=label)
     tidy(ax)
 
 

@@ -24,7 +24,7 @@ class GatesCache(NamedTuple):
 
 
 class CellOutputCache(NamedTuple):
-    """What the backward pass of Eq. (16) needs: the output gate and tanh of the normalised cell, each (B, H)."""
+    """What the backward pass of Eq. (16) needs: the output gate and tanh of the normalized cell, each (B, H)."""
 
     o: Array
     tanh_z: Array
@@ -44,7 +44,7 @@ def sigmoid(x: Array) -> Array:
 def lstm_gates_forward(gates: Array, c_prev: Array) -> tuple[tuple[Array, Array], GatesCache]:
     """Activate the gates and update the cell, Eq. (15).
 
-    The carried cell c is raw: Eqs. (15)-(16) normalise it only on its way into h.
+    The carried cell c is raw: Eqs. (15)-(16) normalize it only on its way into h.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def lstm_gates_backward(dc: Array, do: Array, cache: GatesCache) -> tuple[Array,
 
 
 def cell_output_forward(o: Array, z: Array) -> tuple[Array, CellOutputCache]:
-    """Hidden state o * tanh(z), Eq. (16) with z the normalised cell; all (B, H)."""
+    """Hidden state o * tanh(z), Eq. (16) with z the normalized cell; all (B, H)."""
     tanh_z = np.tanh(z)
     return o * tanh_z, CellOutputCache(o, tanh_z)
 

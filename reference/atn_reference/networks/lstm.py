@@ -1,6 +1,6 @@
 """The ATN-LSTM of Eqs. (14)-(16) and its relatives: plain, LN, BN, ATN-BN, and WN by its weights.
 
-With N the normaliser of the site (see ``site.py``)::
+With N the normalizer of the site (see ``site.py``)::
 
     gates = N(W_hh h + b_hh*) + N(W_ih x + b_ih*) + b*        Eq. (14), rows i, f, g, o
     c     = sigmoid(f) * c + sigmoid(i) * tanh(g)             Eq. (15), the carry is raw

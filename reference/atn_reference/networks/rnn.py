@@ -1,6 +1,6 @@
-"""The simple recurrent network of Eqs. (1)-(2), and with normalisers that of Eqs. (3)-(4).
+"""The simple recurrent network of Eqs. (1)-(2), and with normalizers that of Eqs. (3)-(4).
 
-With N the normaliser of the site (see ``site.py``), f = tanh and beta_h = b_ih + b_hh::
+With N the normalizer of the site (see ``site.py``), f = tanh and beta_h = b_ih + b_hh::
 
     h = tanh( N(W_hh h + b_hh*) + N(W_ih x + b_ih*) + b* )       Eqs. (1) and (3)
     y = N(W_y h + b_y*) + b_y*                                   Eqs. (2) and (4)

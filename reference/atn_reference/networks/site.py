@@ -1,11 +1,11 @@
-"""One place of a recurrent network where something is normalised, step by step.
+"""One place of a recurrent network where something is normalized, step by step.
 
 The networks of Eqs. (3)-(4) and (14)-(16) have three such sites each: the input's, the recurrent and the last
-preactivation. At every step a site gets the rows so far and normalises the newest. What a site is given is one of
+preactivation. At every step a site gets the rows so far and normalizes the newest. What a site is given is one of
 
 - ``WindowNorm``: ATN-LN, ATN-BN, and with k = 1 LN and BN, by the window of rows;
 - ``PopulationSite``: BN and ATN-BN at evaluation, by recorded statistics;
-- None: no normalisation (also WN, which acts on the weights).
+- None: no normalization (also WN, which acts on the weights).
 
 Letters: B batch, N features, K rows in the window, M rows of memory.
 """
@@ -29,7 +29,7 @@ from atn_reference.validation import check_choice, check_eps, check_instance, ch
 
 
 class PopulationSite(NamedTuple):
-    """Normalisation of one site by the statistics of the population (evaluation of BN and ATN-BN), Eq. (9).
+    """Normalization of one site by the statistics of the population (evaluation of BN and ATN-BN), Eq. (9).
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class PopulationSite(NamedTuple):
 
 
 class Site(NamedTuple):
-    """What one site normalises with.
+    """What one site normalizes with.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Site(NamedTuple):
 
 
 SiteStepCache: TypeAlias = NormStepCache | PopulationStepCache | None
-"""Cache of one step at one site; None where nothing is normalised."""
+"""Cache of one step at one site; None where nothing is normalized."""
 
 
 def check_window_norm(norm: WindowNorm) -> WindowNorm:
@@ -79,13 +79,13 @@ def population_arrays(name: str, population: PopulationStatistics, letters: str)
 
 
 def site_step_forward(rows: Sequence[Array], step: int, site: Site) -> tuple[Array, SiteStepCache]:
-    """Normalise the newest row, Eq. (9) at one step of a recurrence.
+    """Normalize the newest row, Eq. (9) at one step of a recurrence.
 
     Parameters
     ----------
     rows : all rows so far, each (B, N): the memory's, then one a step, the newest last
     step : number of steps since the sequence began, which picks the statistics of a population
-    site : what to normalise with
+    site : what to normalize with
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""The normalisers of a whole sequence, and what they are made of."""
+"""The normalizers of a whole sequence, and what they are made of."""

@@ -46,7 +46,7 @@ def assorted_time_norm_forward(
     base: Base = "layer",
     memory: Array | None = None,
 ) -> tuple[Array, AssortedTimeNormCache]:
-    """Normalise every step by the statistics of its window, Eq. (9).
+    """Normalize every step by the statistics of its window, Eq. (9).
 
     k = 1 is LN, Eqs. (5)-(6), or BN. Multiplying a by delta > 0 leaves y as it was when eps is 0 or is multiplied by
     delta^2: Eq. (10), which the paper prints without eps. A window of constant values with eps = 0 divides 0 by 0 and

@@ -35,7 +35,7 @@ class BatchNormCache(NamedTuple):
 def batch_norm_forward(
     a: Array, gamma: Array | None = None, beta: Array | None = None, eps: float = 1e-5
 ) -> tuple[Array, BatchNormCache]:
-    """Normalise every feature of every step over the batch, Eqs. (5)-(6) with B in place of n.
+    """Normalize every feature of every step over the batch, Eqs. (5)-(6) with B in place of n.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Gain and shift after a normalisation: the gamma and beta of Eqs. (6) and (9), either of which may be absent.
+"""Gain and shift after a normalization: the gamma and beta of Eqs. (6) and (9), either of which may be absent.
 
 Letters: B batch, N features.
 """
@@ -13,7 +13,7 @@ class GainShiftCache(NamedTuple):
 
     Attributes
     ----------
-    xhat : (B, N), the normalised values
+    xhat : (B, N), the normalized values
     gamma : (N,) or None
     has_beta : whether there was a shift
     """
@@ -24,7 +24,7 @@ class GainShiftCache(NamedTuple):
 
 
 class GainShiftGradients(NamedTuple):
-    """Gradients of the normalised values and of the two parameters.
+    """Gradients of the normalized values and of the two parameters.
 
     Attributes
     ----------

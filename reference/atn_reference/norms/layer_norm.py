@@ -33,7 +33,7 @@ class LayerNormCache(NamedTuple):
 def layer_norm_forward(
     a: Array, gamma: Array | None = None, beta: Array | None = None, eps: float = 1e-5
 ) -> tuple[Array, LayerNormCache]:
-    """Normalise every step of every case over its features, Eqs. (5)-(6).
+    """Normalize every step of every case over its features, Eqs. (5)-(6).
 
     Parameters
     ----------

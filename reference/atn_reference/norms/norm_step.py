@@ -1,4 +1,4 @@
-"""ATN at one time step: the newest row of a window, normalised by the statistics of the window. Eq. (9).
+"""ATN at one time step: the newest row of a window, normalized by the statistics of the window. Eq. (9).
 
 The whole-sequence form and both recurrent networks run these two functions and no others: the mathematics stands
 here once. The backward pass returns a gradient for *every* row of the window, since each took part in the statistics.
@@ -53,7 +53,7 @@ class NormStepGradients(NamedTuple):
 def norm_step_forward(
     rows: Array, gamma: Array | None, beta: Array | None, eps: float, base: Base
 ) -> tuple[Array, NormStepCache]:
-    """Normalise the newest row of a window, Eq. (9).
+    """Normalize the newest row of a window, Eq. (9).
 
     eps is added to the variance, under the root, as Eq. (9) prints it.
 

@@ -111,7 +111,7 @@ def update_population(
 def population_step_forward(
     a: Array, step: int, population: PopulationStatistics, gamma: Array | None, beta: Array | None, eps: float
 ) -> tuple[Array, PopulationStepCache]:
-    """Normalise one step by the statistics recorded for it, Eq. (9) with constants in place of mu and sigma^2.
+    """Normalize one step by the statistics recorded for it, Eq. (9) with constants in place of mu and sigma^2.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def population_norm_forward(
     eps: float = 1e-5,
     start: int = 0,
 ) -> tuple[Array, PopulationNormCache]:
-    """Normalise a sequence by statistics of the population, Eq. (9) as BN and ATN-BN evaluate it.
+    """Normalize a sequence by statistics of the population, Eq. (9) as BN and ATN-BN evaluate it.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from atn_reference.arrays import Array, Base
 
 
 class WindowNorm(NamedTuple):
-    """Normalisation by a window, Eq. (9).
+    """Normalization by a window, Eq. (9).
 
     LN is ("layer", 1), BN ("batch", 1), ATN-LN ("layer", k), ATN-BN ("batch", k).
 
@@ -26,7 +26,7 @@ class WindowNorm(NamedTuple):
 
 
 class Affine(NamedTuple):
-    """Gain and shift of one normaliser, the gamma and beta of Eq. (9), shared by all steps.
+    """Gain and shift of one normalizer, the gamma and beta of Eq. (9), shared by all steps.
 
     Attributes
     ----------

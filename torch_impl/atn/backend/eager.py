@@ -16,7 +16,7 @@ from atn.window import (
     Base,
     StepStatistics,
     WindowOfSteps,
-    centred,
+    centered,
     normalize,
     step_statistics,
     steps_of,
@@ -66,14 +66,14 @@ def _normalized_layer(
     biases = (weights.bias_ih, weights.bias_hh)
     inside, outside = (biases, ()) if norm.bias_placement == "inside" else ((None, None), biases)
     bias_ih, bias_hh = inside
-    gain_ih, shift_ih = weights.norm_ih or (None, None)
-    gain_hh, shift_hh = weights.norm_hh or (None, None)
-    gain_c, shift_c = weights.norm_c or (None, None)
+    gamma_ih, beta_ih = weights.norm_ih or (None, None)
+    gamma_hh, beta_hh = weights.norm_hh or (None, None)
+    gamma_c, beta_c = weights.norm_c or (None, None)
 
     a = torch.nn.functional.linear(x, weights.weight_ih, bias_ih)
     # Every term that does not depend on h is added here, outside the time loop.
-    shift = total(shift_ih, shift_hh, *outside)
-    from_input, steps_ih = eager_norm(a, gain_ih, shift, memory.ih, norm.k, norm.eps, "layer")
+    beta = total(beta_ih, beta_hh, *outside)
+    from_input, steps_ih = eager_norm(a, gamma_ih, beta, memory.ih, norm.k, norm.eps, "layer")
 
     weight_hh = weights.weight_hh.t()
     hh, cell = WindowOfSteps(norm.k, memory.hh), WindowOfSteps(norm.k, memory.c)
@@ -81,11 +81,11 @@ def _normalized_layer(
     def gates(a: Tensor, h: Tensor) -> Tensor:
         from_h = h @ weight_hh if bias_hh is None else torch.addmm(bias_hh, h, weight_hh)
         xhat = _normalize_next(from_h, hh, norm.eps)
-        return a + xhat if gain_hh is None else torch.addcmul(a, xhat, gain_hh)
+        return a + xhat if gamma_hh is None else torch.addcmul(a, xhat, gamma_hh)
 
     def readout(c: Tensor) -> Tensor:
         xhat = _normalize_next(c, cell, norm.eps)
-        return xhat if gain_c is None or shift_c is None else torch.addcmul(shift_c, xhat, gain_c)
+        return xhat if gamma_c is None or beta_c is None else torch.addcmul(beta_c, xhat, gamma_c)
 
     h, c = _time_loop(from_input, h_0, c_0, gates, readout)
     return LayerOutput(h, c, LayerMemory(steps_ih.last(norm.k - 1), hh.memory(), cell.memory()))
@@ -117,7 +117,7 @@ def _time_loop(
 def _normalize_next(a: Float[Tensor, "B N"], window: WindowOfSteps, eps: float) -> Float[Tensor, "B N"]:
     """Eq. (9) without gain and shift, for the step that comes next."""
     mean, var = window.add(*step_statistics(a))
-    return centred(a, mean) * (var + eps).rsqrt()
+    return centered(a, mean) * (var + eps).rsqrt()
 
 
 def _empty_memory(h: Float[Tensor, "B H"]) -> LayerMemory:

@@ -7,7 +7,7 @@ The equations are (14)-(16); gates in the order i, f, g, o of `torch.nn.LSTM`, o
     h     = sigmoid(o) * tanh(ATN(c))
 
 with the biases in the first brackets for `bias_placement="inside"`, in the last for "outside". The carry c is the raw
-one: its normalised value only feeds h. Without a norm, ATN is the identity.
+one: its normalized value only feeds h. Without a norm, ATN is the identity.
 """
 
 from collections.abc import Iterator
@@ -106,7 +106,7 @@ class NormFunction(Protocol):
         eps: float,
         base: Base,
     ) -> tuple[Float[Tensor, "T B N"], StepStatistics]:
-        """Normalise a after the steps in `memory`; the output, and the statistics of memory and a by step."""
+        """Normalize a after the steps in `memory`; the output, and the statistics of memory and a by step."""
 
 
 def total(*terms: Tensor | None) -> Tensor | None:

@@ -25,21 +25,21 @@ def run_layer(
     norm: NormSettings | None,
 ) -> LayerOutput:
     """Run one layer in one direction; see `atn.backend.interface`."""
-    gain_ih, shift_ih = weights.norm_ih or (None, None)
-    gain_hh, shift_hh = weights.norm_hh or (None, None)
-    gain_c, shift_c = weights.norm_c or (None, None)
-    bias_ih, bias_hh, bias = _biases(weights, norm, shift_ih, shift_hh)
+    gamma_ih, beta_ih = weights.norm_ih or (None, None)
+    gamma_hh, beta_hh = weights.norm_hh or (None, None)
+    gamma_c, beta_c = weights.norm_c or (None, None)
+    bias_ih, bias_hh, bias = _biases(weights, norm, beta_ih, beta_hh)
     given = LSTMForward(
         x=x,
-        w_ih=weights.weight_ih,
-        w_hh=weights.weight_hh,
+        weight_ih=weights.weight_ih,
+        weight_hh=weights.weight_hh,
         bias_ih=bias_ih,
         bias_hh=bias_hh,
         bias=bias,
-        gain_ih=gain_ih,
-        gain_hh=gain_hh,
-        gain_c=gain_c,
-        shift_c=shift_c,
+        gamma_ih=gamma_ih,
+        gamma_hh=gamma_hh,
+        gamma_c=gamma_c,
+        beta_c=beta_c,
         h_0=h_0,
         c_0=c_0,
         memory=c_0.new_empty(3, 2, 0, x.shape[1]) if memory is None else torch.stack([*map(torch.stack, memory)]),

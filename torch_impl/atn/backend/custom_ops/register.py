@@ -75,12 +75,12 @@ def _fake_norm_backward(given: NormBackward) -> tuple[Tensor, ...]:
 
 
 def _keep_for_norm(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    a, gain, shift, _, ctx.k, ctx.eps = NormForward(*inputs)
+    a, gamma, beta, _, ctx.k, ctx.eps = NormForward(*inputs)
     _, steps, windows = output
-    ctx.has_shift = shift is not None
+    ctx.has_beta = beta is not None
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(windows)
-    ctx.save_for_backward(a, gain, steps, windows)
+    ctx.save_for_backward(a, gamma, steps, windows)
 
 
 class _NormGradient:
@@ -88,10 +88,12 @@ class _NormGradient:
         self._norm_backward = norm_backward
 
     def __call__(self, ctx: Any, dy: Tensor | None, dsteps: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-        a, gain, steps, windows = ctx.saved_tensors
-        given = NormBackward(torch.zeros_like(a) if dy is None else dy, dsteps, a, gain, steps, windows, ctx.k, ctx.eps)
-        da, dgain, dshift, dmemory = self._norm_backward(*given)
-        return da, None if gain is None else dgain, dshift if ctx.has_shift else None, dmemory, None, None
+        a, gamma, steps, windows = ctx.saved_tensors
+        given = NormBackward(
+            torch.zeros_like(a) if dy is None else dy, dsteps, a, gamma, steps, windows, ctx.k, ctx.eps
+        )
+        da, dgamma, dbeta, dmemory = self._norm_backward(*given)
+        return da, None if gamma is None else dgamma, dbeta if ctx.has_beta else None, dmemory, None, None
 
 
 # ---------------------------------------------------------------------------------------------------------- the layer
@@ -137,9 +139,9 @@ def _keep_for_lstm(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ctx.has_bias = [one is not None for one in (given.bias_ih, given.bias_hh, given.bias)]
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*kept)
-    norms = given.gain_ih, given.gain_hh, given.gain_c, given.shift_c
+    norms = given.gamma_ih, given.gamma_hh, given.gamma_c, given.beta_c
     ctx.save_for_backward(
-        given.x, given.w_ih, given.h_0, given.w_hh, *norms, given.c_0, h, c, steps, *kept,
+        given.x, given.weight_ih, given.h_0, given.weight_hh, *norms, given.c_0, h, c, steps, *kept,
     )  # fmt: skip
 
 
@@ -150,9 +152,9 @@ class _LSTMGradient:
     def __call__(
         self, ctx: Any, dh: Tensor | None, dc: Tensor | None, dsteps: Tensor | None, *_: None
     ) -> tuple[Tensor | None, ...]:
-        x, w_ih, h_0, *rest = ctx.saved_tensors
+        x, weight_ih, h_0, *rest = ctx.saved_tensors
         given = LSTMBackward._make((dh, dc, dsteps, *rest, ctx.k, ctx.eps))
-        da_ih, da_hh, dgain_ih, dgain_hh, dbias, dgain_c, dshift_c, dh_0, dc_0, dmemory = self._lstm_backward(*given)
+        da_ih, da_hh, dgamma_ih, dgamma_hh, dbias, dgamma_c, dbeta_c, dh_0, dc_0, dmemory = self._lstm_backward(*given)
         rows_hh = da_hh.flatten(0, 1)
         rows_ih = da_ih.flatten(0, 1) if ctx.k > 0 else rows_hh
         needs_x, needs_ih, needs_hh, *_ = ctx.needs_input_grad
@@ -160,16 +162,16 @@ class _LSTMGradient:
         # A caller may run the backward pass under autocast, which would round these products.
         with full_precision(x.device):
             return (
-                _input_gradient(rows_ih, w_ih).view_as(x) if needs_x else None,
+                _input_gradient(rows_ih, weight_ih).view_as(x) if needs_x else None,
                 _weight_gradient(rows_ih, x.flatten(0, 1)) if needs_ih else None,
                 _recurrent_weight_gradient(da_hh, h_0, given.h) if needs_hh else None,
                 rows_ih.sum(0) if has_bias_ih else None,
                 rows_hh.sum(0) if has_bias_hh else None,
                 dbias if has_bias else None,
-                None if given.gain_ih is None else dgain_ih,
-                None if given.gain_hh is None else dgain_hh,
-                None if given.gain_c is None else dgain_c,
-                None if given.shift_c is None else dshift_c,
+                None if given.gamma_ih is None else dgamma_ih,
+                None if given.gamma_hh is None else dgamma_hh,
+                None if given.gamma_c is None else dgamma_c,
+                None if given.beta_c is None else dbeta_c,
                 dh_0,
                 dc_0,
                 dmemory,

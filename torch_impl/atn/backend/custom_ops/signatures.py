@@ -16,8 +16,8 @@ class NormForward(NamedTuple):
 
     a: Tensor
     """Preactivations (T, B, N)."""
-    gain: Tensor | None
-    shift: Tensor | None
+    gamma: Tensor | None
+    beta: Tensor | None
     """Both (N,)."""
     memory: Tensor
     """Statistics by step (2, M, B)."""
@@ -31,7 +31,7 @@ class NormBackward(NamedTuple):
     dy: Tensor
     dsteps: Tensor | None
     a: Tensor
-    gain: Tensor | None
+    gamma: Tensor | None
     steps: Tensor
     windows: Tensor
     k: int
@@ -48,18 +48,18 @@ class LSTMForward(NamedTuple):
 
     x: Tensor
     """Input (T, B, I)."""
-    w_ih: Tensor
-    w_hh: Tensor
+    weight_ih: Tensor
+    weight_hh: Tensor
     """Weights (4H, I) and (4H, H), as nn.LSTM has them."""
     bias_ih: Tensor | None
     bias_hh: Tensor | None
     """Added inside the norms (4H,)."""
     bias: Tensor | None
     """All that is added to the gates after the norms (4H,)."""
-    gain_ih: Tensor | None
-    gain_hh: Tensor | None
-    gain_c: Tensor | None
-    shift_c: Tensor | None
+    gamma_ih: Tensor | None
+    gamma_hh: Tensor | None
+    gamma_c: Tensor | None
+    beta_c: Tensor | None
     h_0: Tensor
     c_0: Tensor
     """State before the first step (B, H)."""
@@ -79,17 +79,17 @@ class LSTMBackward(NamedTuple):
     dh: Tensor | None
     dc: Tensor | None
     dsteps: Tensor | None
-    w_hh: Tensor
-    gain_ih: Tensor | None
-    gain_hh: Tensor | None
-    gain_c: Tensor | None
-    shift_c: Tensor | None
+    weight_hh: Tensor
+    gamma_ih: Tensor | None
+    gamma_hh: Tensor | None
+    gamma_c: Tensor | None
+    beta_c: Tensor | None
     c_0: Tensor
     h: Tensor
     c: Tensor
     steps: Tensor
-    x_ih: Tensor
-    x_hh: Tensor
+    kept_ih: Tensor
+    kept_hh: Tensor
     """What the forward pass kept of the preactivations; each backend its own."""
     gates: Tensor
     windows: Tensor

@@ -2,7 +2,7 @@
 
 The time loop, its statistics and its pointwise part run in compiled code (`csrc/`), or in plain torch calls where
 nothing can be compiled (`fused_plain`); the products with the input and the gradients of the weights are one matrix
-product over the whole sequence. It keeps 14 numbers a cell and step for the backward pass (4 gates, 8 normalised
+product over the whole sequence. It keeps 14 numbers a cell and step for the backward pass (4 gates, 8 normalized
 preactivations, c and h), whatever k; 6 without a norm.
 """
 

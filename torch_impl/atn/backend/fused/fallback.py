@@ -27,8 +27,8 @@ class _Norm(NamedTuple):
 
     k: int
     eps: float
-    gain: Tensor | None
-    shift: Tensor | None
+    gamma: Tensor | None
+    beta: Tensor | None
     step_mean: Tensor
     step_var: Tensor
     mean: Tensor
@@ -42,7 +42,7 @@ class _Norm(NamedTuple):
         return max(0, self.memory + t + 1 - self.k)
 
     def forward(self, t: int, row: Tensor) -> Tensor:
-        """The row (B, N) of step t normalised, without gain and shift."""
+        """The row (B, N) of step t normalized, without gain and shift."""
         s = self.memory + t
         torch.mean(row, 1, out=self.step_mean[s])
         torch.mean((row - self.step_mean[s].unsqueeze(1)).square(), 1, out=self.step_var[s])
@@ -50,16 +50,16 @@ class _Norm(NamedTuple):
         torch.mean(means, 0, out=self.mean[t])
         variance = (variances + (means - self.mean[t]).square()).mean(0)
         self.rstd[t] = (variance + self.eps).rsqrt()
-        return self.normalised(t, row)
+        return self.normalized(t, row)
 
-    def normalised(self, t: int, row: Tensor) -> Tensor:
+    def normalized(self, t: int, row: Tensor) -> Tensor:
         """`xhat` from the row."""
         return (row - self.mean[t].unsqueeze(1)) * self.rstd[t].unsqueeze(1)
 
     def affine(self, xhat: Tensor) -> Tensor:
         """Times the gain, plus the shift."""
-        y = xhat if self.gain is None else xhat * self.gain
-        return y if self.shift is None else y + self.shift
+        y = xhat if self.gamma is None else xhat * self.gamma
+        return y if self.beta is None else y + self.beta
 
 
 class _Gradient(NamedTuple):
@@ -74,7 +74,7 @@ class _Gradient(NamedTuple):
     def backward(self, t: int, dy: Tensor, xhat: Tensor) -> Tensor:
         """Gradient of the row of step t; every later step must have been through."""
         norm = self.norm
-        g = dy if norm.gain is None else dy * norm.gain
+        g = dy if norm.gamma is None else dy * norm.gamma
         r, share = norm.rstd[t], 1 / (norm.memory + t + 1 - norm.first(t))
         self.dmean[t] = -r * g.sum(1) * share
         self.dvar[t] = -0.5 * r.square() * (g * xhat).sum(1) * share
@@ -94,9 +94,9 @@ class _Gradient(NamedTuple):
 
 
 def _norm(
-    steps: Tensor, windows: Tensor, k: int, eps: float, gain: Tensor | None, shift: Tensor | None = None
+    steps: Tensor, windows: Tensor, k: int, eps: float, gamma: Tensor | None, beta: Tensor | None = None
 ) -> _Norm:
-    return _Norm(k, eps, gain, shift, steps[0], steps[1], windows[0], windows[1])
+    return _Norm(k, eps, gamma, beta, steps[0], steps[1], windows[0], windows[1])
 
 
 def _with_memory(memory: Tensor, T: int) -> Tensor:
@@ -107,17 +107,17 @@ def _with_memory(memory: Tensor, T: int) -> Tensor:
 
 
 def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise a sequence."""
-    a, gain, shift, memory, k, eps = given
+    """Normalize a sequence."""
+    a, gamma, beta, memory, k, eps = given
     steps, windows = _with_memory(memory, len(a)), a.new_empty(2, *a.shape[:2])
-    norm = _norm(steps, windows, k, eps, gain, shift)
+    norm = _norm(steps, windows, k, eps, gamma, beta)
     return torch.stack([norm.affine(norm.forward(t, row)) for t, row in enumerate(a)]), steps, windows
 
 
 def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `norm_forward`."""
-    dy, dsteps, a, gain, steps, windows, k, eps = given
-    norm = _norm(steps, windows, k, eps, gain)
+    dy, dsteps, a, gamma, steps, windows, k, eps = given
+    norm = _norm(steps, windows, k, eps, gamma)
     by_step = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
     gradient = _Gradient(norm, *torch.empty_like(windows), *by_step)
     da, xhat = torch.empty_like(a), (a - norm.mean.unsqueeze(2)) * norm.rstd.unsqueeze(2)
@@ -130,7 +130,7 @@ def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def _norms(given: LSTMForward | LSTMBackward, steps: Tensor, windows: Tensor) -> list[_Norm]:
     """The norms ih, hh and c of a layer; the shifts of the first two are added with the biases."""
-    affine = ((given.gain_ih, None), (given.gain_hh, None), (given.gain_c, given.shift_c))
+    affine = ((given.gamma_ih, None), (given.gamma_hh, None), (given.gamma_c, given.beta_c))
     return [_norm(steps[i], windows[i], given.k, given.eps, *affine[i]) for i in range(3)]
 
 
@@ -142,17 +142,17 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
     steps = _with_memory(given.memory, T) if normed else x.new_empty(3, 2, 0, B)
     windows = x.new_empty(3, 2, T if normed else 0, B)
     ih, hh, cell = _norms(given, steps, windows)
-    x_ih = torch.nn.functional.linear(x, given.w_ih, given.bias_ih)
-    x_hh, gates = x.new_empty(T if normed else 1, B, 4 * H), x.new_empty(T, B, 4 * H)
+    xhat_ih = torch.nn.functional.linear(x, given.weight_ih, given.bias_ih)
+    xhat_hh, gates = x.new_empty(T if normed else 1, B, 4 * H), x.new_empty(T, B, 4 * H)
     h_all, c_all = x.new_empty(T, B, H), x.new_empty(T, B, H)
     h = h_0.clone()
     for t in range(T):
-        recurrent = torch.nn.functional.linear(h, given.w_hh, given.bias_hh)
+        recurrent = torch.nn.functional.linear(h, given.weight_hh, given.bias_hh)
         if normed:
-            x_ih[t], x_hh[t] = ih.forward(t, x_ih[t]), hh.forward(t, recurrent)
-            total = ih.affine(x_ih[t]) + hh.affine(x_hh[t])
+            xhat_ih[t], xhat_hh[t] = ih.forward(t, xhat_ih[t]), hh.forward(t, recurrent)
+            total = ih.affine(xhat_ih[t]) + hh.affine(xhat_hh[t])
         else:
-            total = x_ih[t] + recurrent
+            total = xhat_ih[t] + recurrent
         if given.bias is not None:
             total += given.bias
         i, f, g, o = gates[t].chunk(4, dim=1)
@@ -164,15 +164,15 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
         h.copy_(o * (cell.affine(cell.forward(t, c)) if normed else c).tanh())
         h_all[t] = h
     kept = T if normed else 0
-    return h_all, c_all, steps, x_ih[:kept].clone(), x_hh[:kept].clone(), gates, windows
+    return h_all, c_all, steps, xhat_ih[:kept].clone(), xhat_hh[:kept].clone(), gates, windows
 
 
 def lstm_backward(
     given: LSTMBackward,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `lstm_forward`."""
-    h, c, steps, x_ih, x_hh, gates, windows = (
-        given.h, given.c, given.steps, given.x_ih, given.x_hh, given.gates, given.windows,
+    h, c, steps, xhat_ih, xhat_hh, gates, windows = (
+        given.h, given.c, given.steps, given.kept_ih, given.kept_hh, given.gates, given.windows,
     )  # fmt: skip
     T, B, H = h.shape
     normed = given.k > 0
@@ -187,7 +187,7 @@ def lstm_backward(
     for t in reversed(range(T)):
         i, f, g, o = gates[t].chunk(4, dim=1)
         dh = dh if given.dh is None else dh + given.dh[t]
-        xhat_c[t] = cell.norm.normalised(t, c[t]) if normed else c[t]
+        xhat_c[t] = cell.norm.normalized(t, c[t]) if normed else c[t]
         read = (cell.norm.affine(xhat_c[t]) if normed else xhat_c[t]).tanh()
         dread[t] = dh * o * (1 - read.square())
         dc = dc + (cell.backward(t, dread[t], xhat_c[t]) if normed else dread[t])
@@ -198,16 +198,16 @@ def lstm_backward(
         )
         dc = dc * f
         if normed:
-            da_ih[t], da_hh[t] = ih.backward(t, dgates[t], x_ih[t]), hh.backward(t, dgates[t], x_hh[t])
+            da_ih[t], da_hh[t] = ih.backward(t, dgates[t], xhat_ih[t]), hh.backward(t, dgates[t], xhat_hh[t])
         else:
             da_hh[t] = dgates[t]
-        dh = da_hh[t] @ given.w_hh
+        dh = da_hh[t] @ given.weight_hh
     M = steps.shape[2] - len(da_ih)
     for s in range(M):
         for gradient in (ih, hh, cell):
             gradient.collect(s)
     # Without a norm no preactivations are kept, and these sums are of nothing.
     dgates, dread, xhat_c = (one if normed else one[:0] for one in (dgates, dread, xhat_c))
-    sums = ((dgates * x_ih).sum((0, 1)), (dgates * x_hh).sum((0, 1)), dgates.sum((0, 1)))
+    sums = ((dgates * xhat_ih).sum((0, 1)), (dgates * xhat_hh).sum((0, 1)), dgates.sum((0, 1)))
     sums_c = ((dread * xhat_c).sum((0, 1)), dread.sum((0, 1)))
     return da_ih, da_hh, *sums, *sums_c, dh, dc, by_step[:, :, :M].clone()

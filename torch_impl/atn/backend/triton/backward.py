@@ -62,7 +62,7 @@ def previous_step(
 
 @triton.jit
 def cell_and_gates(
-    d, dcarry, dh_out, dc_out, gain_hh, gain_c, shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh, windows_c,
+    d, dcarry, dh_out, dc_out, gamma_hh, gamma_c, beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh, windows_c,
     dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh, t, b, columns, T, B, H, M, k,
     HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
     BLOCK_K: tl.constexpr, ACC: tl.constexpr,
@@ -70,8 +70,8 @@ def cell_and_gates(
     """Gradient of `gates_and_cell`: of the product with the state, and of the cell before the step, which is returned.
 
     In: `d` and `dcarry`, of state and cell after the step, from the steps to come; dh_out, dc_out (T, B, H), of h and c
-    as outputs; x_hh (T, B, 4H), the products with the states. Out, at step t: `dgates` (T, B, 4H), of the gates before
-    their activation, `dread` (T, B, H), of the normalised cell with gain and shift, `da_hh` (T, B, 4H), of x_hh, and
+    as outputs; a_hh (T, B, 4H), the products with the states. Out, at step t: `dgates` (T, B, 4H), of the gates before
+    their activation, `dread` (T, B, H), of the normalized cell with gain and shift, `da_hh` (T, B, 4H), of a_hh, and
     dwindows. Without a norm da_hh is dgates, and is not written.
     """
     row, window_rows = tl.cast(t, tl.int64) * B + b, tl.cast(T, tl.int64) * B
@@ -82,16 +82,16 @@ def cell_and_gates(
     if NORMED:
         r = tl.load(windows_c + window_rows + row)
         x = tl.where(columns < H, (x - tl.load(windows_c + row)) * r, 0.0)
-        read = scale_row(x, gain_c, 0, columns, H, AFFINE, ACC)
+        read = scale_row(x, gamma_c, 0, columns, H, AFFINE, ACC)
         if AFFINE:
-            read += load_row(shift_c, columns, H, ACC)
+            read += load_row(beta_c, columns, H, ACC)
     th = tanh(read)
     kept = gates + row * 4 * H
     o = load_row(kept + 3 * H, columns, H, ACC)
     dcell = d * o * (1 - th * th)
     if NORMED:
         store_row(dread + row * H, columns, H, dcell)
-        g = scale_row(dcell, gain_c, 0, columns, H, AFFINE, ACC)
+        g = scale_row(dcell, gamma_c, 0, columns, H, AFFINE, ACC)
         level, slope = previous_step(
             tl.sum(g, 0), tl.sum(g * x, 0), steps_c, windows_c, dsteps_c, dwindows_c, t, b, B, T, M, H, k, BLOCK_K, ACC
         )
@@ -110,13 +110,13 @@ def cell_and_gates(
     store_gates(dgates + row * 4 * H, columns, H, di, df, dg, do)
     if NORMED:
         mu, r = tl.load(windows_hh + row), tl.load(windows_hh + window_rows + row)
-        u = x_hh + row * 4 * H
+        u = a_hh + row * 4 * H
         xi, xf = (load_row(u, columns, H, ACC) - mu) * r, (load_row(u + H, columns, H, ACC) - mu) * r
         xg, xo = (load_row(u + 2 * H, columns, H, ACC) - mu) * r, (load_row(u + 3 * H, columns, H, ACC) - mu) * r
-        di = scale_row(di, gain_hh, 0, columns, H, AFFINE, ACC)
-        df = scale_row(df, gain_hh, H, columns, H, AFFINE, ACC)
-        dg = scale_row(dg, gain_hh, 2 * H, columns, H, AFFINE, ACC)
-        do = scale_row(do, gain_hh, 3 * H, columns, H, AFFINE, ACC)
+        di = scale_row(di, gamma_hh, 0, columns, H, AFFINE, ACC)
+        df = scale_row(df, gamma_hh, H, columns, H, AFFINE, ACC)
+        dg = scale_row(dg, gamma_hh, 2 * H, columns, H, AFFINE, ACC)
+        do = scale_row(do, gamma_hh, 3 * H, columns, H, AFFINE, ACC)
         products = tl.where(columns < H, (di * xi + df * xf) + (dg * xg + do * xo), 0.0)
         level, slope = previous_step(
             tl.sum((di + df) + (dg + do), 0), tl.sum(products, 0), steps_hh, windows_hh, dsteps_hh, dwindows_hh,
@@ -130,7 +130,7 @@ def cell_and_gates(
 
 @triton.jit(do_not_specialize=["t", "T", "M"])
 def lstm_step_backward(
-    dh, dc, dh_out, dc_out, gain_hh, gain_c, shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh, windows_c,
+    dh, dc, dh_out, dc_out, gamma_hh, gamma_c, beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh, windows_c,
     dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
     t, T, B, H, M, k,
     HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
@@ -140,8 +140,8 @@ def lstm_step_backward(
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK_H)
     dcarry = cell_and_gates(
-        load_row(dh + b * H, columns, H, ACC), load_row(dc + b * H, columns, H, ACC), dh_out, dc_out, gain_hh, gain_c,
-        shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh, windows_c, dsteps_hh, dsteps_c,
+        load_row(dh + b * H, columns, H, ACC), load_row(dc + b * H, columns, H, ACC), dh_out, dc_out, gamma_hh, gamma_c,
+        beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh, windows_c, dsteps_hh, dsteps_c,
         dwindows_hh, dwindows_c, dgates, dread, da_hh, t, b, columns, T, B, H, M, k,
         HAS_DH, HAS_DC, NORMED, AFFINE, BLOCK_K, ACC,
     )  # fmt: skip
@@ -149,19 +149,19 @@ def lstm_step_backward(
 
 
 @triton.jit
-def product_with_gradient(w_hh, da, columns, H, BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, ACC: tl.constexpr):
+def product_with_gradient(weight_hh, da, columns, H, BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, ACC: tl.constexpr):
     """``W_hh^T da`` for one case, of da (4H,) as it is kept, rounded to its dtype."""
     sums = tl.zeros([BLOCK_J, BLOCK_H], ACC)
     for start in range(0, 4 * H, BLOCK_J):
         rows = start + tl.arange(0, BLOCK_J)
         d = load_row(da, rows, 4 * H, ACC)
-        sums += load_block(w_hh, rows, columns, 4 * H, H, ACC) * d[:, None]
+        sums += load_block(weight_hh, rows, columns, 4 * H, H, ACC) * d[:, None]
     return tl.sum(sums, 0).to(da.dtype.element_ty).to(ACC)
 
 
 @triton.jit(do_not_specialize=["T", "M"])
 def lstm_all_steps_backward(
-    w_hh, dh, dc, dh_out, dc_out, gain_hh, gain_c, shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh,
+    weight_hh, dh, dc, dh_out, dc_out, gamma_hh, gamma_c, beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh,
     windows_c, dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
     T, B, H, M, k,
     HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
@@ -174,7 +174,7 @@ def lstm_all_steps_backward(
     for step in range(T):
         t = T - 1 - step
         dcarry = cell_and_gates(
-            d, dcarry, dh_out, dc_out, gain_hh, gain_c, shift_c, c_0, c, gates, x_hh, steps_hh, steps_c, windows_hh,
+            d, dcarry, dh_out, dc_out, gamma_hh, gamma_c, beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh,
             windows_c, dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
             t, b, columns, T, B, H, M, k, HAS_DH, HAS_DC, NORMED, AFFINE, BLOCK_K, ACC,
         )  # fmt: skip
@@ -184,15 +184,15 @@ def lstm_all_steps_backward(
         if NORMED:
             da = da_hh
         row = tl.cast(t, tl.int64) * B + b
-        d = product_with_gradient(w_hh, da + row * 4 * H, columns, H, BLOCK_H, BLOCK_J, ACC)
+        d = product_with_gradient(weight_hh, da + row * 4 * H, columns, H, BLOCK_H, BLOCK_J, ACC)
     store_row(dh + b * H, columns, H, d)
     store_row(dc + b * H, columns, H, dcarry)
 
 
 @triton.jit(do_not_specialize=["M"])
 def window_gradients(
-    dy, a, gain, mean, rstd, dmean, dvar, B, N, M, k,
-    HAS_GAIN: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr,
+    dy, a, gamma, mean, rstd, dmean, dvar, B, N, M, k,
+    HAS_GAMMA: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Gradients dmean and dvar (T, B) of the windows' statistics, each divided by K_t, for dy and a (T, B, N)."""
     row = tl.program_id(0).to(tl.int64)
@@ -200,7 +200,7 @@ def window_gradients(
     sum_g, sum_gx = tl.zeros([], ACC), tl.zeros([], ACC)
     for start in range(0, N, BLOCK_N):
         columns = start + tl.arange(0, BLOCK_N)
-        g = scale_row(load_row(dy + row * N, columns, N, ACC), gain, 0, columns, N, HAS_GAIN, ACC)
+        g = scale_row(load_row(dy + row * N, columns, N, ACC), gamma, 0, columns, N, HAS_GAMMA, ACC)
         x = tl.where(columns < N, (load_row(a + row * N, columns, N, ACC) - mu) * r, 0.0)
         sum_g += tl.sum(g, 0)
         sum_gx += tl.sum(g * x, 0)
@@ -226,8 +226,8 @@ def step_gradients(
 
 @triton.jit
 def input_gradient(
-    dy, a, da, gain, mean, rstd, step_mean, dstep_mean, dstep_var, N,
-    HAS_GAIN: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr,
+    dy, a, da, gamma, mean, rstd, step_mean, dstep_mean, dstep_var, N,
+    HAS_GAMMA: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Gradient of a (T, B, N) after `step_gradients`; the statistics of the steps are those of a, without memory."""
     row = tl.program_id(0).to(tl.int64)
@@ -236,7 +236,7 @@ def input_gradient(
     level, slope = gradient_of_row(dm, dq, m, mu, r, N)
     for start in range(0, N, BLOCK_N):
         columns = start + tl.arange(0, BLOCK_N)
-        g = scale_row(load_row(dy + row * N, columns, N, ACC), gain, 0, columns, N, HAS_GAIN, ACC)
+        g = scale_row(load_row(dy + row * N, columns, N, ACC), gamma, 0, columns, N, HAS_GAMMA, ACC)
         x = (load_row(a + row * N, columns, N, ACC) - mu) * r
         store_row(da + row * N, columns, N, r * g + level + slope * x)
 

@@ -42,9 +42,9 @@ def step_statistics(a, step_mean, step_var, N, BLOCK_N: tl.constexpr, ACC: tl.co
 
 
 @triton.jit(do_not_specialize=["M"])
-def normalise(
-    a, y, gain, shift, step_mean, step_var, mean, rstd, B, N, M, k,
-    eps: tl.constexpr, HAS_GAIN: tl.constexpr, HAS_SHIFT: tl.constexpr,
+def normalize(
+    a, y, gamma, beta, step_mean, step_var, mean, rstd, B, N, M, k,
+    eps: tl.constexpr, HAS_GAMMA: tl.constexpr, HAS_BETA: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Eq. (9) for each row of a (T, B, N), after `step_statistics`: y, and mean and 1/sqrt(var + eps) by window."""
@@ -57,9 +57,9 @@ def normalise(
     tl.store(rstd + row, r)
     for start in range(0, N, BLOCK_N):
         columns = start + tl.arange(0, BLOCK_N)
-        out = scale_row((load_row(a + row * N, columns, N, ACC) - mu) * r, gain, 0, columns, N, HAS_GAIN, ACC)
-        if HAS_SHIFT:
-            out += load_row(shift, columns, N, ACC)
+        out = scale_row((load_row(a + row * N, columns, N, ACC) - mu) * r, gamma, 0, columns, N, HAS_GAMMA, ACC)
+        if HAS_BETA:
+            out += load_row(beta, columns, N, ACC)
         store_row(y + row * N, columns, N, out)
 
 
@@ -83,7 +83,7 @@ def next_window(steps, windows, m, q, t, b, B, T, M, k, eps: tl.constexpr, BLOCK
 
 @triton.jit
 def gates_and_cell(
-    ai, af, ag, ao, cell, from_input, gain_hh, gain_c, shift_c, h, c, gates, steps_hh, steps_c, windows_hh, windows_c,
+    ai, af, ag, ao, cell, from_input, gamma_hh, gamma_c, beta_c, h, c, gates, steps_hh, steps_c, windows_hh, windows_c,
     t, b, columns, T, B, H, M, k,
     eps: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
@@ -100,10 +100,10 @@ def gates_and_cell(
         spread += square_of_deviation(ag, m, columns, H) + square_of_deviation(ao, m, columns, H)
         q = tl.sum(spread, 0) / (4 * H)
         mu, r = next_window(steps_hh, windows_hh, m, q, t, b, B, T, M, k, eps, BLOCK_K, ACC)
-        ai = scale_row((ai - mu) * r, gain_hh, 0, columns, H, AFFINE, ACC)
-        af = scale_row((af - mu) * r, gain_hh, H, columns, H, AFFINE, ACC)
-        ag = scale_row((ag - mu) * r, gain_hh, 2 * H, columns, H, AFFINE, ACC)
-        ao = scale_row((ao - mu) * r, gain_hh, 3 * H, columns, H, AFFINE, ACC)
+        ai = scale_row((ai - mu) * r, gamma_hh, 0, columns, H, AFFINE, ACC)
+        af = scale_row((af - mu) * r, gamma_hh, H, columns, H, AFFINE, ACC)
+        ag = scale_row((ag - mu) * r, gamma_hh, 2 * H, columns, H, AFFINE, ACC)
+        ao = scale_row((ao - mu) * r, gamma_hh, 3 * H, columns, H, AFFINE, ACC)
     x = from_input + row * 4 * H
     i, f = sigmoid(load_row(x, columns, H, ACC) + ai), sigmoid(load_row(x + H, columns, H, ACC) + af)
     g, o = tanh(load_row(x + 2 * H, columns, H, ACC) + ag), sigmoid(load_row(x + 3 * H, columns, H, ACC) + ao)
@@ -115,9 +115,9 @@ def gates_and_cell(
         m = tl.sum(cell, 0) / H
         q = tl.sum(square_of_deviation(cell, m, columns, H), 0) / H
         mu, r = next_window(steps_c, windows_c, m, q, t, b, B, T, M, k, eps, BLOCK_K, ACC)
-        read = scale_row((cell - mu) * r, gain_c, 0, columns, H, AFFINE, ACC)
+        read = scale_row((cell - mu) * r, gamma_c, 0, columns, H, AFFINE, ACC)
         if AFFINE:
-            read += load_row(shift_c, columns, H, ACC)
+            read += load_row(beta_c, columns, H, ACC)
     hidden = tl.where(columns < H, o * tanh(read), 0.0)
     store_row(h + row * H, columns, H, hidden)
     return hidden, cell
@@ -125,7 +125,7 @@ def gates_and_cell(
 
 @triton.jit(do_not_specialize=["t", "T", "M"])
 def lstm_step(
-    from_state, state, carry, from_input, gain_hh, gain_c, shift_c, h, c, gates, steps_hh, steps_c, windows_hh,
+    from_state, state, carry, from_input, gamma_hh, gamma_c, beta_c, h, c, gates, steps_hh, steps_c, windows_hh,
     windows_c, t, T, B, H, M, k,
     eps: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
@@ -137,7 +137,7 @@ def lstm_step(
     hidden, cell = gates_and_cell(
         load_row(a, columns, H, ACC), load_row(a + H, columns, H, ACC),
         load_row(a + 2 * H, columns, H, ACC), load_row(a + 3 * H, columns, H, ACC),
-        load_row(carry + b * H, columns, H, ACC), from_input, gain_hh, gain_c, shift_c, h, c, gates,
+        load_row(carry + b * H, columns, H, ACC), from_input, gamma_hh, gamma_c, beta_c, h, c, gates,
         steps_hh, steps_c, windows_hh, windows_c, t, b, columns, T, B, H, M, k, eps, NORMED, AFFINE, BLOCK_K, ACC,
     )  # fmt: skip
     store_row(carry + b * H, columns, H, cell)
@@ -146,10 +146,10 @@ def lstm_step(
 
 @triton.jit
 def product_with_state(
-    w_hh, bias_hh, x_hh, state, part, columns, H, HAS_BIAS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr,
-    ACC: tl.constexpr,
+    weight_hh, bias_hh, a_hh, state, part, columns, H,
+    HAS_BIAS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Part 0 to 3 of ``W_hh h + b_hh`` for one case: into x_hh (4H,), from state (H,).
+    """Part 0 to 3 of ``W_hh h + b_hh`` for one case: into a_hh (4H,), from state (H,).
 
     W_hh is read anew at every step, from the cache next to the program, rather than held in registers it would fill.
     """
@@ -157,41 +157,41 @@ def product_with_state(
     for start in range(0, H, BLOCK_J):
         features = start + tl.arange(0, BLOCK_J)
         h = load_row(state, features, H, ACC)
-        sums += load_block(w_hh + part * H * H, columns, features, H, H, ACC) * h[None, :]
+        sums += load_block(weight_hh + part * H * H, columns, features, H, H, ACC) * h[None, :]
     a = tl.sum(sums, 1)
     if HAS_BIAS:
         a += load_row(bias_hh + part * H, columns, H, ACC)
-    store_row(x_hh + part * H, columns, H, a)
+    store_row(a_hh + part * H, columns, H, a)
 
 
 @triton.jit(do_not_specialize=["T", "M"])
 def lstm_all_steps(
-    w_hh, bias_hh, x_hh, state, carry, from_input, gain_hh, gain_c, shift_c, h, c, gates, steps_hh, steps_c, windows_hh,
-    windows_c, T, B, H, M, k,
+    weight_hh, bias_hh, a_hh, state, carry, from_input, gamma_hh, gamma_c, beta_c, h, c, gates, steps_hh, steps_c,
+    windows_hh, windows_c, T, B, H, M, k,
     eps: tl.constexpr, HAS_BIAS: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """All steps of one case a program: cases never meet, so that no program waits for another.
 
-    The products with the state go to x_hh (T, B, 4H), without a norm to its one step (1, B, 4H).
+    The products with the state go to a_hh (T, B, 4H), without a norm to its one step (1, B, 4H).
     """
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK_H)
     state += b * H
     cell = load_row(carry + b * H, columns, H, ACC)
     for t in range(T):
-        a = x_hh + b * 4 * H
+        a = a_hh + b * 4 * H
         if NORMED:
             a += tl.cast(t, tl.int64) * B * 4 * H
         for part in range(4):
-            product_with_state(w_hh, bias_hh, a, state, part, columns, H, HAS_BIAS, BLOCK_H, BLOCK_J, ACC)
+            product_with_state(weight_hh, bias_hh, a, state, part, columns, H, HAS_BIAS, BLOCK_H, BLOCK_J, ACC)
         # Threads of a program read what others of it have written: here the products, below the state and the
         # statistics. And none may write the next state before all have read this one.
         tl.debug_barrier()
         hidden, cell = gates_and_cell(
             load_row(a, columns, H, ACC), load_row(a + H, columns, H, ACC),
             load_row(a + 2 * H, columns, H, ACC), load_row(a + 3 * H, columns, H, ACC),
-            cell, from_input, gain_hh, gain_c, shift_c, h, c, gates,
+            cell, from_input, gamma_hh, gamma_c, beta_c, h, c, gates,
             steps_hh, steps_c, windows_hh, windows_c, t, b, columns, T, B, H, M, k, eps, NORMED, AFFINE, BLOCK_K, ACC,
         )  # fmt: skip
         store_row(state, columns, H, hidden)

@@ -1,9 +1,10 @@
 """The operators of the triton backend: allocation, launches, and the order of the time loops.
 
-The functions of `fused_plain` but for what they keep for the backward pass: x_ih and x_hh are the preactivations as
-they stand in front of the norms. Data may have 16 bits; statistics, the carry and c are then float32. The norm of the
-product with the input has no recurrence and is done for the whole sequence, forward and backward. A small layer then
-takes one kernel for all steps; in a larger one a step is one matrix product and one kernel.
+They compute what the operators of the fused backend compute. For the backward pass they keep the preactivations before
+the norms, a_ih and a_hh, where the fused backend keeps the normalized ones. Data may have 16 bits; statistics, the
+carry and c are then float32. The norm of the product with the input has no recurrence and is done for the whole
+sequence, forward and backward. A small layer then takes one kernel for all steps; in a larger one a step is one matrix
+product and one kernel.
 
 Letters: T time, B cases, I inputs, H hidden, N features, k window length (0: no norm), M steps of memory.
 """
@@ -83,8 +84,8 @@ def _blocks(features: int, k: int, dtype: torch.dtype, *, elements: int) -> Bloc
 
 
 def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise a sequence."""
-    a, gain, shift, memory, k, eps = given
+    """Normalize a sequence."""
+    a, gamma, beta, memory, k, eps = given
     (T, B, N), M = a.shape, memory.shape[1]
     y, steps, windows = torch.empty_like(a), memory.new_empty(2, M + T, B), memory.new_empty(2, T, B)
     steps[:, :M] = memory
@@ -92,9 +93,9 @@ def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
     forward.step_statistics[T * B,](
         a, steps[0, M:], steps[1, M:], N, BLOCK_N=blocks.features, ACC=blocks.acc, num_warps=blocks.warps
     )
-    forward.normalise[T * B,](
-        a, y, gain, shift, *steps, *windows, B, N, M, k,
-        eps=eps, HAS_GAIN=gain is not None, HAS_SHIFT=shift is not None,
+    forward.normalize[T * B,](
+        a, y, gamma, beta, *steps, *windows, B, N, M, k,
+        eps=eps, HAS_GAMMA=gamma is not None, HAS_BETA=beta is not None,
         BLOCK_N=blocks.features, BLOCK_K=blocks.window, ACC=blocks.acc, num_warps=blocks.warps,
     )  # fmt: skip
     return y, steps, windows
@@ -102,20 +103,22 @@ def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
 
 def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `norm_forward`."""
-    dy, dsteps, a, gain, steps, windows, k, _ = given  # eps is in the windows
+    dy, dsteps, a, gamma, steps, windows, k, _ = given  # eps is in the windows
     T, B, N = a.shape
     M = steps.shape[1] - T
     da, dwindows = torch.empty_like(a), torch.empty_like(windows)
     dsteps = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
     blocks = blocks_of_rows(N, min(k, T), a.dtype)
     rows = {"BLOCK_N": blocks.features, "ACC": blocks.acc, "num_warps": blocks.warps}
-    backward.window_gradients[T * B,](dy, a, gain, *windows, *dwindows, B, N, M, k, HAS_GAIN=gain is not None, **rows)
+    backward.window_gradients[T * B,](
+        dy, a, gamma, *windows, *dwindows, B, N, M, k, HAS_GAMMA=gamma is not None, **rows
+    )
     collect_steps(dwindows, windows, steps, dsteps, k, blocks)
     backward.input_gradient[T * B,](
-        dy, a, da, gain, *windows, steps[0, M:], *dsteps[:, M:], N, HAS_GAIN=gain is not None, **rows
+        dy, a, da, gamma, *windows, steps[0, M:], *dsteps[:, M:], N, HAS_GAMMA=gamma is not None, **rows
     )
-    dgain, dshift = sums_over_rows(dy, a, windows)
-    return da, dgain.clone(), dshift.clone(), dsteps[:, :M].clone()
+    dgamma, dbeta = sums_over_rows(dy, a, windows)
+    return da, dgamma.clone(), dbeta.clone(), dsteps[:, :M].clone()
 
 
 def collect_steps(dwindows: Tensor, windows: Tensor, steps: Tensor, dsteps: Tensor, k: int, blocks: Blocks) -> None:
@@ -145,15 +148,15 @@ class ForwardLoop(NamedTuple):
     """Tensors of the forward time loop; None where the layer has none."""
 
     from_input: Tensor
-    w_hh: Tensor
+    weight_hh: Tensor
     bias_hh: Tensor | None
-    gain_hh: Tensor | None
-    gain_c: Tensor | None
-    shift_c: Tensor | None
+    gamma_hh: Tensor | None
+    gamma_c: Tensor | None
+    beta_c: Tensor | None
     state: Tensor
     carry: Tensor
     steps: Tensor
-    x_hh: Tensor
+    a_hh: Tensor
     h: Tensor
     c: Tensor
     gates: Tensor
@@ -166,22 +169,22 @@ class ForwardLoop(NamedTuple):
         M = self.steps.shape[2] - T if normed else 0
         blocks = blocks_of_step(H, min(k, M + T), self.h.dtype)
         tensors = (
-            self.state, self.carry, self.from_input, self.gain_hh, self.gain_c, self.shift_c,
+            self.state, self.carry, self.from_input, self.gamma_hh, self.gamma_c, self.beta_c,
             self.h, self.c, self.gates, *self.steps[1:], *self.windows[1:],
         )  # fmt: skip
-        settings = {"eps": eps, **blocks.of_step(normed=normed, affine=self.gain_c is not None)}
+        settings = {"eps": eps, **blocks.of_step(normed=normed, affine=self.gamma_c is not None)}
         if H <= LARGEST_AT_ONCE:
             forward.lstm_all_steps[B,](
-                self.w_hh, self.bias_hh, self.x_hh, *tensors, T, B, H, M, k,
+                self.weight_hh, self.bias_hh, self.a_hh, *tensors, T, B, H, M, k,
                 HAS_BIAS=self.bias_hh is not None, BLOCK_J=PART_OF_A_PRODUCT, **settings,
             )  # fmt: skip
             return
         for t in range(T):
-            from_state = self.x_hh[t if normed else 0]
+            from_state = self.a_hh[t if normed else 0]
             if self.bias_hh is None:
-                torch.mm(self.state, self.w_hh.t(), out=from_state)
+                torch.mm(self.state, self.weight_hh.t(), out=from_state)
             else:
-                torch.addmm(self.bias_hh, self.state, self.w_hh.t(), out=from_state)
+                torch.addmm(self.bias_hh, self.state, self.weight_hh.t(), out=from_state)
             forward.lstm_step[B,](from_state, *tensors, t, T, B, H, M, k, **settings)
 
 
@@ -191,23 +194,23 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
     (T, B, _), H, M = x.shape, h_0.shape[1], memory.shape[2]
     normed = k > 0
     steps, windows = c_0.new_empty(3, 2, M + T if normed else 0, B), c_0.new_empty(3, 2, T if normed else 0, B)
-    x_ih = from_input = torch.nn.functional.linear(x, given.w_ih, given.bias_ih)
+    a_ih = from_input = torch.nn.functional.linear(x, given.weight_ih, given.bias_ih)
     if normed:
-        of_input = NormForward(x_ih, given.gain_ih, given.bias, memory[0], k, eps)
+        of_input = NormForward(a_ih, given.gamma_ih, given.bias, memory[0], k, eps)
         from_input, steps[0], windows[0] = norm_forward(of_input)
         steps[1:, :, :M] = memory[1:]
     gates = x.new_empty(T, B, 4 * H)
     loop = ForwardLoop(
         from_input=from_input,
-        w_hh=given.w_hh,
+        weight_hh=given.weight_hh,
         bias_hh=given.bias_hh,
-        gain_hh=given.gain_hh,
-        gain_c=given.gain_c,
-        shift_c=given.shift_c,
+        gamma_hh=given.gamma_hh,
+        gamma_c=given.gamma_c,
+        beta_c=given.beta_c,
         state=h_0.clone(),
         carry=c_0.clone(),
         steps=steps,
-        x_hh=torch.empty_like(gates) if normed else x.new_empty(1, B, 4 * H),
+        a_hh=torch.empty_like(gates) if normed else x.new_empty(1, B, 4 * H),
         h=x.new_empty(T, B, H),
         c=c_0.new_empty(T, B, H),
         gates=gates,
@@ -216,9 +219,9 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
     if H <= LARGEST_AT_ONCE:
         loop.run(k, eps)
     else:
-        replay(loop, fresh=("x_hh", "h", "c", "gates"), changed=("steps", "windows"), k=k, eps=eps)
-    x_ih, x_hh = (one if normed else x.new_empty(0, B, 4 * H) for one in (x_ih, loop.x_hh))
-    return loop.h, loop.c, steps, x_ih, x_hh, gates, windows
+        replay(loop, fresh=("a_hh", "h", "c", "gates"), changed=("steps", "windows"), k=k, eps=eps)
+    a_ih, a_hh = (one if normed else x.new_empty(0, B, 4 * H) for one in (a_ih, loop.a_hh))
+    return loop.h, loop.c, steps, a_ih, a_hh, gates, windows
 
 
 class BackwardLoop(NamedTuple):
@@ -226,14 +229,14 @@ class BackwardLoop(NamedTuple):
 
     dh_out: Tensor | None
     dc_out: Tensor | None
-    w_hh: Tensor
-    gain_hh: Tensor | None
-    gain_c: Tensor | None
-    shift_c: Tensor | None
+    weight_hh: Tensor
+    gamma_hh: Tensor | None
+    gamma_c: Tensor | None
+    beta_c: Tensor | None
     c_0: Tensor
     c: Tensor
     gates: Tensor
-    x_hh: Tensor
+    a_hh: Tensor
     steps: Tensor
     windows: Tensor
     dh: Tensor
@@ -251,20 +254,20 @@ class BackwardLoop(NamedTuple):
         M = self.steps.shape[2] - T if normed else 0
         blocks = blocks_of_step(H, min(k, T), self.gates.dtype)
         tensors = (
-            self.dh, self.dc, self.dh_out, self.dc_out, self.gain_hh, self.gain_c, self.shift_c, self.c_0, self.c,
-            self.gates, self.x_hh, *self.steps[1:], *self.windows[1:], *self.dsteps[1:], *self.dwindows[1:],
+            self.dh, self.dc, self.dh_out, self.dc_out, self.gamma_hh, self.gamma_c, self.beta_c, self.c_0, self.c,
+            self.gates, self.a_hh, *self.steps[1:], *self.windows[1:], *self.dsteps[1:], *self.dwindows[1:],
             self.dgates, self.dread, self.da_hh,
         )  # fmt: skip
-        settings = blocks.of_step(normed=normed, affine=self.gain_c is not None)
+        settings = blocks.of_step(normed=normed, affine=self.gamma_c is not None)
         settings |= {"HAS_DH": self.dh_out is not None, "HAS_DC": self.dc_out is not None}
         if H <= LARGEST_AT_ONCE:
             backward.lstm_all_steps_backward[B,](
-                self.w_hh, *tensors, T, B, H, M, k, BLOCK_J=PART_OF_A_PRODUCT, **settings
+                self.weight_hh, *tensors, T, B, H, M, k, BLOCK_J=PART_OF_A_PRODUCT, **settings
             )
             return
         for t in reversed(range(T)):
             backward.lstm_step_backward[B,](*tensors, t, T, B, H, M, k, **settings)
-            torch.mm((self.da_hh if normed else self.dgates)[t], self.w_hh, out=self.dh)
+            torch.mm((self.da_hh if normed else self.dgates)[t], self.weight_hh, out=self.dh)
 
 
 def lstm_backward(
@@ -278,14 +281,14 @@ def lstm_backward(
     loop = BackwardLoop(
         dh_out=given.dh,
         dc_out=given.dc,
-        w_hh=given.w_hh,
-        gain_hh=given.gain_hh,
-        gain_c=given.gain_c,
-        shift_c=given.shift_c,
+        weight_hh=given.weight_hh,
+        gamma_hh=given.gamma_hh,
+        gamma_c=given.gamma_c,
+        beta_c=given.beta_c,
         c_0=given.c_0,
         c=c,
         gates=gates,
-        x_hh=given.x_hh,
+        a_hh=given.kept_hh,
         steps=steps,
         windows=windows,
         dh=torch.zeros_like(given.h[0]),
@@ -294,7 +297,7 @@ def lstm_backward(
         dwindows=torch.empty_like(windows),
         dgates=torch.empty_like(gates),
         dread=c.new_empty(T if normed else 0, B, H),
-        da_hh=torch.empty_like(given.x_hh),
+        da_hh=torch.empty_like(given.kept_hh),
     )
     if H <= LARGEST_AT_ONCE:
         loop.run(k)
@@ -305,12 +308,12 @@ def lstm_backward(
         da_ih = gates.new_empty(0, B, 4 * H)
         return da_ih, loop.dgates, wide[0], wide[1], wide[2], narrow[0], narrow[1], loop.dh, loop.dc, dsteps
     M = steps.shape[2] - T
-    of_input = NormBackward(loop.dgates, dsteps[0], given.x_ih, given.gain_ih, steps[0], windows[0], k, given.eps)
-    da_ih, dgain_ih, dbias, dmemory_ih = norm_backward(of_input)
+    of_input = NormBackward(loop.dgates, dsteps[0], given.kept_ih, given.gamma_ih, steps[0], windows[0], k, given.eps)
+    da_ih, dgamma_ih, dbias, dmemory_ih = norm_backward(of_input)
     blocks = blocks_of_step(H, min(k, T), gates.dtype)
     for norm in (1, 2):
         collect_steps(loop.dwindows[norm], windows[norm], steps[norm], dsteps[norm, :, :M], k, blocks)
-    dgain_hh = sums_over_rows(loop.dgates, given.x_hh, windows[1])[0]
-    dgain_c, dshift_c = sums_over_rows(loop.dread, c, windows[2]).to(gates.dtype)
+    dgamma_hh = sums_over_rows(loop.dgates, given.kept_hh, windows[1])[0]
+    dgamma_c, dbeta_c = sums_over_rows(loop.dread, c, windows[2]).to(gates.dtype)
     dmemory = torch.stack((dmemory_ih, dsteps[1, :, :M], dsteps[2, :, :M]))
-    return da_ih, loop.da_hh, dgain_ih, dgain_hh, dbias, dgain_c.clone(), dshift_c.clone(), loop.dh, loop.dc, dmemory
+    return da_ih, loop.da_hh, dgamma_ih, dgamma_hh, dbias, dgamma_c.clone(), dbeta_c.clone(), loop.dh, loop.dc, dmemory

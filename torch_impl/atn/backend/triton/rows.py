@@ -45,10 +45,10 @@ def store_gates(row, columns, H, i, f, g, o):
 
 
 @triton.jit
-def scale_row(values, gain, first, columns, N, HAS_GAIN: tl.constexpr, ACC: tl.constexpr):
+def scale_row(values, gamma, first, columns, N, HAS_GAMMA: tl.constexpr, ACC: tl.constexpr):
     """Values times the elements first + columns of the gain, if there is one."""
-    if HAS_GAIN:
-        values = values * load_row(gain + first, columns, N, ACC)
+    if HAS_GAMMA:
+        values = values * load_row(gamma + first, columns, N, ACC)
     return values
 
 

@@ -23,8 +23,8 @@ struct Layer {
   const S* bias_hh;  // (4H,), inside the norm, or null
   const S* bias;     // (4H,), all that is added to the gates after the norms, or null
   Norm<S> ih, hh, c;
-  S* x_ih;       // (T, B, 4H): preactivations from the input, normalised in place
-  S* x_hh;       // (T, B, 4H): the same from the state; (1, B, 4H), scratch, without a norm
+  S* xhat_ih;       // (T, B, 4H): preactivations from the input, normalized in place
+  S* xhat_hh;       // (T, B, 4H): the same from the state; (1, B, 4H), scratch, without a norm
   S* gates;      // (T, B, 4H): after their sigmoid or tanh
   S* cell;       // (T, B, H)
   S* h;          // (T, B, H)
@@ -33,7 +33,7 @@ struct Layer {
 
   const S* previous_h(int64_t t) const { return t == 0 ? h_0 : h + (t - 1) * B * H; }
   const S* previous_c(int64_t t) const { return t == 0 ? c_0 : cell + (t - 1) * B * H; }
-  S* recurrent(int64_t t) const { return x_hh + (normed ? t * B * 4 * H : 0); }
+  S* recurrent(int64_t t) const { return xhat_hh + (normed ? t * B * 4 * H : 0); }
 
   // For some of the cases, the columns of some panels of weight, W_hh^T.
   void product(const Panels<S>& weight, int64_t t, Range cases, Range panels) const {
@@ -57,24 +57,24 @@ struct Layer {
     if (bias_hh)
       for_vectors<S>(G, [&](int64_t j, int64_t n) { store(load(row + j, n) + load(bias_hh + j, n), row + j, n); });
     hh.step(t, b, row);
-    ih.step(t, b, x_ih + (t * B + b) * G);
+    ih.step(t, b, xhat_ih + (t * B + b) * G);
   }
 
   void gate_row(int64_t t, int64_t b) const {
     const int64_t G = 4 * H, i = t * B + b;
-    S* x = x_ih + i * G;
+    S* x = xhat_ih + i * G;
     S* r = recurrent(t) + b * G;
     S* out = gates + i * G;
     if (normed) {
-      normalise_row(x, G, ih.mean[i], ih.rstd[i]);
-      normalise_row(r, G, hh.mean[i], hh.rstd[i]);
+      normalize_row(x, G, ih.mean[i], ih.rstd[i]);
+      normalize_row(r, G, hh.mean[i], hh.rstd[i]);
     }
     const S* c_prev = previous_c(t) + b * H;
     S* c_row = cell + i * H;
     const auto preactivation = [&](int64_t j, int64_t n) {
       auto a = load(x + j, n), u = load(r + j, n);
-      if (ih.gain) a = a * load(ih.gain + j, n);
-      if (hh.gain) u = u * load(hh.gain + j, n);
+      if (ih.gamma) a = a * load(ih.gamma + j, n);
+      if (hh.gamma) u = u * load(hh.gamma + j, n);
       a = a + u;
       return bias ? a + load(bias + j, n) : a;
     };
@@ -87,14 +87,14 @@ struct Layer {
     if (normed) c.step(t, b, c_row);
   }
 
-  // What tanh is taken of: the cell, normalised where there is a norm.
+  // What tanh is taken of: the cell, normalized where there is a norm.
   Vec<S> readout(int64_t i, int64_t j, int64_t n) const {
     const auto v = load(cell + i * H + j, n);
     return normed ? (v - Vec<S>(c.mean[i])) * Vec<S>(c.rstd[i]) : v;
   }
 
   Vec<S> affine_readout(Vec<S> xhat, int64_t j, int64_t n) const {
-    return c.gain ? xhat * load(c.gain + j, n) + load(c.shift + j, n) : xhat;
+    return c.gamma ? xhat * load(c.gamma + j, n) + load(c.beta + j, n) : xhat;
   }
 
   void output_row(int64_t t, int64_t b) const {
@@ -110,8 +110,8 @@ struct Layer {
 // after the norms are added in one place and share a gradient.
 template <typename S>
 struct Sums {
-  RowSum<S> gain_ih, gain_hh, shift, gain_c, shift_c;
-  explicit Sums(int64_t H) : gain_ih(4 * H), gain_hh(4 * H), shift(4 * H), gain_c(H), shift_c(H) {}
+  RowSum<S> gamma_ih, gamma_hh, beta, gamma_c, beta_c;
+  explicit Sums(int64_t H) : gamma_ih(4 * H), gamma_hh(4 * H), beta(4 * H), gamma_c(H), beta_c(H) {}
 };
 
 // The backward pass, from the last step to the first.
@@ -137,7 +137,7 @@ struct LayerGradient {
     for (int64_t b = from; b < to; ++b) preactivation_row(t, b);
   }
 
-  // dh -> gradient of the output gate (kept in da_hh) and of the normalised cell (kept in dh).
+  // dh -> gradient of the output gate (kept in da_hh) and of the normalized cell (kept in dh).
   void output_row(int64_t t, int64_t b, Sums<S>& sums) const {
     const int64_t H = layer.H, i = t * layer.B + b;
     const S* o = layer.gates + i * 4 * H + 3 * H;
@@ -149,17 +149,17 @@ struct LayerGradient {
       const auto xhat = layer.readout(i, j, n), th = layer.affine_readout(xhat, j, n).tanh(), og = load(o + j, n);
       store(d * th * og * (Vec<S>(S(1)) - og), out + j, n);
       auto g = d * og * (Vec<S>(S(1)) - th * th);
-      if (layer.c.gain) {
-        sums.gain_c.add(j, g * xhat, n);
-        sums.shift_c.add(j, g, n);
-        g = g * load(layer.c.gain + j, n);
+      if (layer.c.gamma) {
+        sums.gamma_c.add(j, g * xhat, n);
+        sums.beta_c.add(j, g, n);
+        g = g * load(layer.c.gamma + j, n);
       }
       g = masked(g, n);
       sum_g = sum_g + g;
       sum_gx = at::vec::fmadd(g, masked(xhat, n), sum_gx);
       store(g, dh + b * H + j, n);
     });
-    sums.gain_c.row_done(), sums.shift_c.row_done();
+    sums.gamma_c.row_done(), sums.beta_c.row_done();
     if (layer.normed) c.statistics(t, b, sum(sum_g), sum(sum_gx));
   }
 
@@ -187,30 +187,30 @@ struct LayerGradient {
   // What the backward pass of the two norms needs summed over their row, and the gradients of gains and shift.
   void norm_sums_row(int64_t t, int64_t b, Sums<S>& sums) const {
     const int64_t G = 4 * layer.H, i = t * layer.B + b;
-    const S *d = da_hh + i * G, *x = layer.x_ih + i * G, *u = layer.recurrent(t) + b * G;
-    const bool affine = layer.ih.gain != nullptr;
+    const S *d = da_hh + i * G, *x = layer.xhat_ih + i * G, *u = layer.recurrent(t) + b * G;
+    const bool affine = layer.ih.gamma != nullptr;
     Vec<S> sum_ih(S(0)), sum_hh(S(0)), sum_ih_x(S(0)), sum_hh_x(S(0));
     for_vectors<S>(G, [&](int64_t j, int64_t n) {
       const auto dp = masked(load(d + j, n), n), xi = masked(load(x + j, n), n), xh = masked(load(u + j, n), n);
       auto gi = dp, gh = dp;
-      sums.shift.add(j, dp, n);
+      sums.beta.add(j, dp, n);
       if (affine) {
-        sums.gain_ih.add(j, dp * xi, n);
-        sums.gain_hh.add(j, dp * xh, n);
-        gi = dp * load(layer.ih.gain + j, n), gh = dp * load(layer.hh.gain + j, n);
+        sums.gamma_ih.add(j, dp * xi, n);
+        sums.gamma_hh.add(j, dp * xh, n);
+        gi = dp * load(layer.ih.gamma + j, n), gh = dp * load(layer.hh.gamma + j, n);
       }
       sum_ih = sum_ih + gi, sum_hh = sum_hh + gh;
       sum_ih_x = at::vec::fmadd(gi, xi, sum_ih_x), sum_hh_x = at::vec::fmadd(gh, xh, sum_hh_x);
     });
-    sums.gain_ih.row_done(), sums.gain_hh.row_done(), sums.shift.row_done();
+    sums.gamma_ih.row_done(), sums.gamma_hh.row_done(), sums.beta.row_done();
     ih.statistics(t, b, sum(sum_ih), sum(sum_ih_x));
     hh.statistics(t, b, sum(sum_hh), sum(sum_hh_x));
   }
 
-  // Gradient of the normalised preactivations -> of the preactivations themselves.
+  // Gradient of the normalized preactivations -> of the preactivations themselves.
   void preactivation_row(int64_t t, int64_t b) const {
     const int64_t G = 4 * layer.H, i = t * layer.B + b;
-    const S *x = layer.x_ih + i * G, *u = layer.recurrent(t) + b * G;
+    const S *x = layer.xhat_ih + i * G, *u = layer.recurrent(t) + b * G;
     S *di = da_ih + i * G, *dr = da_hh + i * G;
     S level_ih, slope_ih, level_hh, slope_hh;
     ih.coefficients(t, b, &level_ih, &slope_ih);
@@ -219,7 +219,7 @@ struct LayerGradient {
     for_vectors<S>(G, [&](int64_t j, int64_t n) {
       const auto dp = load(dr + j, n);
       auto gi = dp, gh = dp;
-      if (layer.ih.gain) gi = dp * load(layer.ih.gain + j, n), gh = dp * load(layer.hh.gain + j, n);
+      if (layer.ih.gamma) gi = dp * load(layer.ih.gamma + j, n), gh = dp * load(layer.hh.gamma + j, n);
       store(at::vec::fmadd(Vec<S>(r_ih), gi, at::vec::fmadd(Vec<S>(slope_ih), load(x + j, n), Vec<S>(level_ih))),
             di + j, n);
       store(at::vec::fmadd(Vec<S>(r_hh), gh, at::vec::fmadd(Vec<S>(slope_hh), load(u + j, n), Vec<S>(level_hh))),

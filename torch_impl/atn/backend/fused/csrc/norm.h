@@ -22,8 +22,8 @@ template <typename S>
 struct Norm {
   int64_t T, B, N, k, M;
   S eps;
-  const S* gain;   // (N,) or null
-  const S* shift;  // (N,) or null
+  const S* gamma;   // (N,) or null
+  const S* beta;  // (N,) or null
   S* step_mean;    // (M + T, B)
   S* step_var;     // (M + T, B)
   S* mean;         // (T, B), of the window

@@ -69,7 +69,7 @@ inline void row_statistics(const S* row, int64_t n, S* mean, S* var) {
 
 // row <- (row - mean) * rstd
 template <typename S>
-inline void normalise_row(S* row, int64_t n, S mean, S rstd) {
+inline void normalize_row(S* row, int64_t n, S mean, S rstd) {
   for_vectors<S>(n, [&](int64_t j, int64_t count) {
     store((load(row + j, count) - Vec<S>(mean)) * Vec<S>(rstd), row + j, count);
   });
