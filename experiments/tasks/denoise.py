@@ -69,12 +69,18 @@ class DenoiseSettings(SyntheticSettings):
     beta2: float
     """Decay of Adam's mean of squared gradients. Open in the paper; 0.999, PyTorch's default."""
 
+    clip: float | None = None
+    """Largest norm of the gradient, to which a longer one is scaled down. Open in the paper; None does not clip, as
+    both public scripts of the task."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 0, "beta1", "beta2")
         for name, beta in (("beta1", self.beta1), ("beta2", self.beta2)):
             if beta >= 1:
                 raise ValueError(f"{name} is {beta}; it must be below 1")
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise ValueError(f"clip is {self.clip}; it must be a positive number, or None for no clipping")
 
 
 PAPER = DenoiseSettings(
@@ -157,6 +163,12 @@ class Denoise(SyntheticProblem[DenoiseSettings]):
         super().__init__(settings, model, device, SYMBOLS + 1, SYMBOLS + 1)
         betas = (settings.beta1, settings.beta2)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.lr, betas=betas)
+
+    def update(self, step: int) -> None:
+        """Change the parameters by their gradients, clipped where the settings say so."""
+        if self.settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        super().update(step)
 
     def batch(self, split: Split, step: int) -> tuple[Tensor, Tensor]:
         """Input (T + 20, batch, 10) and target classes (T + 20, batch) of this step's batch."""

@@ -199,6 +199,24 @@ def test_the_optimizer_is_adam_with_the_settings() -> None:
     assert (optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["betas"]) == (3e-3, (0.8, 0.9))
 
 
+@pytest.mark.parametrize(("clip", "norm"), [(None, 10.0), (1.0, 1.0), (20.0, 10.0)])
+def test_gradients_are_clipped_where_the_settings_say_so(clip: float | None, norm: float) -> None:
+    problem = Denoise(dataclasses.replace(TINY, clip=clip), "lstm", CPU)
+    parameters = list(problem.model.parameters())
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, 10.0 / math.sqrt(sum(one.numel() for one in parameters)))
+    problem.update(1)
+    assert math.sqrt(
+        sum(float(one.grad.square().sum()) for one in parameters if one.grad is not None)
+    ) == pytest.approx(norm, rel=1e-5)
+
+
+@pytest.mark.parametrize("clip", [0.0, -1.0, math.inf, math.nan])
+def test_a_clip_that_is_no_positive_number_is_refused(clip: float) -> None:
+    with pytest.raises(ValueError, match=r"clip is .*; it must be a positive number"):
+        dataclasses.replace(TINY, clip=clip)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_training_lowers_the_loss(model: ModelName) -> None:
     problem = Denoise(dataclasses.replace(TINY, T=1, hidden=16, batch=16), model, CPU)
