@@ -120,5 +120,5 @@ def _oracle(arrays: dict[str, Array], norm: Norm, k: int) -> dict[str, Array]:
         expected[name] = getattr(gradients.parameters, name)
     for site in sites:
         gradient = getattr(gradients.parameters, site)
-        expected |= {f"{site}.weight": gradient.weight, f"{site}.bias": gradient.bias}
+        expected |= {f"{site}.weight": gradient.gamma, f"{site}.bias": gradient.beta}
     return expected

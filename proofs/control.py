@@ -157,7 +157,7 @@ def bias_inside() -> tuple[Evidence, ...]:
     """
 
     def first_unit(x: int, b: tuple[int, ...]) -> Any:
-        return output(tuple(sp.Integer(weight * x + shift) for weight, shift in zip((1, 0, 0, -1), b, strict=True)), 0)
+        return output(tuple(sp.Integer(weight * x + bias) for weight, bias in zip((1, 0, 0, -1), b, strict=True)), 0)
 
     return (
         Difference("b = (0, 7, -7, 0), x = 1 against 7", first_unit(1, (0, 7, -7, 0)), first_unit(7, (0, 7, -7, 0))),

@@ -50,9 +50,9 @@ class Network:
         window = [entry for row in rows[-k:] for entry in row]
         mean = self.let(sum(window) / sp.Integer(len(window)))
         variance = self.let(sum((entry - mean) ** 2 for entry in window) / sp.Integer(len(window)))
-        gain, shift = self.inputs[f"gain_{site}"], self.inputs[f"shift_{site}"]
+        gamma, beta = self.inputs[f"gamma_{site}"], self.inputs[f"beta_{site}"]
         root = sp.sqrt(variance + eps)
-        return self.vector(g * (e - mean) / root + b for g, e, b in zip(gain, rows[-1], shift, strict=True))
+        return self.vector(g * (e - mean) / root + b for g, e, b in zip(gamma, rows[-1], beta, strict=True))
 
     def gradients(self, point: Mapping[str, Sequence[Any]]) -> dict[str, list[float]]:
         """Gradient of the loss in every input at a point of rational numbers.
@@ -85,9 +85,9 @@ def sigmoid(z: Any) -> Any:
 
 def small_rnn(T: int, H: int, k: int, eps: Any) -> Network:
     """Eqs. (3)-(4) with f = tanh for one input, one case, H units and H outputs; loss = sum of dh h + dy y."""
-    gains_and_shifts = {f"{kind}_{site}": H for site in ("ih", "hh", "y") for kind in ("gain", "shift")}
+    affine = {f"{name}_{site}": H for site in ("ih", "hh", "y") for name in ("gamma", "beta")}
     sizes = {"weight_ih": H, "weight_hh": H * H, "weight_y": H * H, "bias_h": H, "bias_y": H, "x": T, "h_0": H}
-    network = Network(**sizes, **gains_and_shifts, dh=T * H, dy=T * H)
+    network = Network(**sizes, **affine, dh=T * H, dy=T * H)
     rows: dict[str, list[Vector]] = {"ih": [], "hh": [], "y": []}
     h, outputs = network.inputs["h_0"], []
     for t in range(T):
@@ -110,8 +110,8 @@ def small_lstm(T: int, k: int, eps: Any) -> Network:
 
     Rows of the gates in the order i, f, g, o; the paper's order is another (`gate_order` proves it does not matter).
     """
-    gains_and_shifts = {"gain_ih": 4, "shift_ih": 4, "gain_hh": 4, "shift_hh": 4, "gain_c": 1, "shift_c": 1}
-    network = Network(weight_ih=4, weight_hh=4, bias=4, x=T, h_0=1, c_0=1, **gains_and_shifts, dh=T, dc_n=1)
+    affine = {"gamma_ih": 4, "beta_ih": 4, "gamma_hh": 4, "beta_hh": 4, "gamma_c": 1, "beta_c": 1}
+    network = Network(weight_ih=4, weight_hh=4, bias=4, x=T, h_0=1, c_0=1, **affine, dh=T, dc_n=1)
     rows: dict[str, list[Vector]] = {"ih": [], "hh": [], "c": []}
     (h,), (c,), loss = network.inputs["h_0"], network.inputs["c_0"], sp.S.Zero
     for t in range(T):

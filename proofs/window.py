@@ -98,7 +98,7 @@ def layer(steps: int, units: int = 2) -> Layer:
     mean = sum(entries) / sp.Integer(len(entries))
     variance = sum((entry - mean) ** 2 for entry in entries) / sp.Integer(len(entries))
     normalized = tuple((entry - mean) / sp.sqrt(variance + eps) for entry in entries[:units])
-    output = tuple(gain * value + shift for gain, value, shift in zip(gamma, normalized, beta, strict=True))
+    output = tuple(g * value + b for g, value, b in zip(gamma, normalized, beta, strict=True))
     return Layer(entries, gamma, beta, normalized, output)
 
 

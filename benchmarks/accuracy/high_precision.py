@@ -76,8 +76,8 @@ class NormSite:
 
     def __init__(self, k: int, eps: float, axis: int, affine: Affine | None) -> None:
         self._k, self._eps, self._axis = k, MP.mpf(eps), axis
-        self._gamma: Any = MP.one if affine is None else affine.weight
-        self._beta: Any = MP.zero if affine is None else affine.bias
+        self._gamma: Any = MP.one if affine is None else affine.gamma
+        self._beta: Any = MP.zero if affine is None else affine.beta
         self._a: list[Numbers] = []
         self._m: list[Numbers] = []
         self._q: list[Numbers] = []

@@ -322,7 +322,7 @@ WRONG_CALLS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "gain": (
         lambda: lstm(X, PLAIN._replace(norm_c=Affine(np.ones(12), np.ones(3))), ATN),
         ValueError,
-        "parameters.norm_c.weight: shape was (12,), must be (H,) with H = 3",
+        "parameters.norm_c.gamma: shape was (12,), must be (H,) with H = 3",
     ),
     "RNN's recurrent weight": (
         lambda: rnn(X, RNN._replace(weight_hh=np.ones((3, 4))), ATN),

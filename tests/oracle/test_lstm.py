@@ -113,7 +113,7 @@ def test_forward_is_the_equations(name: str, placement: BiasPlacement) -> None:
     output, _ = lstm_forward(x, p, norm, placement)
 
     def normed(rows: list[Array], affine: Any) -> Array:
-        y, _ = assorted_time_norm_forward(np.stack(rows), norm.k, affine.weight, affine.bias, norm.eps, norm.base)
+        y, _ = assorted_time_norm_forward(np.stack(rows), norm.k, affine.gamma, affine.beta, norm.eps, norm.base)
         last: Array = y[-1]
         return last
 

@@ -239,7 +239,7 @@ class TestNetworks:
             x=(T, 1, 1),
             h_0=(1, 1),
             c_0=(1, 1),
-            **{f"{kind}_{site}": (4,) for kind in ("gain", "shift") for site in ("ih", "hh")},
+            **{f"{name}_{site}": (4,) for name in ("gamma", "beta") for site in ("ih", "hh")},
             gamma_c=(1,),
             beta_c=(1,),
             dh=(T, 1, 1),
@@ -250,7 +250,7 @@ class TestNetworks:
             at["weight_hh"],
             at["bias"],
             None,
-            *(Affine(at[f"gain_{site}"], at[f"shift_{site}"]) for site in ("ih", "hh", "c")),
+            *(Affine(at[f"gamma_{site}"], at[f"beta_{site}"]) for site in ("ih", "hh", "c")),
         )
         state = LSTMState(at["h_0"], at["c_0"])
         output, cache = lstm_forward(at["x"], parameters, WindowNorm("layer", k, float(EPS)), "outside", state)
@@ -267,7 +267,7 @@ class TestNetworks:
         }
         for site in ("ih", "hh", "c"):
             affine = getattr(gradients.parameters, f"norm_{site}")
-            actual |= {f"gain_{site}": affine.weight, f"shift_{site}": affine.bias}
+            actual |= {f"gamma_{site}": affine.gamma, f"beta_{site}": affine.beta}
         compare(actual, expected)
 
     @pytest.mark.claim("eq-1", "eq-2", "eq-3", "eq-4", "eq-5", "eq-6")
@@ -288,7 +288,7 @@ class TestNetworks:
             h_0=(1, H),
             dh=(T, 1, H),
             dy=(T, 1, H),
-            **{f"{kind}_{site}": (H,) for kind in ("gain", "shift") for site in ("ih", "hh", "y")},
+            **{f"{name}_{site}": (H,) for name in ("gamma", "beta") for site in ("ih", "hh", "y")},
         )
         parameters = RNNParameters(
             at["weight_ih"],
@@ -297,7 +297,7 @@ class TestNetworks:
             at["bias_h"],
             None,
             at["bias_y"],
-            *(Affine(at[f"gain_{site}"], at[f"shift_{site}"]) for site in ("ih", "hh", "y")),
+            *(Affine(at[f"gamma_{site}"], at[f"beta_{site}"]) for site in ("ih", "hh", "y")),
         )
         norm, state = WindowNorm("layer", k, float(EPS)), RNNState(at["h_0"])
         output, cache = rnn_forward(at["x"], parameters, norm, "outside", state)
@@ -315,7 +315,7 @@ class TestNetworks:
         }
         for site in ("ih", "hh", "y"):
             affine = getattr(gradients.parameters, f"norm_{site}")
-            actual |= {f"gain_{site}": affine.weight, f"shift_{site}": affine.bias}
+            actual |= {f"gamma_{site}": affine.gamma, f"beta_{site}": affine.beta}
         compare(actual, expected)
 
 

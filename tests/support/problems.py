@@ -114,7 +114,7 @@ class LSTMProblem:
     def _affine(self, rng: np.random.Generator, features: int) -> Affine | None:
         if self.norm == "none" or not self.affine:
             return None
-        return Affine(weight=rng.uniform(0.5, 1.5, features), bias=0.3 * rng.standard_normal(features))
+        return Affine(gamma=rng.uniform(0.5, 1.5, features), beta=0.3 * rng.standard_normal(features))
 
 
 Problem = NormProblem | LSTMProblem

@@ -146,8 +146,8 @@ def _names_and_arrays(parameters: list[list[LSTMParameters]]) -> Iterator[tuple[
                     yield f"{name}_{suffix}", array
             for name in ("norm_ih", "norm_hh", "norm_c"):
                 if (affine := getattr(values, name)) is not None:
-                    yield f"{name}_{suffix}.weight", affine.weight
-                    yield f"{name}_{suffix}.bias", affine.bias
+                    yield f"{name}_{suffix}.weight", affine.gamma
+                    yield f"{name}_{suffix}.bias", affine.beta
 
 
 def parameters_of(gradients: Arrays) -> frozenset[str]:

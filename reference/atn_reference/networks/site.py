@@ -67,9 +67,7 @@ def check_window_norm(norm: WindowNorm) -> WindowNorm:
 def affine_arrays(name: str, affine: Affine | None, letters: str) -> list[tuple[str, object, str]]:
     """Gain and shift of a site with their shape in letters, as ``check_arrays`` takes them."""
     check_instance(name, affine, Affine, type(None))
-    return (
-        [] if affine is None else [(f"{name}.weight", affine.weight, letters), (f"{name}.bias", affine.bias, letters)]
-    )
+    return [] if affine is None else [(f"{name}.gamma", affine.gamma, letters), (f"{name}.beta", affine.beta, letters)]
 
 
 def population_arrays(name: str, population: PopulationStatistics, letters: str) -> list[tuple[str, object, str]]:

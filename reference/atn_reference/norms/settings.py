@@ -30,8 +30,8 @@ class Affine(NamedTuple):
 
     Attributes
     ----------
-    weight, bias : (N,)
+    gamma, beta : (N,)
     """
 
-    weight: Array
-    bias: Array
+    gamma: Array
+    beta: Array

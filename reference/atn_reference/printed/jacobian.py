@@ -40,7 +40,7 @@ def atn_jacobian(a: Array, k: int, gamma: Array | None = None, eps: float = 1e-5
     k, eps = check_window_length(k), check_eps(eps)
     check_arrays(("a", a, "T B N"), ("gamma", gamma, "N"))
     T, B, N = a.shape
-    gain = np.ones(N, dtype=a.dtype) if gamma is None else gamma
+    gamma = np.ones(N, dtype=a.dtype) if gamma is None else gamma
     (mean, var), _ = window_statistics_forward(a, k)
     J = np.zeros((T, B, N, k, N), dtype=a.dtype)
     for t, K in enumerate(window_sizes(T, k).tolist()):
@@ -51,5 +51,5 @@ def atn_jacobian(a: Array, k: int, gamma: Array | None = None, eps: float = 1e-5
             direct = r * np.eye(N, dtype=a.dtype) if m == 0 else np.zeros((N, N), dtype=a.dtype)
             of_mean = r / (N * K)
             of_variance = xhat * deviation * r * r / (N * K)
-            J[t, :, :, m, :] = gain[:, None] * (direct - of_mean - of_variance)
+            J[t, :, :, m, :] = gamma[:, None] * (direct - of_mean - of_variance)
     return J
