@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmarks.accuracy.report import accuracy_section
 from benchmarks.figures import axis_figure
+from benchmarks.overhead.page import overhead_section
 from benchmarks.results import Conditions, GroupResult, Measurement, load_results
 from benchmarks.sizes import AIM, MUST, MUST_KEEP, MUST_OVER_K, NAMED, POINTS, Device
 from benchmarks.timing import LEAST_ROUNDS, PASSES
@@ -35,6 +36,7 @@ python -m nox -s bench                                       # measure on the CP
 python -m benchmarks run --quick                             # all of the code in a minute or two; no report reads it
 python -m benchmarks run --sizes copying,k                   # these again, the other results stay
 python -m benchmarks run --device cuda                       # the same on a GPU
+python -m benchmarks.overhead                                # the first table: every mode, 1 and 2 threads, both heaps
 python -m benchmarks report                                  # this page and its figures
 python -m pytest benchmarks/test_speed.py -k copying         # a single look with pytest-benchmark
 ```
@@ -59,7 +61,7 @@ def write_report(folder: Path) -> None:
         If a file cannot be written; it stands as before.
     """
     records = {device: load_results(folder / "results" / f"{device}.json") for device in DEVICES}
-    lines = [HOW_TO_RUN]
+    lines = [HOW_TO_RUN, *overhead_section(folder / "results" / "overhead.json")]
     for device, results in records.items():
         lines += [f"## {DEVICES[device]}", "", *_device_section(device, results), ""]
     lines.append(accuracy_section(folder / "results" / "accuracy.json"))

@@ -1,0 +1,129 @@
+"""The first screen of ``benchmarks/README.md``: training, inference, single steps and memory beside nn.LSTM."""
+
+from pathlib import Path
+
+from benchmarks.overhead.record import Figures, Memory, Process, Record, load_record
+from benchmarks.overhead.rows import ALLOCATED, HEAPS, KEPT, LONG_WINDOW, RATIO, ROWS, THREADS, Bound, Heap, Mode
+from benchmarks.sizes import Size
+from experiments.report.tables import markdown
+
+DASH = "–"
+
+ABOUT = """\
+Times of `ATNLSTM` as multiples of `torch.nn.LSTM`'s, each cell "2 threads / 1 thread"; bold where a figure is above
+what it must be. *Kept heap*: malloc keeps what is freed, so that page faults do not hide the arithmetic. Training is
+forward and backward; inference and single steps run in evaluation, without gradients."""
+
+
+def overhead_section(path: Path) -> list[str]:
+    """The section, made of the record at `path` alone."""
+    record = load_record(path)
+    if record is None:
+        return ["## In one screen", "", "Not measured yet: `python -m benchmarks.overhead`.", ""]
+    return [
+        "## In one screen",
+        "",
+        ABOUT,
+        "",
+        *_ratios(record),
+        "",
+        *_memory(record),
+        "",
+        *_windows(record),
+        "",
+        "How far from the shortest time that the machine allows, 2 threads, kept heap: ours / nn.LSTM's.",
+        "",
+        *_rooflines(record),
+        "",
+        f"Measured {record.conditions.date[:10]} on {record.conditions.device}, {record.conditions.cores} cores, "
+        f"at {record.conditions.commit[:10]}; by `{record.conditions.command}`. Machine: "
+        + "; ".join(
+            f"{process.operations / 1e9:.0f} GFLOP/s and {process.bytes / 1e9:.0f} GB/s with {process.threads} "
+            f"thread{'s' if process.threads > 1 else ''}"
+            for process in record.processes
+            if process.heap == "default"
+        )
+        + ".",
+        "",
+    ]
+
+
+def _ratios(record: Record) -> list[str]:
+    columns: list[tuple[Mode, Heap]] = [
+        *((mode, heap) for mode in ("training", "inference") for heap in HEAPS),
+        ("step of forward", "default"),
+        ("step of stream", "default"),
+    ]
+    header = ["T, B, I, H, k", *(f"{mode}, {heap} heap" if "step" not in mode else mode for mode, heap in columns)]
+    rows = [[_name(size), *(_cell(record, size, mode, heap) for mode, heap in columns)] for size in ROWS]
+    rows.append(["*must (aim)*", *(f"*{RATIO[mode].must} ({RATIO[mode].aim})*" for mode, _ in columns)])
+    return markdown(header, rows)
+
+
+def _cell(record: Record, size: Size, mode: Mode, heap: Heap) -> str:
+    found = [_figures(record, size, mode, heap, threads) for threads in THREADS]
+    if all(one is None for one in found):
+        return DASH
+    return " / ".join(DASH if one is None else _judged(one.ratio, RATIO[mode]) for one in found)
+
+
+def _figures(record: Record, size: Size, mode: Mode, heap: Heap, threads: int) -> Figures | None:
+    for process in record.processes:
+        if (process.threads, process.heap) == (threads, heap):
+            return next((one for one in process.figures if (one.size, one.mode) == (size, mode)), None)
+    return None
+
+
+def _judged(value: float, bound: Bound) -> str:
+    return f"**{value:.2f}**" if round(value, 2) > bound.must else f"{value:.2f}"
+
+
+def _memory(record: Record) -> list[str]:
+    found: dict[Size, Memory] = {one.size: one for process in record.processes for one in process.memory}
+    rows = [
+        [
+            _name(size),
+            f"{one.ours / 1e6:.1f} MB",
+            f"{one.peer / 1e6:.1f} MB",
+            _judged(one.ours / one.peer, ALLOCATED),
+            _judged(one.kept, KEPT),
+        ]
+        for size, one in found.items()
+    ]
+    rows.append(["*must (aim)*", "", "", f"*{ALLOCATED.must} ({ALLOCATED.aim})*", f"*{KEPT.must} ({KEPT.aim})*"])
+    header = ["T, B, I, H, k", "in use in inference", "nn.LSTM's", "ratio", "kept for backward, T*B*H numbers"]
+    return markdown(header, rows)
+
+
+def _windows(record: Record) -> list[str]:
+    header = ["k = 200 over k = 1", "training", "inference"]
+    rows = []
+    for process in record.processes:
+        cost = {one.mode: one.long / one.short for one in process.over_k}
+        name = f"{process.threads} thread{'s' if process.threads > 1 else ''}, {process.heap} heap"
+        rows.append([name, *(_judged(cost[mode], LONG_WINDOW) for mode in ("training", "inference"))])
+    rows.append(["*must (aim)*", *[f"*{LONG_WINDOW.must} ({LONG_WINDOW.aim})*"] * 2])
+    return markdown(header, rows)
+
+
+def _rooflines(record: Record) -> list[str]:
+    process = _process(record, 2, "kept")
+    if process is None:
+        return ["Not measured."]
+    rows = []
+    for size in ROWS:
+        found = {one.mode: one for one in process.figures if one.size == size}
+        cells = []
+        for mode in ("training", "inference"):
+            one = found.get(mode)
+            cells.append(DASH if one is None else f"{one.ours / one.roofline:.1f} / {one.peer / one.roofline:.1f}")
+        rows.append([_name(size), *cells])
+    return markdown(["T, B, I, H, k", "training", "inference"], rows)
+
+
+def _process(record: Record, threads: int, heap: Heap) -> Process | None:
+    return next((one for one in record.processes if (one.threads, one.heap) == (threads, heap)), None)
+
+
+def _name(size: Size) -> str:
+    return f"{size.T}, {size.B}, {size.I}, {size.H}, {size.k}"
