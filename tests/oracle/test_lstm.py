@@ -61,7 +61,7 @@ def test_gradient(*, name: str, affine: bool, memory: bool, placement: BiasPlace
     assert_gradients(lambda tree: run(tree, norm, placement), backward, inputs)
 
 
-@pytest.mark.parametrize("name", ["atn-ln", "none"])
+@pytest.mark.parametrize("name", ["atn-ln", "population", "none"])
 def test_gradient_without_bias(name: str) -> None:
     norm = lstm_norm(name)
     inputs = inputs_with(lstm_parameters(affine=False, bias=False), lstm_state(None))

@@ -58,7 +58,7 @@ def test_gradient(*, name: str, affine: bool, memory: bool, placement: BiasPlace
     assert_gradients(lambda tree: run(tree, norm, placement), backward, inputs)
 
 
-@pytest.mark.parametrize("name", ["atn-ln", "none"])
+@pytest.mark.parametrize("name", ["atn-ln", "population", "none"])
 def test_gradient_without_bias(name: str) -> None:
     norm = rnn_norm(name)
     inputs = inputs_with(rnn_parameters(affine=False, bias=False), rnn_state(None))

@@ -1,4 +1,4 @@
-"""The oracle's stacked LSTM and its losses."""
+"""The oracle's stacked LSTM."""
 
 from typing import Any
 
@@ -6,122 +6,89 @@ import numpy as np
 import pytest
 
 from atn_reference import (
+    BiasPlacement,
     LSTMParameters,
     LSTMState,
+    WindowNorm,
     lstm_forward,
-    softmax_cross_entropy_backward,
-    softmax_cross_entropy_forward,
-    squared_error_backward,
-    squared_error_forward,
     stacked_lstm_backward,
     stacked_lstm_forward,
 )
 from tests.support.comparison import assert_close
-from tests.support.complex_step import Tree, assert_gradients
+from tests.support.complex_step import Array, Tree, assert_gradients, leaves, random_like
 from tests.support.oracle_cases import WINDOW_NORMS, B, H, I, T, lstm_parameters, sequence
 
 LAYERS = 2
 NORM = WINDOW_NORMS["atn-ln"]
 
 
-def layers(directions: int) -> list[list[LSTMParameters]]:
+def layers(directions: int, *, affine: bool) -> list[list[LSTMParameters]]:
     return [
         [
-            lstm_parameters(affine=True, inputs=H * directions if layer else I, seed=10 * layer + d)
+            lstm_parameters(affine=affine, inputs=H * directions if layer else I, seed=10 * layer + d)
             for d in range(directions)
         ]
         for layer in range(LAYERS)
     ]
 
 
-def stack_inputs(directions: int) -> dict[str, Tree]:
+def stack_inputs(directions: int, *, affine: bool = True) -> dict[str, Tree]:
     rng = np.random.default_rng(0)
     state = (LAYERS * directions, B, H)
     return {
         "x": sequence(),
-        "parameters": layers(directions),
+        "parameters": layers(directions, affine=affine),
         "h_0": rng.standard_normal(state),
         "c_0": rng.standard_normal(state),
     }
 
 
+def layer_by_layer(tree: Tree, norm: WindowNorm | None, placement: BiasPlacement) -> tuple[Array, Array, Array]:
+    """The stack once more, from single LSTMs: the second direction runs on the reversed sequence."""
+    below, h_n, c_n, cell = tree["x"], [], [], 0
+    for directions in tree["parameters"]:
+        outputs = []
+        for parameters, way in zip(directions, (1, -1), strict=False):
+            state = LSTMState(tree["h_0"][cell], tree["c_0"][cell])
+            output, _ = lstm_forward(below[::way].copy(), parameters, norm, placement, state)
+            outputs.append(output.h[::way])
+            h_n.append(output.state.h)
+            c_n.append(output.state.c)
+            cell += 1
+        below = np.concatenate(outputs, axis=2)
+    return below, np.stack(h_n), np.stack(c_n)
+
+
+@pytest.mark.parametrize("placement", ["outside", "inside"])
+@pytest.mark.parametrize("norm", ["ln", "atn-ln", "atn-bn", "none"])
 @pytest.mark.parametrize("directions", [1, 2])
-def test_gradient_of_a_stack(directions: int) -> None:
-    def forward(tree: Tree) -> tuple[Tree, Any]:
-        return stacked_lstm_forward(tree["x"], tree["parameters"], NORM, "inside", (tree["h_0"], tree["c_0"]))
+def test_a_stack_is_its_layers_one_after_the_other(directions: int, norm: str, placement: BiasPlacement) -> None:
+    """Outputs bit for bit; gradients by the complex step of the single LSTMs, not of the stack's own forward pass."""
+    window, inputs = WINDOW_NORMS.get(norm), stack_inputs(directions, affine=norm != "none")
+
+    def stack(tree: Tree) -> tuple[Tree, Any]:
+        return stacked_lstm_forward(tree["x"], tree["parameters"], window, placement, (tree["h_0"], tree["c_0"]))
 
     def backward(upstream: Tree, cache: Any) -> Tree:
         doutput, dh_n, dc_n = upstream
         return stacked_lstm_backward(doutput, dh_n, dc_n, cache)._asdict()
 
-    assert_gradients(forward, backward, stack_inputs(directions))
+    assert_gradients(lambda tree: (layer_by_layer(tree, window, placement), stack(tree)[1]), backward, inputs)
+    names = ("output", "h_n", "c_n")
+    for name, actual, expected in zip(names, stack(inputs)[0], layer_by_layer(inputs, window, placement), strict=True):
+        assert_close(actual, expected, quantity="exact", what=name)
+    assert stack(inputs)[0][0].shape == (T, B, directions * H)
 
 
-def test_a_stack_is_its_layers_one_after_the_other() -> None:
+@pytest.mark.parametrize("missing", [("h",), ("c",), ("h", "c")])
+def test_missing_upstream_gradients_of_a_stack_are_zeros(missing: tuple[str, ...]) -> None:
     tree = stack_inputs(2)
-    (output, h_n, c_n), _ = stacked_lstm_forward(tree["x"], tree["parameters"], NORM, state=(tree["h_0"], tree["c_0"]))
-    below = tree["x"]
-    for layer, (ahead, reverse) in enumerate(tree["parameters"]):
-        states = [LSTMState(tree["h_0"][2 * layer + d], tree["c_0"][2 * layer + d]) for d in range(2)]
-        first, _ = lstm_forward(below, ahead, NORM, state=states[0])
-        second, _ = lstm_forward(below[::-1].copy(), reverse, NORM, state=states[1])
-        for d, end in enumerate((first.state, second.state)):
-            assert_close(h_n[2 * layer + d], end.h, quantity="exact")
-            assert_close(c_n[2 * layer + d], end.c, quantity="exact")
-        below = np.concatenate([first.h, second.h[::-1]], axis=2)
-    assert_close(output, below, quantity="exact")
-    assert output.shape == (T, B, 2 * H)
-
-
-def test_missing_upstream_gradients_of_a_stack_are_zeros() -> None:
-    tree = stack_inputs(2)
-    (output, h_n, c_n), cache = stacked_lstm_forward(tree["x"], tree["parameters"], NORM)
-    doutput = np.random.default_rng(1).standard_normal(output.shape)
-    without = stacked_lstm_backward(doutput, None, None, cache)
-    with_zeros = stacked_lstm_backward(doutput, np.zeros_like(h_n), np.zeros_like(c_n), cache)
-    assert_close(without.x, with_zeros.x, quantity="exact")
-
-
-def test_gradient_of_softmax_cross_entropy() -> None:
-    rng = np.random.default_rng(2)
-    targets = rng.integers(0, 5, (4, 3))
-
-    def backward(upstream: Tree, cache: Any) -> Tree:
-        return {"logits": softmax_cross_entropy_backward(upstream, cache)}
-
-    inputs = {"logits": 3.0 * rng.standard_normal((4, 3, 5))}
-    assert_gradients(lambda tree: softmax_cross_entropy_forward(tree["logits"], targets), backward, inputs)
-
-
-def test_softmax_cross_entropy_is_the_mean_negative_log_probability() -> None:
-    rng = np.random.default_rng(3)
-    logits, targets = rng.standard_normal((4, 5)), rng.integers(0, 5, 4)
-    loss, _ = softmax_cross_entropy_forward(logits, targets)
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    expected = -np.mean([np.log(probabilities[row, target]) for row, target in enumerate(targets)])
-    assert_close(loss, expected, quantity="output")
-
-
-def test_softmax_cross_entropy_does_not_overflow() -> None:
-    logits = np.array([[1e4, 0.0, -1e4], [1e4 + 1.0, 1e4, 1e4]])
-    loss, cache = softmax_cross_entropy_forward(logits, np.array([1, 0]))
-    assert_close(loss, (1e4 + np.log(1 + 2 / np.e)) / 2, quantity="output")
-    assert np.isfinite(softmax_cross_entropy_backward(1.0, cache)).all()
-
-
-def test_gradient_of_squared_error() -> None:
-    rng = np.random.default_rng(4)
-    target = rng.standard_normal((4, 3))
-
-    def forward(tree: Tree) -> tuple[Tree, Any]:
-        return squared_error_forward(tree["prediction"], target.astype(tree["prediction"].dtype))
-
-    def backward(upstream: Tree, cache: Any) -> Tree:
-        return {"prediction": squared_error_backward(upstream, cache)}
-
-    assert_gradients(forward, backward, {"prediction": rng.standard_normal((4, 3))})
-
-
-def test_squared_error_is_the_mean_of_squares() -> None:
-    loss, _ = squared_error_forward(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[0.0, 2.0], [5.0, 4.0]]))
-    assert loss == 5.0 / 4.0
+    outputs, cache = stacked_lstm_forward(tree["x"], tree["parameters"], NORM)
+    doutput, dh_n, dc_n = random_like(outputs, 1)
+    zeros = np.zeros_like(dh_n)
+    without = stacked_lstm_backward(doutput, None if "h" in missing else dh_n, None if "c" in missing else dc_n, cache)
+    with_zeros = stacked_lstm_backward(
+        doutput, zeros if "h" in missing else dh_n, zeros if "c" in missing else dc_n, cache
+    )
+    for path, gradient in leaves(without).items():
+        assert_close(gradient, leaves(with_zeros)[path], quantity="exact", what=path)
