@@ -25,12 +25,13 @@ and in ``networks/``:
 5. ``stack``              layers and directions
 6. ``losses``             cross-entropy and squared error
 
-``site`` and ``validation``, which holds the checks of arguments, serve the others and are not part of the interface.
+``site``, ``validation`` (the checks of arguments) and ``copies`` serve the others and are not part of the interface.
 
 Every ``*_forward`` returns its output and a cache; every ``*_backward`` takes the gradients of the outputs and that
-cache and returns the gradient of every input. Functions over whole sequences check their arguments; the ``*_step_*``
-and gate functions, which those call at every step, do not. Arrays are float64, float32, longdouble or complex and keep
-their dtype; a complex array carries a complex-step derivative.
+cache and returns the gradient of every input. Functions over whole sequences check their arguments, never write into
+them, and return arrays that share no memory with them or with the cache; the ``*_step_*``, gain and gate functions,
+which those call at every step, promise neither. Arrays are float64, float32, longdouble or complex and keep their
+dtype; a complex array carries a complex-step derivative.
 """
 
 from atn_reference.arrays import Array, Base, NormGradients

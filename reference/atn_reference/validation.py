@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Sequence
 from numbers import Real
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -81,6 +81,16 @@ def check_like(name: str, value: object, model: Array) -> None:
         raise ValueError(f"{name}: shape was {array.shape}, must be {model.shape}, the shape of its output")
 
 
+def check_scalar(name: str, value: object, dtype: "np.dtype[Any]") -> Array:
+    """Return a number or an array of rank 0 as an array of rank 0 in the given dtype."""
+    array = np.asarray(value)
+    if array.shape:
+        raise ValueError(f"{name}: shape was {array.shape}, must be (), one number")
+    if array.dtype.kind not in "iufc" or not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise TypeError(f"{name}: was {value!r}, must be a number that can be cast to {dtype}")
+    return array.astype(dtype)
+
+
 def check_integer(name: str, value: object, least: int) -> int:
     """Return a Python int of at least ``least``; a bool or a float raises TypeError, a smaller one ValueError."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, SupportsIndex) or isinstance(value, np.ndarray):
@@ -119,6 +129,18 @@ def check_momentum(momentum: object) -> float | None:
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"momentum: was {value}, must be a real number in [0, 1] or None")
     return value
+
+
+def check_recorded(name: str, var: object, updates: object) -> None:
+    """Check that no running variance is negative and that ``updates`` has a count of batches for each of the steps."""
+    variance = check_floating(f"{name}.var", var)
+    if (variance.real < 0.0).any():
+        raise ValueError(f"{name}.var: had {variance.real.min()}, must be >= 0 everywhere")
+    if not isinstance(updates, np.ndarray) or not np.issubdtype(updates.dtype, np.integer):
+        was = getattr(updates, "dtype", type(updates).__name__)
+        raise TypeError(f"{name}.updates: was {was}, must be a NumPy array of integers")
+    if updates.shape != variance.shape[:1] or (updates < 1).any():
+        raise ValueError(f"{name}.updates: was {updates}, must be of shape {variance.shape[:1]}, every count >= 1")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:

@@ -24,11 +24,16 @@ Tree = Any
 
 def leaves(tree: Tree) -> dict[str, Array]:
     """Floating-point arrays of a tree by their path."""
+    return {path: array for path, array in all_arrays(tree).items() if np.issubdtype(array.dtype, np.inexact)}
+
+
+def all_arrays(tree: Tree) -> dict[str, Array]:
+    """Arrays of any dtype in a tree by their path."""
     return dict(_leaves(tree, ""))
 
 
 def _leaves(tree: Tree, path: str) -> Iterator[tuple[str, Array]]:
-    if isinstance(tree, np.ndarray) and np.issubdtype(tree.dtype, np.inexact):
+    if isinstance(tree, np.ndarray):
         yield path, tree
     for name, branch in _branches(tree):
         yield from _leaves(branch, f"{path}.{name}" if path else name)

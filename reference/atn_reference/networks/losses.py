@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atn_reference.arrays import Array
-from atn_reference.validation import check_floating
+from atn_reference.copies import copied
+from atn_reference.validation import check_floating, check_instance, check_scalar
 
 
 class CrossEntropyCache(NamedTuple):
@@ -66,19 +67,26 @@ def softmax_cross_entropy_forward(logits: Array, targets: NDArray[np.integer[Any
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     picked = np.take_along_axis(log_probabilities, targets[..., None], axis=-1)
     loss = -picked.sum() / targets.size
-    return np.asarray(loss), CrossEntropyCache(np.exp(log_probabilities), targets)
+    return np.asarray(loss), CrossEntropyCache(np.exp(log_probabilities), copied(targets))
 
 
-def softmax_cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> Array:
+def softmax_cross_entropy_backward(dloss: float | Array, cache: CrossEntropyCache) -> Array:
     """Gradient (..., C) of the logits of section 4.1.1's loss: (probabilities - one-hot target) / count.
 
     Parameters
     ----------
-    dloss : gradient of the scalar loss
+    dloss : (), gradient of the loss
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a bad argument, naming it.
     """
+    check_instance("cache", cache, CrossEntropyCache)
+    upstream = check_scalar("dloss", dloss, cache.probabilities.dtype)
     one_hot = np.zeros_like(cache.probabilities)
     np.put_along_axis(one_hot, cache.targets[..., None], 1.0, axis=-1)
-    dlogits: Array = float(dloss) * (cache.probabilities - one_hot) / cache.targets.size
+    dlogits: Array = upstream * (cache.probabilities - one_hot) / cache.targets.size
     return dlogits
 
 
@@ -111,12 +119,19 @@ def squared_error_forward(prediction: Array, target: Array) -> tuple[Array, Squa
     return np.asarray(loss), SquaredErrorCache(difference)
 
 
-def squared_error_backward(dloss: float, cache: SquaredErrorCache) -> Array:
+def squared_error_backward(dloss: float | Array, cache: SquaredErrorCache) -> Array:
     """Gradient of the prediction in section 4.1.2's loss; the target's is its negative.
 
     Parameters
     ----------
-    dloss : gradient of the scalar loss
+    dloss : (), gradient of the loss
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a bad argument, naming it.
     """
-    dprediction: Array = float(dloss) * 2.0 * cache.difference / cache.difference.size
+    check_instance("cache", cache, SquaredErrorCache)
+    upstream = check_scalar("dloss", dloss, cache.difference.dtype)
+    dprediction: Array = upstream * 2.0 * cache.difference / cache.difference.size
     return dprediction

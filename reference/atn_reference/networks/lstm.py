@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from atn_reference.arrays import Array
+from atn_reference.copies import copied
 from atn_reference.networks.gates import (
     CellOutputCache,
     GatesCache,
@@ -241,6 +242,7 @@ def lstm_forward(
         For a bad argument, naming it.
     """
     norm = _checked(x, parameters, norm, bias_placement, state)
+    x, parameters, state = copied((x, parameters, state))
     B, H = x.shape[1], parameters.weight_hh.shape[1]
     state = state or LSTMState(np.zeros((B, H), dtype=x.dtype), np.zeros((B, H), dtype=x.dtype))
     site_ih, site_hh, site_c = _sites(norm, parameters)
@@ -269,7 +271,7 @@ def lstm_forward(
         memory = LSTMMemory(*(site_memory(rows, norm.k) for rows in (rows_ih, rows_hh, rows_c)))
     output = LSTMOutput(np.stack(hs[1:]), np.stack(cs), LSTMState(h, c, memory, state.step + len(x)))
     M = None if state.memory is None else len(state.memory.c)
-    return output, LSTMCache(x, np.stack(hs[:-1]), parameters, bias_placement, M, steps, output)
+    return output, LSTMCache(x, np.stack(hs[:-1]), parameters, bias_placement, M, steps, copied(output))
 
 
 def lstm_backward(
@@ -303,6 +305,7 @@ def lstm_backward(
     TypeError, ValueError
         For an upstream gradient unlike its output.
     """
+    check_instance("cache", cache, LSTMCache)
     _check_upstream(cache.output, dh, dh_n, dc_n, dc, dmemory_n)
     parameters, M, T = cache.parameters, cache.memory_rows or 0, len(dh)
     gates_like, hidden_like = np.concatenate([dh[0]] * 4, axis=1), dh[0]

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from atn_reference.arrays import Array
+from atn_reference.copies import copied
 from atn_reference.networks.lstm import BIAS_PLACEMENTS, BiasPlacement
 from atn_reference.networks.site import (
     PopulationSite,
@@ -227,6 +228,7 @@ def rnn_forward(
         For a bad argument, naming it.
     """
     norm = _checked(x, parameters, norm, bias_placement, state)
+    x, parameters, state = copied((x, parameters, state))
     p, B, H, O = parameters, x.shape[1], len(parameters.weight_hh), len(parameters.weight_y)
     state = state or RNNState(np.zeros((B, H), dtype=x.dtype))
     site_ih, site_hh, site_y = _sites(norm, p)
@@ -257,7 +259,7 @@ def rnn_forward(
         memory = RNNMemory(*(site_memory(rows, norm.k) for rows in (rows_ih, rows_hh, rows_y)))
     output = RNNOutput(np.stack(hs[1:]), np.stack(ys), RNNState(h, memory, state.step + len(x)))
     M = None if state.memory is None else len(state.memory.y)
-    return output, RNNCache(x, np.stack(hs[:-1]), p, bias_placement, M, steps, output)
+    return output, RNNCache(x, np.stack(hs[:-1]), p, bias_placement, M, steps, copied(output))
 
 
 def rnn_backward(
@@ -287,6 +289,7 @@ def rnn_backward(
     TypeError, ValueError
         For an upstream gradient unlike its output.
     """
+    check_instance("cache", cache, RNNCache)
     _check_upstream(cache.output, dh, dy, dh_n, dmemory_n)
     p, M, T = cache.parameters, cache.memory_rows or 0, len(dh)
     dlast_ih, dlast_hh, dlast_y = dmemory_n or (None, None, None)

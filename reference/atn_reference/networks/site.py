@@ -25,7 +25,7 @@ from atn_reference.norms.population_norm import (
 )
 from atn_reference.norms.settings import Affine, WindowNorm
 from atn_reference.norms.window import BASES, WindowStatistics, next_memory
-from atn_reference.validation import check_choice, check_eps, check_instance, check_window_length
+from atn_reference.validation import check_choice, check_eps, check_instance, check_recorded, check_window_length
 
 
 class PopulationSite(NamedTuple):
@@ -73,6 +73,7 @@ def affine_arrays(name: str, affine: Affine | None, letters: str) -> list[tuple[
 def population_arrays(name: str, population: PopulationStatistics, letters: str) -> list[tuple[str, object, str]]:
     """Recorded statistics of a site with their shape in letters, as ``check_arrays`` takes them."""
     check_instance(name, population, PopulationStatistics)
+    check_recorded(name, population.var, population.updates)
     return [(f"{name}.mean", population.mean, f"S {letters}"), (f"{name}.var", population.var, f"S {letters}")]
 
 

@@ -119,6 +119,7 @@ def stacked_lstm_backward(doutput: Array, dh_n: Array | None, dc_n: Array | None
     TypeError, ValueError
         For an upstream gradient unlike its output.
     """
+    check_instance("cache", cache, StackCache)
     check_like("doutput", doutput, cache.output)
     dh_n = np.zeros_like(cache.h_n) if dh_n is None else dh_n
     dc_n = np.zeros_like(cache.c_n) if dc_n is None else dc_n
@@ -167,6 +168,8 @@ def _check_layers(
             )
     sizes = check_arrays(*arrays)
     if state is not None:
+        if not isinstance(state, tuple) or len(state) != 2:
+            raise TypeError(f"state: was {type(state).__name__}, must be the tuple (h_0, c_0) or None")
         for name, array in zip(("h_0", "c_0"), state, strict=True):
             check_like(name, array, np.empty((len(layers) * D, sizes["B"], sizes["H"]), dtype=x.dtype))
     return D

@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from atn_reference.arrays import Array, Base, NormGradients
+from atn_reference.copies import copied
 from atn_reference.norms.norm_step import NormStepCache, norm_step_backward, norm_step_forward
 from atn_reference.norms.window import BASES, join_memory, window_slice
 from atn_reference.validation import (
     check_arrays,
     check_choice,
     check_eps,
+    check_instance,
     check_like,
     check_memory_rows,
     check_window_length,
@@ -77,6 +79,7 @@ def assorted_time_norm_forward(
     check_memory_rows("memory", memory, k)
     rows = join_memory(memory, a)
     M = len(rows) - len(a)
+    gamma = copied(gamma)
     outputs, steps = [], []
     for t in range(len(a)):
         y_t, step = norm_step_forward(rows[window_slice(t, k, M)], gamma, beta, eps, base)
@@ -98,6 +101,7 @@ def assorted_time_norm_backward(dy: Array, cache: AssortedTimeNormCache) -> Norm
     NormGradients
         a (T, B, N), gamma and beta (N,), memory (M, B, N); None where the input was None.
     """
+    check_instance("cache", cache, AssortedTimeNormCache)
     check_like("dy", dy, cache.y)
     T, M = len(dy), cache.memory_rows or 0
     drows = np.zeros((M + T, *dy.shape[1:]), dtype=dy.dtype)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from atn_reference.arrays import Array, NormGradients
-from atn_reference.validation import check_arrays, check_eps, check_like
+from atn_reference.copies import copied
+from atn_reference.validation import check_arrays, check_eps, check_instance, check_like
 
 
 class LayerNormCache(NamedTuple):
@@ -57,9 +58,9 @@ def layer_norm_forward(
     var = ((a - mean) ** 2).mean(axis=2, keepdims=True)
     rstd = 1.0 / np.sqrt(var + eps)
     xhat = (a - mean) * rstd
-    scaled = xhat if gamma is None else gamma * xhat
+    scaled = xhat.copy() if gamma is None else gamma * xhat
     y = scaled if beta is None else scaled + beta
-    return y, LayerNormCache(xhat, rstd, gamma, beta is not None)
+    return y, LayerNormCache(xhat, rstd, copied(gamma), beta is not None)
 
 
 def layer_norm_backward(dy: Array, cache: LayerNormCache) -> NormGradients:
@@ -74,6 +75,7 @@ def layer_norm_backward(dy: Array, cache: LayerNormCache) -> NormGradients:
     NormGradients
         a (T, B, N), gamma and beta (N,) or None.
     """
+    check_instance("cache", cache, LayerNormCache)
     check_like("dy", dy, cache.xhat)
     dxhat = dy if cache.gamma is None else cache.gamma * dy
     # Direct term, then the terms of the mean and of the variance.

@@ -14,11 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atn_reference.arrays import Array, NormGradients
+from atn_reference.copies import copied
 from atn_reference.norms.assorted_time_norm import sum_over_steps
 from atn_reference.norms.gain_shift import GainShiftCache, gain_shift_backward, gain_shift_forward
 from atn_reference.norms.norm_step import NormStepGradients
 from atn_reference.norms.window import WindowStatistics
-from atn_reference.validation import check_arrays, check_eps, check_instance, check_integer, check_like, check_momentum
+from atn_reference.validation import (
+    check_arrays,
+    check_eps,
+    check_instance,
+    check_integer,
+    check_like,
+    check_momentum,
+    check_recorded,
+)
 
 
 class PopulationStatistics(NamedTuple):
@@ -83,12 +92,14 @@ def update_population(
     momentum = check_momentum(momentum)
     check_instance("statistics", statistics, WindowStatistics)
     check_instance("population", population, PopulationStatistics, type(None))
+    if population is not None:
+        check_recorded("population", population.var, population.updates)
     sizes = check_arrays(("statistics.mean", statistics.mean, "T B N"), ("statistics.var", statistics.var, "T B N"))
     if sizes["B"] != 1:
         raise ValueError(f'statistics: shape was {statistics.mean.shape}, must be (T, 1, N), those of base "batch"')
     mean, var = statistics.mean[:, 0], statistics.var[:, 0]
     if population is None:
-        return PopulationStatistics(mean, var, np.ones(len(mean), dtype=np.int64))
+        return PopulationStatistics(mean.copy(), var.copy(), np.ones(len(mean), dtype=np.int64))
     check_arrays(
         ("statistics.mean", mean, "T N"),
         ("population.mean", population.mean, "S N"),
@@ -168,6 +179,7 @@ def population_norm_forward(
     """
     eps, start = check_eps(eps), check_integer("start", start, 0)
     check_instance("population", population, PopulationStatistics)
+    check_recorded("population", population.var, population.updates)
     check_arrays(
         ("a", a, "T B N"),
         ("gamma", gamma, "N"),
@@ -175,6 +187,7 @@ def population_norm_forward(
         ("population.mean", population.mean, "S N"),
         ("population.var", population.var, "S N"),
     )
+    gamma = copied(gamma)
     outputs, steps = [], []
     for t in range(len(a)):
         y_t, step = population_step_forward(a[t], start + t, population, gamma, beta, eps)
@@ -196,6 +209,7 @@ def population_norm_backward(dy: Array, cache: PopulationNormCache) -> NormGradi
     NormGradients
         a (T, B, N), gamma and beta (N,) or None; memory is None, evaluation has no window.
     """
+    check_instance("cache", cache, PopulationNormCache)
     check_like("dy", dy, cache.y)
     gradients = [population_step_backward(dy_t, step) for dy_t, step in zip(dy, cache.steps, strict=True)]
     return NormGradients(

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from atn_reference.arrays import Array
-from atn_reference.validation import check_arrays, check_like
+from atn_reference.copies import copied
+from atn_reference.validation import check_arrays, check_instance, check_like
 
 
 class WeightNormCache(NamedTuple):
@@ -53,7 +54,7 @@ def weight_norm_forward(v: Array, g: Array) -> tuple[Array, WeightNormCache]:
     check_arrays(("v", v, "N I"), ("g", g, "N"))
     length = np.sqrt((v * v).sum(axis=1, keepdims=True))
     direction = v / length
-    return g[:, None] * direction, WeightNormCache(direction, length, g)
+    return g[:, None] * direction, WeightNormCache(direction, length, copied(g))
 
 
 def weight_norm_backward(dW: Array, cache: WeightNormCache) -> tuple[Array, Array]:
@@ -68,6 +69,7 @@ def weight_norm_backward(dW: Array, cache: WeightNormCache) -> tuple[Array, Arra
     dv : (N, I), orthogonal to v row by row, since the length of v does not matter
     dg : (N,)
     """
+    check_instance("cache", cache, WeightNormCache)
     check_like("dW", dW, cache.direction)
     dg = (dW * cache.direction).sum(axis=1)
     # Direct term, less its part along v, which the division by |v| takes away.

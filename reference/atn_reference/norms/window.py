@@ -19,6 +19,7 @@ from atn_reference.arrays import Array, Base
 from atn_reference.validation import (
     check_arrays,
     check_choice,
+    check_instance,
     check_integer,
     check_like,
     check_memory_rows,
@@ -207,6 +208,7 @@ def window_statistics_backward(dmean: Array, dvar: Array, cache: WindowCache) ->
     da : (T, B, N), the sum over the windows that contain each step
     dmemory : (M, B, N), or None where no memory was passed in
     """
+    check_instance("cache", cache, WindowCache)
     check_like("dmean", dmean, cache.statistics.mean)
     check_like("dvar", dvar, cache.statistics.var)
     T, M = len(cache.steps), cache.memory_rows or 0

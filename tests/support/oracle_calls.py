@@ -1,0 +1,168 @@
+"""Every forward and backward pair of the oracle on one small problem, for what all of them promise alike."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import atn_reference
+from atn_reference import PopulationStatistics, RNNPopulationNorm
+from tests.support.complex_step import Tree
+from tests.support.oracle_cases import (
+    lstm_norm,
+    lstm_parameters,
+    lstm_state,
+    rnn_norm,
+    rnn_parameters,
+    rnn_state,
+    sequence,
+)
+
+# Untyped, for the calls are made by name and position from trees.
+oracle: Any = atn_reference
+
+K = np.int64(3)
+EPS = np.float64(1e-2)
+"""Scalars of another dtype than the arrays', which must not lift the arrays to theirs."""
+
+
+class Call(NamedTuple):
+    """One pair of passes: `forward(inputs)` gives outputs and cache, `backward(upstream, cache)` gradients."""
+
+    inputs: Tree
+    forward: Callable[[Tree], tuple[Tree, Any]]
+    backward: Callable[[Tree, Any], Tree]
+
+
+WrongCall = tuple[Callable[[], Any], type[Exception], str]
+"""A call, the error that it must raise, and what the message must contain."""
+
+
+def assert_refused(wrong: WrongCall) -> None:
+    """Assert that a wrong call raises its error."""
+    function, error, message = wrong
+    with pytest.raises(error, match=re.escape(message)):
+        function()
+
+
+def calls() -> dict[str, Call]:
+    """Every pair by name; the inputs are float64 and may be cast."""
+    return norm_calls() | loss_calls() | network_calls()
+
+
+def norm_calls() -> dict[str, Call]:
+    """The normalizers of whole sequences, with and without gain, shift and memory."""
+    rng = np.random.default_rng(0)
+    a, gamma, beta, weight = (rng.standard_normal(shape) for shape in ((4, 3, 5), 5, 5, (4, 5)))
+    affine = {"gamma": gamma, "beta": beta}
+    statistics = PopulationStatistics(rng.standard_normal((3, 5)), rng.uniform(1, 2, (3, 5)), np.ones(3, dtype=int))
+
+    def by_keyword(function: Callable[..., tuple[Tree, Any]], **settings: Any) -> Callable[[Tree], tuple[Tree, Any]]:
+        return lambda tree: function(**tree, **settings)
+
+    found = {}
+    for base in ("layer", "batch"):
+        settings = {"k": K, "base": base}
+        found[f"window {base}"] = Call(
+            {"a": a, "memory": a[:2] + 1.0},
+            by_keyword(oracle.window_statistics_forward, **settings),
+            lambda upstream, cache: oracle.window_statistics_backward(*upstream, cache),
+        )
+        for name, more in (("plain", {}), ("affine", {**affine, "memory": a[:2] + 1.0})):
+            found[f"atn {base} {name}"] = Call(
+                {"a": a, **more},
+                by_keyword(oracle.assorted_time_norm_forward, **settings, eps=EPS),
+                oracle.assorted_time_norm_backward,
+            )
+    for name, more in (("plain", {}), ("affine", affine)):
+        for norm in ("layer_norm", "batch_norm"):
+            forward, backward = (getattr(oracle, f"{norm}_{way}") for way in ("forward", "backward"))
+            found[f"{norm} {name}"] = Call({"a": a, **more}, by_keyword(forward, eps=EPS), backward)
+        found[f"population {name}"] = Call(
+            {"a": a, "population": statistics, **more},
+            by_keyword(oracle.population_norm_forward, eps=EPS),
+            oracle.population_norm_backward,
+        )
+    found["weight norm"] = Call(
+        {"v": weight, "g": gamma[:4]}, by_keyword(oracle.weight_norm_forward), oracle.weight_norm_backward
+    )
+    return found
+
+
+def loss_calls() -> dict[str, Call]:
+    """The two losses."""
+    rng = np.random.default_rng(1)
+    return {
+        "cross-entropy": Call(
+            {"logits": rng.standard_normal((4, 3, 5)), "targets": rng.integers(0, 5, (4, 3))},
+            lambda tree: oracle.softmax_cross_entropy_forward(**tree),
+            oracle.softmax_cross_entropy_backward,
+        ),
+        "squared error": Call(
+            {"prediction": rng.standard_normal((4, 3)), "target": rng.standard_normal((4, 3))},
+            lambda tree: oracle.squared_error_forward(**tree),
+            oracle.squared_error_backward,
+        ),
+    }
+
+
+def network_calls() -> dict[str, Call]:
+    """LSTM, simple network and stack: by a window, by a population and plain, each with biases and without."""
+    windows = {base: oracle.WindowNorm(base, K, EPS) for base in ("layer", "batch")}
+    lstm_population, rnn_population = lstm_norm("population"), rnn_norm("population")
+    assert isinstance(lstm_population, oracle.PopulationNorm)
+    assert isinstance(rnn_population, RNNPopulationNorm)
+    lstm_norms = {**windows, "population": lstm_population._replace(eps=EPS), "none": None}
+    rnn_norms = {**windows, "population": rnn_population._replace(eps=EPS), "none": None}
+    found = {}
+    for bias in (True, False):
+        for name in ("layer", "batch", "population", "none"):
+            windowed = name in windows
+            settings = {"affine": bias and name != "none", "bias": bias}
+            placement = "inside" if bias else "outside"
+            label = f"{name}{'' if bias else ' without biases'}"
+            found[f"lstm {label}"] = Call(
+                {
+                    "x": sequence(),
+                    "parameters": lstm_parameters(**settings),
+                    "norm": lstm_norms[name],
+                    "state": lstm_state(2 if windowed and bias else None),
+                },
+                partial(_network, oracle.lstm_forward, placement),
+                _lstm_backward,
+            )
+            found[f"rnn {label}"] = Call(
+                {
+                    "x": sequence(),
+                    "parameters": rnn_parameters(**settings),
+                    "norm": rnn_norms[name],
+                    "state": rnn_state(2 if windowed and bias else None),
+                },
+                partial(_network, oracle.rnn_forward, placement),
+                _rnn_backward,
+            )
+    directions = [lstm_parameters(affine=True, seed=d) for d in range(2)]
+    above = [lstm_parameters(affine=True, seed=d, inputs=2 * directions[0].weight_hh.shape[1]) for d in (2, 3)]
+    found["stack"] = Call(
+        {"x": sequence(), "layers": [directions, above], "norm": windows["layer"], "state": None},
+        partial(_network, oracle.stacked_lstm_forward, "outside"),
+        lambda upstream, cache: oracle.stacked_lstm_backward(*upstream, cache),
+    )
+    return found
+
+
+def _network(function: Callable[..., tuple[Tree, Any]], placement: str, tree: Tree) -> tuple[Tree, Any]:
+    return function(**tree, bias_placement=placement)
+
+
+def _lstm_backward(upstream: Tree, cache: Any) -> Tree:
+    state = upstream.state
+    return oracle.lstm_backward(upstream.h, cache, state.h, state.c, dc=upstream.c, dmemory_n=state.memory)
+
+
+def _rnn_backward(upstream: Tree, cache: Any) -> Tree:
+    state = upstream.state
+    return oracle.rnn_backward(upstream.h, upstream.y, cache, state.h, dmemory_n=state.memory)
