@@ -41,6 +41,11 @@ def memory() -> NormMemory:
     return AssortedTimeNorm(3, 3).stream(A)[1]
 
 
+def synchronized(module: torch.nn.Module) -> Any:
+    """`module` with its batch norms made those of several processes."""
+    return torch.nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # torch's own
+
+
 def pair(*shape: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     """Zero states of this shape."""
     return torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)
@@ -104,6 +109,44 @@ CASES: list[Case] = [
     ("module, eps", lambda: module(eps=-1), ValueError, rf"{EPS}, got -1"),
     ("module, base", lambda: module(base="Layer"), ValueError, "base must be one of .* got 'Layer'"),
     ("module, affine", lambda: module(affine=1), TypeError, "affine must be True or False, got 1 of type int"),
+    (
+        "max_steps missing",
+        lambda: module(base="batch"),
+        ValueError,
+        rf"max_steps {WINDOW} for base='batch', .*, got None",
+    ),
+    ("max_steps zero", lambda: module(base="batch", max_steps=0), ValueError, rf"max_steps {WINDOW}, got 0"),
+    ("max_steps a float", lambda: module(base="batch", max_steps=9.0), TypeError, rf"max_steps {WINDOW}, got 9.0"),
+    (
+        "max_steps for layers",
+        lambda: module(max_steps=9),
+        ValueError,
+        "max_steps must be left out for base='layer', which has no population statistics, got 9",
+    ),
+    (
+        "momentum above 1",
+        lambda: module(base="batch", max_steps=9, momentum=2),
+        ValueError,
+        r"momentum must be a number in \[0, 1\], got 2",
+    ),
+    (
+        "momentum a string",
+        lambda: module(momentum="0.1"),
+        TypeError,
+        r"momentum must be a number in \[0, 1\], got '0.1' of type str",
+    ),
+    (
+        "one value for a statistic",
+        lambda: module(k=1, base="batch", max_steps=4)(A[:, :1]),
+        ValueError,
+        r"a must have at least 2 cases for base='batch' with k=1 in training, .* got shape \(4, 1, 3\)",
+    ),
+    (
+        "module made a SyncBatchNorm",
+        lambda: synchronized(module(base="batch", max_steps=4))(A),
+        TypeError,
+        "population must be the PopulationStatistics of base='batch', got SyncBatchNorm",
+    ),
     ("module, features", lambda: module(num_features=4)(A), ValueError, "a must have 4 features along its last axis"),
     (
         "module, dtype",
@@ -138,7 +181,7 @@ CASES: list[Case] = [
     ),
     (
         "memory of another base",
-        lambda: module(k=3, base="batch").stream(A, memory()),
+        lambda: module(k=3, base="batch", max_steps=4).stream(A, memory()),
         ValueError,
         r"memory.steps.mean must have shape .*, N\) = \(2, 3\), got \(2, 2\)",
     ),
@@ -406,7 +449,8 @@ def test_numpy_integers_are_integers() -> None:
 
 
 def test_a_failed_call_leaves_the_module_as_it_was() -> None:
-    batch_norm = AssortedTimeNorm(3, 2, base="batch")
+    batch_norm = AssortedTimeNorm(3, 2, base="batch", max_steps=4)
     with pytest.raises(ValueError, match="features"):
         batch_norm(torch.zeros(4, 2, 5))
-    assert len(batch_norm.num_batches_tracked) == 0
+    assert batch_norm.population is not None
+    assert not batch_norm.population.num_batches_tracked.any()

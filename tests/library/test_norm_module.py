@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -18,9 +18,9 @@ from tests.support.comparison import assert_close
 pytestmark = pytest.mark.usefixtures("auto_backend")
 
 
-def module(k: int, base: Base = "layer", dtype: torch.dtype = torch.float64) -> AssortedTimeNorm:
+def module(k: int, base: Base = "layer", dtype: torch.dtype = torch.float64, max_steps: int = 30) -> AssortedTimeNorm:
     """Norm of 5 features with gains and shifts of its own."""
-    norm = AssortedTimeNorm(5, k, base=base, dtype=dtype)
+    norm = AssortedTimeNorm(5, k, base=base, max_steps=max_steps if base == "batch" else None, dtype=dtype)
     with torch.no_grad():
         norm.weight.copy_(torch.linspace(0.5, 2, 5))
         norm.bias.copy_(torch.linspace(-1, 1, 5))
@@ -55,6 +55,7 @@ def test_whole_sequence_is_the_function(base: Base) -> None:
 def test_a_stream_equals_the_whole_bit_for_bit(
     base: Base, dtype: torch.dtype, T: int, B: int, k: int, lengths: list[int], seed: int
 ) -> None:
+    assume(base == "layer" or B > 1 or k > 1)
     norm, a = module(k, base, dtype), sequence(T, B, 5, seed, dtype)
     assert_close(in_chunks(norm, a, lengths), norm(a), quantity="exact", backend="eager")
 
@@ -84,85 +85,13 @@ def test_the_memory_is_passed_and_never_kept() -> None:
 @pytest.mark.parametrize("affine", [True, False])
 def test_parameters_are_those_of_layer_normalization(base: Base, affine: bool) -> None:  # noqa: FBT001 - parametrized
     norm, layer_norm = (
-        AssortedTimeNorm(5, 7, base=base, affine=affine),
+        AssortedTimeNorm(5, 7, base=base, affine=affine, max_steps=4 if base == "batch" else None),
         torch.nn.LayerNorm(5, elementwise_affine=affine),
     )
     shapes = {name: parameter.shape for name, parameter in norm.named_parameters()}
     assert shapes == {name: parameter.shape for name, parameter in layer_norm.named_parameters()}
     if affine:
         norm.load_state_dict(layer_norm.state_dict(), strict=base == "layer")
-
-
-def window_statistics(a: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of every window over the batch, (T, N), as Eqs. (7)-(8) are written."""
-    pairs = [torch.var_mean(a[max(0, t - k + 1) : t + 1], (0, 1), correction=0) for t in range(len(a))]
-    return torch.stack([mean for _, mean in pairs]), torch.stack([var for var, _ in pairs])
-
-
-class TestPopulation:
-    """Evaluation of `base="batch"`."""
-
-    def test_the_first_batch_starts_the_averages_and_later_ones_move_them(self) -> None:
-        norm, first, second = module(3, "batch"), sequence(6, 4, 5, 0), sequence(4, 7, 5, 1)
-        norm(first)
-        norm(second)
-        expected = []
-        for old, new in zip(window_statistics(first, 3), window_statistics(second, 3), strict=True):
-            expected.append(torch.cat((0.9 * old[:4] + 0.1 * new, old[4:])))
-        assert_close(norm.running_mean, expected[0], quantity="output", backend="eager")
-        assert_close(norm.running_var, expected[1], quantity="output", backend="eager")
-        assert norm.num_batches_tracked.tolist() == [2, 2, 2, 2, 1, 1]
-
-    def test_evaluation_uses_each_steps_own_average_and_the_last_beyond(self) -> None:
-        norm, a = module(3, "batch").eval(), sequence(5, 2, 5, 3)
-        norm.train()(sequence(3, 4, 5))
-        norm.eval()
-        steps = [0, 1, 2, 2, 2]
-        mean, var = norm.running_mean[steps].unsqueeze(1), norm.running_var[steps].unsqueeze(1)
-        expected = norm.weight * (a - mean) / torch.sqrt(var + 1e-5) + norm.bias
-        before = copy.deepcopy(norm.state_dict())
-        assert_close(norm(a), expected, quantity="output", backend="eager")
-        assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
-
-    def test_a_case_does_not_see_the_others_in_evaluation(self) -> None:
-        norm, a = module(3, "batch"), sequence(5, 4, 5)
-        norm(a)
-        norm.eval()
-        assert torch.equal(norm(a)[:, 1:2], norm(a[:, 1:2]))
-
-    @given(lengths=st.lists(st.integers(1, 4), max_size=5))
-    def test_streams_train_and_evaluate_as_the_whole(self, lengths: list[int]) -> None:
-        whole, streamed, a = module(3, "batch"), module(3, "batch"), sequence(9, 4, 5)
-        whole(a)
-        in_chunks(streamed, a, lengths)
-        for name, value in whole.state_dict().items():
-            assert torch.equal(streamed.state_dict()[name], value), name
-        assert torch.equal(in_chunks(streamed.eval(), a, lengths), whole.eval()(a))
-
-    def test_evaluation_before_training_is_refused(self) -> None:
-        with pytest.raises(RuntimeError, match="population statistics and has none: run a batch in training mode"):
-            module(3, "batch").eval()(sequence(5, 2, 5))
-
-    @pytest.mark.parametrize("T", [2, 9])
-    def test_state_dicts_of_any_length_load(self, T: int) -> None:
-        saved, other, a = module(3, "batch"), module(3, "batch"), sequence(5, 2, 5)
-        saved(a)
-        other(sequence(T, 3, 5, 1))
-        other.load_state_dict(saved.state_dict())
-        assert other.running_mean.shape == (5, 5)
-        assert torch.equal(other.eval()(a), saved.eval()(a))
-
-    def test_a_state_dict_of_other_features_is_refused(self) -> None:
-        saved = AssortedTimeNorm(4, 3, base="batch", affine=False)
-        saved(sequence(5, 2, 4, dtype=torch.float32))
-        with pytest.raises(RuntimeError, match="size mismatch for running_mean"):
-            AssortedTimeNorm(5, 3, base="batch", affine=False).load_state_dict(saved.state_dict())
-
-    def test_statistics_carry_no_gradient(self) -> None:
-        norm = module(3, "batch")
-        norm(sequence(5, 2, 5).requires_grad_())
-        assert not norm.running_mean.requires_grad
-        assert not norm.running_var.requires_grad
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -182,4 +111,9 @@ def test_memory_is_a_plain_tuple_of_tensors() -> None:
 
 
 def test_repr_names_the_settings() -> None:
-    assert repr(module(3, "batch")) == "AssortedTimeNorm(5, k=3, base='batch', eps=1e-05, affine=True)"
+    assert repr(module(3, "batch")) == (
+        "AssortedTimeNorm(\n"
+        "  5, k=3, base='batch', eps=1e-05, affine=True\n"
+        "  (population): PopulationStatistics(5, max_steps=30, momentum=0.1)\n"
+        ")"
+    )

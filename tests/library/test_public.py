@@ -8,7 +8,9 @@ import atn
 import atn.functional
 
 SIGNATURES = {
-    "AssortedTimeNorm": ["num_features", "k", "base", "eps", "affine", "backend", "device", "dtype"],
+    "AssortedTimeNorm": [
+        "num_features", "k", "base", "eps", "affine", "max_steps", "momentum", "backend", "device", "dtype",
+    ],
     "ATNLSTM": [
         "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional",
         "k", "norm", "eps", "affine", "bias_placement", "init", "backend", "device", "dtype", "proj_size",

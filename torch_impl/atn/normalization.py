@@ -1,13 +1,12 @@
 """Assorted-time normalization as a module: gain and shift, and for the batch the population statistics."""
 
-from typing import Any
-
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from atn.backend.registry import backend_for, check_backend
 from atn.functional import BASES
+from atn.population import PopulationStatistics
 from atn.precision import full_precision, in_one_dtype, state_dtype
 from atn.state import NormMemory
 from atn.validation import (
@@ -18,12 +17,10 @@ from atn.validation import (
     check_shape,
     check_steps,
     epsilon,
+    probability,
     whole_number,
 )
 from atn.window import Base, StepStatistics, normalize, steps_of, window_statistics
-
-MOMENTUM = 0.1
-"""Weight of a new batch in the running averages of `base="batch"`, as `torch.nn.BatchNorm1d`."""
 
 
 class AssortedTimeNorm(nn.Module):
@@ -34,9 +31,19 @@ class AssortedTimeNorm(nn.Module):
     `atn.functional.assorted_time_norm`.
 
     With `base="layer"` (ATN-LN) training and evaluation are the same. With `base="batch"` (ATN-BN) the statistics are
-    those of the batch while training; evaluation uses population statistics, kept for every time step apart as
-    Recurrent Batch Normalization does: running averages of the window's mean and biased variance, started by the first
-    batch that reaches the step, with momentum 0.1. Beyond the longest step seen, the last is used.
+    those of the batch while training; evaluation uses population statistics, kept for each of the first `max_steps`
+    time steps as Recurrent Batch Normalization (Cooijmans et al. 2017) does: running averages of the window's mean and
+    biased variance, started by the first batch that reaches the step. Evaluation beyond `max_steps`, or beyond the last
+    step that a batch has reached, uses the last one's; before any training, mean 0 and variance 1. A batch of one case
+    with k = 1 is refused in training, as by `torch.nn.BatchNorm1d`: the variance of one value is 0. With k > 1 the
+    first step of such a batch is one value too, and gives the shift.
+
+    The statistics lie in the submodule `population`, a `torch.nn.BatchNorm1d` by class: `state_dict`, `train` and
+    `eval`, `torch.func.functional_call`, `torch.optim.swa_utils.AveragedModel` and `update_bn`, and a loop that freezes
+    every batch norm of a model treat it as they treat that. So does `DistributedDataParallel`: each process normalizes
+    and averages by its own share of the batch, nothing is synchronized, and before each forward pass the process of
+    rank 0 sends its statistics to the others, unless `broadcast_buffers=False`.
+    `torch.nn.SyncBatchNorm.convert_sync_batchnorm` does not know time steps: a module that it converted is refused.
 
     Parameters
     ----------
@@ -51,6 +58,12 @@ class AssortedTimeNorm(nn.Module):
     affine
         Whether to have a gain (`weight`, ones at first) and a shift (`bias`, zeros at first), (N,) each. ATN adds no
         trainable parameter to them.
+    max_steps
+        Number of time steps with population statistics of their own, such as the length of the longest training
+        sequence. Needed for `base="batch"`, refused for "layer".
+    momentum
+        Weight of a new batch in the population statistics, in [0, 1]; None for the plain average over all batches.
+        Without effect for `base="layer"`.
     backend
         "auto", or a name of `atn.backends`. Second derivatives need "eager".
     device, dtype
@@ -58,15 +71,18 @@ class AssortedTimeNorm(nn.Module):
 
     Attributes
     ----------
-    running_mean, running_var
-        Population statistics (S, N), S the longest sequence seen while training; `base="batch"` alone.
-    num_batches_tracked
-        Number of batches that reached each step, (S,); `base="batch"` alone.
+    population
+        `running_mean` and `running_var` (max_steps, N) and `num_batches_tracked` (max_steps,); None for `base="layer"`.
+
+    Raises
+    ------
+    TypeError
+        A number that is not of the right kind.
+    ValueError
+        A number out of range, an unknown choice, `max_steps` missing or refused, a backend that cannot run.
     """
 
-    running_mean: Float[Tensor, "S N"]
-    running_var: Float[Tensor, "S N"]
-    num_batches_tracked: Int[Tensor, " S"]
+    population: PopulationStatistics | None
 
     def __init__(
         self,
@@ -76,6 +92,8 @@ class AssortedTimeNorm(nn.Module):
         base: Base = "layer",
         eps: float = 1e-5,
         affine: bool = True,
+        max_steps: int | None = None,
+        momentum: float | None = 0.1,
         backend: str = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -91,24 +109,28 @@ class AssortedTimeNorm(nn.Module):
         self.affine = affine
         self.backend = backend
         if affine:
-            self.weight = nn.Parameter(torch.ones(num_features, device=device, dtype=dtype))
-            self.bias = nn.Parameter(torch.zeros(num_features, device=device, dtype=dtype))
+            self.weight = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
+            self.bias = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
         else:
             self.register_parameter("weight", None)
             self.register_parameter("bias", None)
-        if base == "batch":
-            self.register_buffer("running_mean", torch.zeros(0, num_features, device=device, dtype=dtype))
-            self.register_buffer("running_var", torch.zeros(0, num_features, device=device, dtype=dtype))
-            self.register_buffer("num_batches_tracked", torch.zeros(0, device=device, dtype=torch.long))
+        steps = _population_steps(base, max_steps)
+        momentum = momentum if momentum is None else probability("momentum", momentum)
+        self.population = (
+            None if steps is None else PopulationStatistics(num_features, steps, momentum, device=device, dtype=dtype)
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the gain to 1 and the shift to 0, and forget the population statistics."""
+        if self.affine:
+            nn.init.ones_(self.weight)
+            nn.init.zeros_(self.bias)
+        if self.population is not None:
+            self.population.reset_running_stats()
 
     def forward(self, a: Float[Tensor, "T B N"]) -> Float[Tensor, "T B N"]:
-        """Normalize a whole sequence.
-
-        Raises
-        ------
-        RuntimeError
-            `base="batch"` in evaluation without population statistics: no batch was seen in training mode.
-        """
+        """Normalize a whole sequence; raises what `stream` raises."""
         y, _ = self.stream(a)
         return y
 
@@ -135,36 +157,51 @@ class AssortedTimeNorm(nn.Module):
         Raises
         ------
         TypeError, ValueError
-            As `atn.functional.assorted_time_norm`, and for a memory that does not fit `a` or this module.
-        RuntimeError
-            As `forward`.
+            As `atn.functional.assorted_time_norm`, and for a memory that does not fit `a` or this module; with
+            `base="batch"`, for one case with k = 1 in training, or after `convert_sync_batchnorm`.
         """
         check_floating("a", a)
         check_steps("a", a, "(T, B, N)", self.num_features)
         if self.affine:
             check_matches("a", a, "weight", self.weight)
+        population = self._checked_population(a)
         backend = backend_for(self.backend, a.device)
-        by_population = self.base == "batch" and not self.training
+        by_population = population is not None and not population.training
         values, weight, bias = in_one_dtype(a, self.weight, self.bias, half=backend.half and not by_population)
         with full_precision(a.device):
             columns = a.shape[1] if self.base == "layer" else a.shape[2]
             none = StepStatistics.none(columns, values, state_dtype(values.dtype))
             memory = NormMemory(none, 0) if memory is None else memory
             self._check_memory(memory, columns, none.mean)
-            end = memory.position + len(a)
-            if by_population:
-                population = self._population(memory.position, end, values.dtype)
-                y = normalize(values, population, weight, bias, self.eps, self.base)
+            start, end = memory.position, memory.position + a.shape[0]
+            if population is not None and by_population:
+                y = normalize(values, population.at(start, end, values.dtype), weight, bias, self.eps, self.base)
                 steps = memory.steps.followed_by(steps_of(values, self.base))
             else:
                 y, steps = backend.norm(values, weight, bias, memory.steps, self.k, self.eps, self.base)
-            if self.base == "batch" and self.training:
-                self._update_population(memory.position, end, steps)
+            if population is not None and population.training and population.track_running_stats:
+                population.update(start, window_statistics(steps, self.k).last(a.shape[0]))
         return y.to(a.dtype), NormMemory(steps.last(self.k - 1), end)
 
     def extra_repr(self) -> str:
         """Settings that differ between modules."""
         return f"{self.num_features}, k={self.k}, base={self.base!r}, eps={self.eps}, affine={self.affine}"
+
+    def _checked_population(self, a: Float[Tensor, "T B N"]) -> PopulationStatistics | None:
+        population: object = self.population
+        if population is None:
+            return None
+        if not isinstance(population, PopulationStatistics):
+            raise TypeError(
+                f"population must be the PopulationStatistics of base='batch', got {type(population).__name__}: "
+                "convert_sync_batchnorm cannot convert an AssortedTimeNorm"
+            )
+        if population.training and self.k == a.shape[1] == 1:
+            raise ValueError(
+                "a must have at least 2 cases for base='batch' with k=1 in training, since the variance of one value "
+                f"is 0, got shape {tuple(a.shape)}"
+            )
+        return population
 
     def _check_memory(self, memory: object, columns: int, values: Tensor) -> None:
         if not isinstance(memory, NormMemory):
@@ -176,37 +213,18 @@ class AssortedTimeNorm(nn.Module):
             )
             check_matches(name, statistic, "the computation", values)
 
-    def _population(self, start: int, end: int, dtype: torch.dtype) -> StepStatistics:
-        S = len(self.running_mean)
-        if S == 0:
-            raise RuntimeError(
-                "base='batch' in evaluation needs population statistics and has none: "
-                "run a batch in training mode, or load a state_dict that has them"
+
+def _population_steps(base: Base, max_steps: int | None) -> int | None:
+    """`max_steps` where the base has population statistics."""
+    if base == "batch":
+        if max_steps is None:
+            raise ValueError(
+                "max_steps must be an integer of at least 1 for base='batch', the number of time steps that have "
+                "population statistics of their own, got None"
             )
-        steps = torch.arange(start, end, device=self.running_mean.device).clamp(max=S - 1)
-        return StepStatistics(self.running_mean[steps].to(dtype), self.running_var[steps].to(dtype))
-
-    @torch.no_grad()
-    def _update_population(self, start: int, end: int, steps: StepStatistics) -> None:
-        batch = window_statistics(steps, self.k).last(end - start)
-        self._resize_population(max(end, len(self.running_mean)))
-        first = self.num_batches_tracked[start:end].unsqueeze(1) == 0
-        for running, new in ((self.running_mean, batch.mean), (self.running_var, batch.var)):
-            old = running[start:end]
-            old.copy_(torch.where(first, new, (1 - MOMENTUM) * old + MOMENTUM * new))
-        self.num_batches_tracked[start:end] += 1
-
-    def _resize_population(self, S: int) -> None:
-        """Make room for S steps, keeping those that there are."""
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            old: Tensor = getattr(self, name)
-            new = old.new_zeros(S, *old.shape[1:])
-            new[: len(old)] = old[:S]
-            setattr(self, name, new)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Take over population statistics of any number of steps."""
-        saved = state_dict.get(f"{prefix}running_mean")
-        if self.base == "batch" and saved is not None:
-            self._resize_population(len(saved))
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        return whole_number("max_steps", max_steps)
+    if max_steps is not None:
+        raise ValueError(
+            f"max_steps must be left out for base={base!r}, which has no population statistics, got {max_steps!r}"
+        )
+    return None

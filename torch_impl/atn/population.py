@@ -1,0 +1,78 @@
+"""Population statistics of batch normalization by time step, kept as `torch.nn.BatchNorm1d` keeps its own."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from atn.window import StepStatistics
+
+
+class PopulationStatistics(nn.BatchNorm1d):
+    """Running mean and biased variance of each of the first S time steps.
+
+    A `BatchNorm1d` in what it stores and never called: what torch and its users do to the batch norms of a model (find
+    them by class, freeze them, reset them, change their momentum, as `torch.optim.swa_utils.update_bn` does) reaches
+    these statistics too. The buffers are allocated once and updated in place.
+
+    Parameters
+    ----------
+    num_features
+        N.
+    max_steps
+        S.
+    momentum
+        Weight of a new batch in the running averages; None for the plain average over all batches.
+    device, dtype
+        Of the buffers.
+
+    Attributes
+    ----------
+    running_mean, running_var
+        (S, N), zeros and ones until a batch reaches the step.
+    num_batches_tracked
+        Number of batches that reached each step, (S,), int64.
+    """
+
+    running_mean: Float[Tensor, "S N"]
+    running_var: Float[Tensor, "S N"]
+    num_batches_tracked: Int[Tensor, " S"]
+
+    def __init__(
+        self,
+        num_features: int,
+        max_steps: int,
+        momentum: float | None,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__(num_features, momentum=momentum, affine=False, device=device, dtype=dtype)
+        shape = (max_steps, num_features)
+        self.register_buffer("running_mean", torch.zeros(shape, device=device, dtype=dtype))
+        self.register_buffer("running_var", torch.ones(shape, device=device, dtype=dtype))
+        self.register_buffer("num_batches_tracked", torch.zeros(max_steps, device=device, dtype=torch.long))
+
+    def at(self, start: int, end: int, dtype: torch.dtype) -> StepStatistics:
+        """Statistics of the steps from `start` up to `end`, (end - start, N), for evaluation.
+
+        Beyond the last step that a batch has reached, that one's; zeros and ones where there is none.
+        """
+        reached = (self.num_batches_tracked > 0).sum()
+        steps = torch.arange(start, end, device=self.running_mean.device).minimum(reached - 1).clamp(min=0)
+        return StepStatistics(self.running_mean[steps].to(dtype), self.running_var[steps].to(dtype))
+
+    @torch.no_grad()
+    def update(self, start: int, batch: StepStatistics) -> None:
+        """Take in a batch's statistics (T, N) of the steps from `start` on; those beyond `max_steps` are left out.
+
+        The first batch that reaches a step replaces what is there, as the oracle's `update_population` has it.
+        """
+        here = slice(start, start + len(batch.mean))
+        count = self.num_batches_tracked[here].add_(1).unsqueeze(1)
+        for running, news in ((self.running_mean, batch.mean), (self.running_var, batch.var)):
+            old, new = running[here], news[: len(count)]
+            weight = 1 / count.to(new.dtype) if self.momentum is None else self.momentum
+            old.copy_(torch.where(count == 1, new, old + weight * (new - old)))
+
+    def extra_repr(self) -> str:
+        """Sizes and momentum."""
+        return f"{self.num_features}, max_steps={len(self.running_mean)}, momentum={self.momentum}"
