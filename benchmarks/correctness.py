@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from atn.choices import Norm
 from atn_reference import Affine, LSTMParameters, WindowNorm, lstm_backward, lstm_forward
 from benchmarks.sizes import DType, Size
-from benchmarks.variants import DTYPES, Entry, Norm
+from benchmarks.variants import DTYPES, Entry
 
 LIMITS: dict[DType, float] = {"float32": 1e-4, "bfloat16": 0.1}
 """Largest relative error (in the Euclidean norm) of an output or a gradient.

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from atn.choices import Norm
 from benchmarks.sizes import Axis, Size
 from benchmarks.timing import Timing
-from benchmarks.variants import BASELINE, Norm
+from benchmarks.variants import BASELINE
 from experiments.common.files import write_atomically
 
 

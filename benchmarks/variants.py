@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 import atn
+from atn.choices import Norm
 from benchmarks.peers import CellLoop, LayerNormCalls, LayerNormLoop, ObviousATNLoop, OutputOnly
 from benchmarks.sizes import Device, DType, Group, Size
-
-Norm = Literal["atn", "ln", "none"]
 
 DTYPES: dict[DType, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

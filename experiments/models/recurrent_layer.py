@@ -2,14 +2,11 @@
 
 import abc
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from atn import ATNLSTM
+from atn.choices import BiasPlacement, Init, Norm
 from experiments.training.settings import ModelName, Settings, require_at_least
-
-BiasPlacement = Literal["inside", "outside"]
-Initialization = Literal["paper", "torch"]
-Norm = Literal["ln", "atn"]
 
 
 class Recurrence(NamedTuple):
@@ -26,7 +23,7 @@ class Recurrence(NamedTuple):
     bias_placement: BiasPlacement
     """Whether the biases are added before or after the norms; the plain LSTM does not know the difference."""
 
-    init: Initialization
+    init: Init
     """Initialization of the layer."""
 
     affine: bool = True
@@ -67,11 +64,11 @@ class RecurrenceSettings(Settings, abc.ABC):
     """Biases before or after the norms. Eq. (14) has them outside; section 5.1 says that its own experiment, noisy
     MNIST, has them outside and the others inside, and so has the released code."""
 
-    init: Initialization
+    init: Init
     """Initialization of the layers of LN and ATN. Open in the paper; "paper" is what the released code does: W_ih
     orthogonal, W_hh four identity blocks, biases 0, gains 1."""
 
-    lstm_init: Initialization
+    lstm_init: Init
     """Initialization of the layers of the plain LSTM. Open in the paper; "torch" since the released code takes
     nn.LSTMCell as it comes, and so does AWD-LSTM, on which the paper bases its language models. The paper's baseline
     thus differs from the other two in its initialization as well."""

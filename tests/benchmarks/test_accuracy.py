@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import atn.functional as F
+from atn.choices import BiasPlacement
 from benchmarks.accuracy import high_precision
 from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy.high_precision import MP, in_high_precision
@@ -32,12 +33,13 @@ from benchmarks.accuracy.report import accuracy_section, ratios
 from tests.support import runners
 from tests.support.comparison import deviation
 from tests.support.condition import assert_agrees, sensitivity
-from tests.support.problems import Array, BiasPlacement, LSTMProblem, NormProblem, Problem, mapped
+from tests.support.problems import Array, LSTMProblem, NormProblem, Problem, mapped
 from tests.support.runners import Result, run_lstm_oracle, run_norm_oracle
 from tests.support.tolerances import TOLERANCES
 from tests.verification import soak
 from tests.verification.error_log import ErrorKey, record_error
 
+PLACEMENTS: tuple[BiasPlacement, ...] = ("inside", "outside")
 SMALL_LSTM = dataclasses.replace(LSTM, T=5, H=4, k=3, eps=1e-2, seed=3)
 SMALL_NORM = dataclasses.replace(NORM, T=6, B=3, N=5, k=3, seed=3)
 
@@ -47,10 +49,9 @@ def problems() -> list[Problem]:
     windows = (1, 3, 20)
     norms = [dataclasses.replace(SMALL_NORM, k=k, base="batch", affine=k != 3) for k in windows]
     norms += [dataclasses.replace(SMALL_NORM, k=k, constant_row=k == 3) for k in windows]
-    placements: tuple[BiasPlacement, ...] = ("inside", "outside")
     return [
         *norms,
-        *(dataclasses.replace(SMALL_LSTM, k=k, bias_placement=place) for k in windows for place in placements),
+        *(dataclasses.replace(SMALL_LSTM, k=k, bias_placement=place) for k in windows for place in PLACEMENTS),
     ]
 
 

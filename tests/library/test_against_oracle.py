@@ -9,10 +9,11 @@ import torch
 from hypothesis import given
 
 import atn.functional as F
+from atn.choices import Base, BiasPlacement, Norm
 from atn_reference import assorted_time_norm_backward, assorted_time_norm_forward
 from tests.support.comparison import assert_all_close, assert_close
 from tests.support.condition import assert_agrees
-from tests.support.problems import Array, Base, BiasPlacement, LSTMProblem, NormName, NormProblem, mapped
+from tests.support.problems import Array, LSTMProblem, NormProblem, mapped
 from tests.support.runners import (
     BACKENDS,
     Result,
@@ -94,7 +95,7 @@ def rounded(array: Array) -> Array:
 
 @pytest.mark.parametrize("norm", ["atn", "ln", "none"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_lstm_in_bfloat16(backend: str, norm: NormName) -> None:
+def test_lstm_in_bfloat16(backend: str, norm: Norm) -> None:
     """Half-precision input: statistics and state in float32 inside, one rounding at the end."""
     problem = mapped(dataclasses.replace(PAPER_LIKE, norm=norm), rounded)  # both sides start from the same numbers
     assert_results_close(run_lstm_torch(problem, backend, "bfloat16"), run_lstm_oracle(problem), backend)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import atn.functional as F
-from atn.window import Base
+from atn.choices import Base
 from tests.support.comparison import assert_close
 
 pytestmark = pytest.mark.usefixtures("auto_backend")

@@ -19,8 +19,9 @@ from atn.backend.fused import build as compiled
 from atn.backend.fused import fallback
 from atn.backend.fused.backend import fused_layer, fused_norm
 from atn.backend.interface import Affine, LayerWeights, NormSettings
+from atn.choices import Base
 from atn.state import LayerMemory
-from atn.window import Base, StepStatistics
+from atn.window import StepStatistics
 from tests.support.comparison import assert_close
 
 
@@ -98,8 +99,8 @@ def test_operators_are_registered_as_torch_asks(k: int) -> None:
     H = 4
     x, weights, h_0, c_0, *_ = layer_arguments(H=H, k=3, M=2, affine=True, placement="inside")
     stacked = leaf(3, 2, 2, 3, seed=53).detach().square().requires_grad_() if k else x.new_empty(3, 2, 0, 3)
-    norms = (weights.norm_ih.weight, weights.norm_hh.weight, *weights.norm_c) if k else (None,) * 4
-    inside = (weights.bias_ih, weights.bias_hh if k else None, weights.norm_ih.bias if k else None)
+    norms = (weights.norm_ih.gamma, weights.norm_hh.gamma, *weights.norm_c) if k else (None,) * 4
+    inside = (weights.bias_ih, weights.bias_hh if k else None, weights.norm_ih.beta if k else None)
     arguments = (x, weights.weight_ih, weights.weight_hh, *inside, *norms, h_0, c_0, stacked, k, 1e-2)
     torch.library.opcheck(torch.ops.atn.fused_lstm_forward.default, arguments)
     torch.library.opcheck(torch.ops.atn.fused_norm_forward.default, (x, None, None, x.new_empty(2, 0, 3), 3, 1e-2))

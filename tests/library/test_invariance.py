@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import atn.functional as F
+from atn.choices import Base
 from atn_reference import (
     assorted_time_norm_backward,
     assorted_time_norm_forward,
@@ -28,7 +29,7 @@ from atn_reference import (
     weight_norm_forward,
 )
 from tests.support.comparison import assert_all_close, assert_close
-from tests.support.problems import Array, Base
+from tests.support.problems import Array
 from tests.support.runners import BACKENDS, to_tensor
 from tests.support.strategies import seeds
 

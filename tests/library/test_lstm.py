@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from atn import ATNLSTM
-from atn.backend.interface import BiasPlacement
-from atn.initialization import Init
-from atn.lstm import Norm
+from atn.choices import BiasPlacement, Init, Norm
 from tests.library.test_functional import CountOperations
 from tests.support.comparison import assert_close
 

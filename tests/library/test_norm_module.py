@@ -11,7 +11,7 @@ from torch import Tensor
 
 import atn.functional as F
 from atn import AssortedTimeNorm, NormMemory
-from atn.window import Base
+from atn.choices import Base
 from tests.library.test_functional import BASES, sequence
 from tests.support.comparison import assert_close
 

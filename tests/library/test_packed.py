@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 from atn import ATNLSTM
-from atn.lstm import Norm
+from atn.choices import Norm
 from tests.library.test_lstm import DOUBLE, random, with_random_parameters
 from tests.support.comparison import assert_close
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from atn import ATNLSTM, LSTMState
-from atn.backend.interface import BiasPlacement
-from atn.lstm import Norm
+from atn.choices import BiasPlacement, Norm
 from tests.library.test_lstm import random, with_random_parameters
 from tests.support.comparison import assert_close
 

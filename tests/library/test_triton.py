@@ -25,11 +25,12 @@ from atn.backend.custom_ops.signatures import LSTMForward
 from atn.backend.eager import eager_layer
 from atn.backend.triton import backend as triton_backend
 from atn.backend.triton import cuda_graphs, launch
+from atn.choices import Base, Norm
 from experiments.common.environment import ROOT
 from tests.library.test_against_oracle import assert_results_close
 from tests.support.comparison import assert_close
 from tests.support.condition import assert_agrees
-from tests.support.problems import Base, LSTMProblem, NormName, NormProblem, mapped
+from tests.support.problems import LSTMProblem, NormProblem, mapped
 from tests.support.runners import run_lstm_oracle, run_lstm_torch, run_norm_oracle, run_norm_torch
 
 LSTM = LSTMProblem(
@@ -101,7 +102,7 @@ def round_to(problem: LSTMProblem | NormProblem, dtype: str) -> Any:
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("norm", ["atn", "ln", "none"])
-def test_layer_on_16_bit_data(norm: NormName, dtype: str) -> None:
+def test_layer_on_16_bit_data(norm: Norm, dtype: str) -> None:
     """Products and what is kept have 16 bits, statistics and states 32: within the condition of the problem."""
     problem = round_to(dataclasses.replace(LSTM, norm=norm), dtype)
     assert_agrees(problem, run_lstm_oracle, run_lstm_torch(problem, "triton", dtype), "triton")

@@ -12,16 +12,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from atn.choices import Base, BiasPlacement, Norm
 from atn_reference import Affine, LSTMParameters
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-Base = Literal["layer", "batch"]
-NormName = Literal["atn", "ln", "none"]
-BiasPlacement = Literal["outside", "inside"]
 
 LARGEST_SEED = 2**32 - 1
 
@@ -66,7 +64,7 @@ class LSTMProblem:
     H: int
     layers: int
     directions: int
-    norm: NormName
+    norm: Norm
     k: int
     eps: float
     bias_placement: BiasPlacement

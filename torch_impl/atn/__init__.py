@@ -4,6 +4,7 @@
 
 Reading order of the modules:
 
+- `choices`: the named choices among the arguments;
 - `window`: mean and variance over a window of time steps, from one pair of numbers a step (Eqs. 7-8), and Eq. (9);
 - `functional`, `normalization`: the norm of a whole sequence, and of a stream;
 - `backend.interface`: what a backend is, one function for one layer and direction, and one for the norm alone;

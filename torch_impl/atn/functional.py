@@ -4,9 +4,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from atn.backend.registry import backend_for
+from atn.choices import Base
 from atn.precision import full_precision, in_one_dtype, state_dtype
 from atn.validation import check_choice, check_floating, check_matches, check_shape, check_steps, epsilon, whole_number
-from atn.window import Base, StepStatistics
+from atn.window import StepStatistics
 
 __all__ = ["assorted_time_norm"]
 

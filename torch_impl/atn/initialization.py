@@ -1,16 +1,13 @@
 """The two ways to start the parameters of an `ATNLSTM`."""
 
 import math
-from typing import Literal
 
 import torch
 from torch import nn
 
 from atn.backend.interface import LayerWeights
+from atn.choices import Init
 from atn.precision import compute_dtype
-
-Init = Literal["torch", "paper"]
-"""As `torch.nn.LSTM` does, or as the paper's experiments do."""
 
 
 @torch.no_grad()
@@ -19,8 +16,8 @@ def initialize(weights: LayerWeights, init: Init) -> None:
     _as_torch(weights) if init == "torch" else _as_paper(weights)
     for affine in (weights.norm_ih, weights.norm_hh, weights.norm_c):
         if affine is not None:
-            affine.weight.fill_(1)
-            affine.bias.fill_(0)
+            affine.gamma.fill_(1)
+            affine.beta.fill_(0)
 
 
 def _as_torch(weights: LayerWeights) -> None:

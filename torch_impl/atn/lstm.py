@@ -3,17 +3,18 @@
 import inspect
 import warnings
 from collections.abc import Iterator
-from typing import Literal, get_args, overload
+from typing import get_args, overload
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from atn.backend.interface import Affine, BiasPlacement, LayerWeights, NormSettings
+from atn.backend.interface import Affine, LayerWeights, NormSettings
 from atn.backend.registry import backend_for, check_backend
+from atn.choices import BiasPlacement, Init, Norm
 from atn.initial_state import Shape, States, initial_states, streamed_states
-from atn.initialization import Init, initialize
+from atn.initialization import initialize
 from atn.packing import Steps, StepsPacked, StepsTogether
 from atn.precision import compute_dtype, data_dtype, full_precision, state_dtype
 from atn.stack import Memories, StackOutput, run_stack
@@ -28,9 +29,6 @@ from atn.validation import (
     probability,
     whole_number,
 )
-
-Norm = Literal["atn", "ln", "none"]
-"""Assorted-time normalization on layer normalization, layer normalization (k = 1), or a plain LSTM."""
 
 
 class GainShift(nn.Module):

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from atn.backend.registry import backend_for, check_backend
+from atn.choices import Base
 from atn.functional import BASES
 from atn.population import PopulationStatistics
 from atn.precision import full_precision, in_one_dtype, state_dtype
@@ -20,7 +21,7 @@ from atn.validation import (
     probability,
     whole_number,
 )
-from atn.window import Base, StepStatistics, normalize, steps_of, window_statistics
+from atn.window import StepStatistics, normalize, steps_of, window_statistics
 
 
 class AssortedTimeNorm(nn.Module):

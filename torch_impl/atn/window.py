@@ -16,14 +16,13 @@ Letters: T time, B batch, N features, M steps in memory; R is the axis that keep
 `base="layer"`, N for `base="batch"`.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Base = Literal["layer", "batch"]
-"""What a window takes the mean over beside time: the features of a case ("layer"), or the batch ("batch")."""
+from atn.choices import Base
 
 
 class StepStatistics(NamedTuple):

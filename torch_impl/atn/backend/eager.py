@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, total
+from atn.choices import Base
 from atn.state import LayerMemory
 from atn.window import (
-    Base,
     StepStatistics,
     WindowOfSteps,
     centered,

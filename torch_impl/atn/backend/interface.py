@@ -11,28 +11,26 @@ one: its normalized value only feeds h. Without a norm, ATN is the identity.
 """
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from atn.choices import Base, BiasPlacement
 from atn.state import LayerMemory
-from atn.window import Base, StepStatistics
-
-BiasPlacement = Literal["outside", "inside"]
-"""Where the biases stand: after the norms (Eq. 14), or in front of them (what section 5.1 says the experiments ran)."""
+from atn.window import StepStatistics
 
 
 class Affine(NamedTuple):
     """Gain and shift of a norm."""
 
-    weight: Float[Tensor, " N"]
-    bias: Float[Tensor, " N"]
+    gamma: Float[Tensor, " N"]
+    beta: Float[Tensor, " N"]
 
     def to(self, dtype: torch.dtype) -> "Affine":
         """Both in `dtype`."""
-        return Affine(self.weight.to(dtype), self.bias.to(dtype))
+        return Affine(self.gamma.to(dtype), self.beta.to(dtype))
 
 
 class LayerWeights(NamedTuple):
@@ -50,8 +48,8 @@ class LayerWeights(NamedTuple):
         """Every tensor with the name that it has on the module, for the layer and direction `suffix`."""
         for field, value in zip(self._fields, self, strict=True):
             if isinstance(value, Affine):
-                yield f"{field}_{suffix}.weight", value.weight
-                yield f"{field}_{suffix}.bias", value.bias
+                yield f"{field}_{suffix}.weight", value.gamma
+                yield f"{field}_{suffix}.bias", value.beta
             elif value is not None:
                 yield f"{field}_{suffix}", value
 

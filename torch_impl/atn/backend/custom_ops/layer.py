@@ -11,8 +11,9 @@ from torch import Tensor
 from atn.backend.custom_ops.register import Operators
 from atn.backend.custom_ops.signatures import LSTMForward
 from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, total
+from atn.choices import Base
 from atn.state import LayerMemory
-from atn.window import Base, StepStatistics
+from atn.window import StepStatistics
 
 
 def run_layer(
