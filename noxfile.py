@@ -91,6 +91,7 @@ def verify(session: nox.Session) -> None:
     steps = Steps(session)
     steps.run("lint", "ruff", "check")
     steps.run("format", "ruff", "format", "--check")
+    steps.run("spelling", "typos")
     steps.run("types", "mypy")
     steps.run("proofs", "python", "-m", "proofs")
     arguments = ("-n", WORKERS, "-m", SELECTION, "--verification", VERIFICATION)
@@ -129,10 +130,11 @@ def invariance(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff: all rules but the ones pyproject.toml names with a reason, and the format."""
+    """Ruff (all rules but the ones pyproject.toml names with a reason), the format, and the spelling."""
     session.install("-c", "constraints.txt", *nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
+    session.run("typos")
 
 
 @nox.session
