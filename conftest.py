@@ -1,3 +1,3 @@
-"""Loads the claims plugin, which ties tests to `proofs/claims.toml`."""
+"""Loads the plugins of the test suite: claims of `proofs/claims.toml`, and which tests this machine can run."""
 
-pytest_plugins = ["tests.verification.claims_plugin"]
+pytest_plugins = ["tests.verification.claims_plugin", "tests.verification.selection"]

@@ -1,0 +1,55 @@
+"""pytest plugin: leaves out the tests that this machine cannot run, and says so in pytest's header.
+
+A test marked `gpu` needs a CUDA device, one marked `data` the real data sets. Without them such a test is deselected,
+unless the marker expression names the marker: ``-m gpu`` runs the tests of the GPU, and they fail where there is none.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+
+import pytest
+import torch
+
+
+def lacking(*, cuda: bool, data_dir: str | None) -> dict[str, str]:
+    """Marker -> why tests with this marker cannot run.
+
+    Parameters
+    ----------
+    cuda : bool
+        Whether there is a CUDA device.
+    data_dir : str or None
+        Value of the environment variable ATN_DATA_DIR.
+    """
+    reasons = {"gpu": None if cuda else "no CUDA device", "data": None if data_dir else "ATN_DATA_DIR is not set"}
+    return {marker: reason for marker, reason in reasons.items() if reason is not None}
+
+
+def left_out(expression: str) -> dict[str, str]:
+    """Marker -> why its tests are left out here; a marker that the expression of ``-m`` names is not."""
+    found = lacking(cuda=torch.cuda.is_available(), data_dir=os.environ.get("ATN_DATA_DIR"))
+    named = set(re.findall(r"\w+", expression))
+    return {marker: reason for marker, reason in found.items() if marker not in named}
+
+
+def header(reasons: Mapping[str, str]) -> str:
+    """Line of pytest's header."""
+    if not reasons:
+        return "tests left out: none"
+    named = ", ".join(f"{marker} ({reason})" for marker, reason in reasons.items())
+    return f"tests left out: those marked {named}"
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Name the markers whose tests are left out."""
+    return header(left_out(config.option.markexpr))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests of these markers."""
+    reasons = left_out(config.option.markexpr)
+    out = [item for item in items if any(item.get_closest_marker(marker) for marker in reasons)]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]

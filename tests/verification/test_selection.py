@@ -1,0 +1,60 @@
+"""Tests that a machine cannot run are left out and named, and run all the same where the command asks for them."""
+
+import pytest
+
+from tests.verification.selection import header, lacking, left_out
+
+pytest_plugins = ["pytester"]
+
+SUITE = """
+import pytest
+
+def test_anywhere():
+    pass
+
+@pytest.mark.gpu
+def test_of_the_device():
+    assert False, "ran without a device"
+
+@pytest.mark.data
+class TestOfTheData:
+    def test_file(self):
+        assert False, "ran without data"
+"""
+
+INI = "[pytest]\nmarkers =\n    gpu: device\n    data: files\n"
+
+
+@pytest.fixture(autouse=True)
+def _bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ATN_DATA_DIR", raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
+def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
+    """Run the little suite in this process."""
+    pytester.makeini(INI)
+    pytester.makepyfile(SUITE)
+    return pytester.runpytest_inprocess("-p", "tests.verification.selection", "-p", "no:xdist", *options)
+
+
+def test_what_the_machine_lacks_is_deselected_and_named(pytester: pytest.Pytester) -> None:
+    result = run(pytester)
+    result.assert_outcomes(passed=1, deselected=2)
+    result.stdout.fnmatch_lines(["*left out*gpu (no CUDA device), data (ATN_DATA_DIR is not set)*"])
+
+
+@pytest.mark.parametrize("marker", ["gpu", "data"])
+def test_a_marker_that_is_named_runs_and_fails(pytester: pytest.Pytester, marker: str) -> None:
+    run(pytester, "-m", marker).assert_outcomes(failed=1, deselected=2)
+
+
+def test_data_run_where_a_folder_is_named(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATN_DATA_DIR", "somewhere")
+    run(pytester).assert_outcomes(passed=1, failed=1, deselected=1)
+
+
+def test_a_machine_with_everything_leaves_nothing_out() -> None:
+    assert lacking(cuda=True, data_dir="somewhere") == {}
+    assert header({}) == "tests left out: none"
+    assert left_out("gate and not gpu").keys() == {"data"}
