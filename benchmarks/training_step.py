@@ -26,7 +26,7 @@ from experiments.cli.train import TaskCommand
 from experiments.common.allocator import keep_freed_memory
 from experiments.tasks.registry import TASKS
 from experiments.tasks.synthetic import SyntheticProblem
-from experiments.training.checkpoint import capture, save_checkpoint
+from experiments.training.checkpoint import NO_TIME, capture, save_checkpoint
 from experiments.training.progress import Progress
 from experiments.training.settings import MODELS, ModelName
 from experiments.training.trainer import READ_EVERY, Trainer
@@ -90,7 +90,7 @@ def whole_call(trainer: Trainer) -> Callable[[], None]:
 
     def call() -> None:
         try:
-            trainer.train(0, 0.0, _Stretch("", 0, 10**9))
+            trainer.train(0, NO_TIME, _Stretch("", 0, 10**9))
         except _EnoughError:
             return
 
@@ -119,7 +119,7 @@ def measure(asked: Command, model: ModelName, folder: Path) -> Cost:
     trainer = Trainer(problem, settings, folder, checkpoint_seconds=10**9)
     bare, whole = interleaved([bare_call(problem), whole_call(trainer)], clock_of(problem.device), asked.seconds)
     start = time.perf_counter()
-    save_checkpoint(folder, folder.name, capture(1, 0.0, problem))
+    save_checkpoint(folder, folder.name, capture(1, NO_TIME, problem))
     return Cost(bare.median / STEPS, whole.median / STEPS, time.perf_counter() - start)
 
 

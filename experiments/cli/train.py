@@ -16,8 +16,7 @@ from experiments.common.parsing import parse_command, parse_known
 from experiments.stamp import check_stamp
 from experiments.tasks.registry import TASKS, Task
 from experiments.training import distributed
-from experiments.training.metrics import read_metrics
-from experiments.training.record import METRICS, UNVERIFIED, Record
+from experiments.training.record import UNVERIFIED, Record
 from experiments.training.run import Conditions, Run, carry_out
 from experiments.training.settings import MODELS, PresetName, Settings
 from experiments.training.tensorboard_log import require_tensorboard
@@ -183,5 +182,5 @@ def _ending(record: Record, runs: Path) -> str:
         return f"{record.model}: the loss of step {record.step} is not finite, stopped; {folder}"
     if record.status == "interrupted":
         return f"{record.model}: stopped after step {record.step}, the same command goes on from there; {folder}"
-    last = read_metrics(folder / METRICS, record.step)[-1]
-    return f"{record.model}: finished, {record.step} steps, training loss {last.train:.4f}; {folder}"
+    loss = "" if record.summary is None else f", training loss {record.summary.last:.4f}"
+    return f"{record.model}: finished, {record.step} steps{loss}; {folder}"

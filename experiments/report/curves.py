@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from experiments.report.plotting import Look, legend_below, looks, png, tidy
-from experiments.report.results import Result, running_mean
+from experiments.report.results import Result
 from experiments.report.schema import Axis, Panel, Runs
 from experiments.training.metrics import VALIDATION
+from experiments.training.summary import running_mean
 
 SMOOTHING = 50
-"""Steps of the running mean that the strong lines show."""
+"""Steps, at least, of the running mean that the strong lines show: as many rows of the curves as have that many."""
 
 COLUMNS = 2
 """Panels side by side."""
@@ -22,8 +23,9 @@ COLUMNS = 2
 def draw_curves(panels: Sequence[Panel]) -> bytes:
     """PNG with a group of axes for each panel.
 
-    Faint: the loss of each training batch or, of several seeds, the range of their running means. Strong: the running
-    mean, over the seeds too. Markers: validation, its mean over the seeds. Dashed: levels that mean something.
+    Faint: the range of the training losses that each row of the curve stands for or, of several seeds, the range of
+    their running means. Strong: the running mean, over the seeds too. Markers: validation, its mean over the seeds.
+    Dashed: levels that mean something.
     """
     drawn = [(panel, axis) for panel in panels for axis in panel.case.axes]
     columns = min(COLUMNS, len(drawn))
@@ -46,7 +48,7 @@ def _panel(ax: Axes, panel: Panel, axis: Axis) -> None:
         ax.axhline(level, color="0.25", linestyle=("--", ":")[number], linewidth=1.2, label=name)
     ax.set_yscale(axis.scale)
     ax.set_ylim(*_limits(axis, panel.runs))
-    ax.set_xlim(0, max(len(result.rows) for results in panel.runs.values() for result in results))
+    ax.set_xlim(0, max(result.record.step for results in panel.runs.values() for result in results))
     ax.set_title(panel.title, fontsize=11)
     ax.set_xlabel("iterations")
     ax.set_ylabel(axis.label)
@@ -65,18 +67,21 @@ def _curve(ax: Axes, label: str, look: Look, results: Sequence[Result], measure:
 
 def _training(ax: Axes, look: Look, results: Sequence[Result]) -> None:
     smooth = _smoothed(results)
-    count = len(results[0].train)
-    steps = np.arange(count - smooth.shape[1] + 1, count + 1)
+    points = results[0].points
+    steps = [point.step for point in points][len(points) - smooth.shape[1] :]
     if len(results) == 1:
-        ax.plot(np.arange(1, count + 1), results[0].train, color=look.color, alpha=0.18, linewidth=0.6)
+        lowest, highest = ([getattr(point, name) for point in points] for name in ("minimum", "maximum"))
+        ax.fill_between([point.step for point in points], lowest, highest, color=look.color, alpha=0.18, linewidth=0.6)
     else:
         ax.fill_between(steps, smooth.min(0), smooth.max(0), color=look.color, alpha=0.2, linewidth=0)
     ax.plot(steps, smooth.mean(0), color=look.color, linewidth=1.6)
 
 
 def _smoothed(results: Sequence[Result]) -> NDArray[np.float64]:
-    """Running means (seeds, steps)."""
-    return np.stack([running_mean(result.train, SMOOTHING) for result in results])
+    """Running means (seeds, rows) over the fewest rows that stand for `SMOOTHING` steps."""
+    first = results[0]
+    length = -(-SMOOTHING * len(first.points) // first.record.step)
+    return np.stack([running_mean([point.mean for point in result.points], length) for result in results])
 
 
 def _limits(axis: Axis, runs: Runs) -> tuple[float, float]:

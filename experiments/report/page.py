@@ -6,12 +6,14 @@ Every number is computed from records; the same records give the same bytes.
 from pathlib import Path
 
 from experiments.common.files import write_atomically
-from experiments.report.results import FINAL_STEPS, FINAL_VALIDATIONS, Results, load_results
+from experiments.report.results import Results, load_results
 from experiments.report.schema import Study
 from experiments.report.section import figures, section
 from experiments.report.studies.registry import STUDIES
 from experiments.report.tables import markdown
 from experiments.report.verdicts import claim_verdicts
+from experiments.training.curve import FINAL_VALIDATIONS
+from experiments.training.summary import FINAL_STEPS
 
 HOW_TO_RUN = """\
 # Experiments
@@ -45,8 +47,9 @@ HABITS = """\
   finished is not run again.
 - **Several processes.** `torchrun --nproc-per-node 2 -m experiments adding --preset released` trains one model on its
   batches' equal parts. `--device cuda` takes the GPU; `--help` lists the rest.
-- **What a run leaves** in `runs/<name>/`: `record.json` (settings, command, commit, versions, device, stamp, time),
-  `metrics.jsonl` (the loss of every step) and two checkpoints, which are not committed.
+- **What a run leaves** in `runs/<name>/`: `record.json` (settings, command, commit, versions, device, stamp, time, and
+  the numbers that need the loss of every step) and `curve.csv` (at most 500 rows of the losses), from which this page
+  is written; `metrics.jsonl` (the loss of every step) and two checkpoints stay on the machine and are not committed.
 - **Without a stamp** a run ends with one line and exit status 3; `--unverified` lets it run and marks its record.
 """
 

@@ -1,4 +1,7 @@
-"""The runs that a report is about, and the two ways to put a run into a number."""
+"""The runs that a report is about, and the two ways to put a run into a number.
+
+They are read from ``record.json`` and ``curve.csv`` alone; the losses of single steps are not needed.
+"""
 
 import math
 import statistics
@@ -6,26 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from experiments.common.errors import ExperimentError
 from experiments.report.paper_numbers import Losses
-from experiments.training.metrics import VALIDATION, Row, metrics_digest, read_metrics
-from experiments.training.record import METRICS, RECORD, Record, load_record
-
-FINAL_STEPS = 100
-"""Training losses whose mean is a run's final training loss."""
-
-FINAL_VALIDATIONS = 5
-"""Validation losses whose mean is its final validation loss."""
+from experiments.training.curve import CURVE, FINAL_VALIDATIONS, Point, read_curve
+from experiments.training.metrics import VALIDATION
+from experiments.training.record import RECORD, Record, load_record
+from experiments.training.summary import Summary, mean
 
 
 class Result(NamedTuple):
-    """A run that has finished, and its losses."""
+    """A run that has finished, and its curve."""
 
     record: Record
-    rows: list[Row]
+    points: list[Point]
 
     @property
     def seed(self) -> int:
@@ -34,13 +30,21 @@ class Result(NamedTuple):
         return seed
 
     @property
-    def train(self) -> list[float]:
-        """Training loss of steps 1, 2, ..."""
-        return [row.train for row in self.rows]
+    def summary(self) -> Summary:
+        """The numbers of the run that need the loss of every step.
+
+        Raises
+        ------
+        ExperimentError
+            If the record does not have them.
+        """
+        if self.record.summary is None:
+            raise ExperimentError(f"the record of {self.record.name} has no summary")
+        return self.record.summary
 
     def measured(self, name: str) -> list[tuple[int, float]]:
         """Steps with a validation, and what it measured under this name."""
-        return [(row.step, row.measured[name]) for row in self.rows if name in row.measured]
+        return [(point.step, point.measured[name]) for point in self.points if name in point.measured]
 
     @property
     def validation(self) -> list[tuple[int, float]]:
@@ -50,13 +54,13 @@ class Result(NamedTuple):
     @property
     def minimum(self) -> Losses:
         """The lowest loss of any single batch, which is what the paper's tables hold."""
-        return Losses(min(self.train), min((loss for _, loss in self.validation), default=math.nan))
+        return Losses(self.summary.minimum, min((loss for _, loss in self.validation), default=math.nan))
 
     @property
     def final(self) -> Losses:
-        """Mean over the last `FINAL_STEPS` training batches, and over the last `FINAL_VALIDATIONS` others."""
+        """Mean over the last 100 training batches, and over the last `FINAL_VALIDATIONS` validations."""
         validation = [loss for _, loss in self.validation]
-        return Losses(mean(self.train[-FINAL_STEPS:]), mean(validation[-FINAL_VALIDATIONS:]))
+        return Losses(self.summary.final, mean(validation[-FINAL_VALIDATIONS:]))
 
 
 class Results(NamedTuple):
@@ -74,39 +78,27 @@ def load_results(runs: Path) -> Results:
     Raises
     ------
     ExperimentError
-        If a record is damaged, or losses are not those of their record.
+        If a record is damaged, or a curve is not the one of its record.
     """
     folders = sorted(path.parent for path in runs.glob(f"*/{RECORD}"))
     records = [(folder, record) for folder in folders if (record := load_record(folder)) is not None]
-    told = [(folder, record) for folder, record in records if record.preset != "smoke"]
+    shown = [(folder, record) for folder, record in records if record.preset != "smoke"]
     return Results(
-        finished=[Result(record, _rows(folder, record)) for folder, record in told if record.status == "finished"],
-        unfinished=[record for _, record in told if record.status != "finished"],
-        smoke=len(records) - len(told),
+        finished=[_result(folder, record) for folder, record in shown if record.status == "finished"],
+        unfinished=[record for _, record in shown if record.status != "finished"],
+        smoke=len(records) - len(shown),
     )
 
 
-def _rows(folder: Path, record: Record) -> list[Row]:
-    path = folder / METRICS
-    rows = read_metrics(path, record.step)
-    if metrics_digest(path) != record.metrics_digest:
-        raise ExperimentError(f"{path} is not the file that its record was written for")
-    return rows
-
-
-def mean(values: Sequence[float]) -> float:
-    """Mean, NaN of nothing."""
-    return math.fsum(values) / len(values) if values else math.nan
+def _result(folder: Path, record: Record) -> Result:
+    if record.summary is None:
+        raise ExperimentError(
+            f"{folder} was made by an earlier version: python -m experiments.cli.summarize {folder.parent} "
+            "computes its curve and summary from its single-step losses"
+        )
+    return Result(record, read_curve(folder / CURVE, record.curve_digest))
 
 
 def spread(values: Sequence[float]) -> float:
     """Sample standard deviation; NaN of fewer than two values."""
     return statistics.stdev(values) if len(values) > 1 else math.nan
-
-
-def running_mean(values: Sequence[float], length: int) -> NDArray[np.float64]:
-    """Means over `length` values in a row, or over all of them where there are fewer."""
-    length = min(length, len(values))
-    sums = np.cumsum(np.concatenate([[0.0], values]))
-    means: NDArray[np.float64] = (sums[length:] - sums[:-length]) / length
-    return means

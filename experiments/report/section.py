@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.report.missing import missing_lines
-from experiments.report.results import Result, Results, mean
+from experiments.report.results import Result, Results
 from experiments.report.schema import (
     Case,
     Column,
@@ -19,6 +19,7 @@ from experiments.report.schema import (
 )
 from experiments.report.tables import PROVENANCE, changes, markdown, number, over_seeds, provenance
 from experiments.report.verdicts import PENDING, Verdict, judge, named, seeds_in_words
+from experiments.training.summary import mean
 
 
 def section(study: Study, results: Results) -> list[str]:
@@ -105,7 +106,7 @@ def _remarks(results: Sequence[Result]) -> str:
     first = results[0]
     if not first.record.shortened:
         return changes(first.record)
-    begin, end = mean([result.train[0] for result in results]), mean([result.final.train for result in results])
+    begin, end = mean([result.summary.first for result in results]), mean([result.final.train for result in results])
     way = "falls" if end < begin else "does not fall:"
     return f"{changes(first.record)}; training loss {way} from {number(begin)} to {number(end)}"
 

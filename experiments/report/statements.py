@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.report.paper_numbers import Losses
-from experiments.report.results import Result, mean, running_mean
+from experiments.report.results import Result
 from experiments.report.schema import Observation, Sentence, Test
 from experiments.report.tables import number
+from experiments.training.summary import COMPARED_AFTER, Comparison, Level
 
 
 class Measure(NamedTuple):
@@ -83,24 +84,17 @@ def stays_at(
     return Sentence(f"{label} stays at {name} ({number(level)})", (label,), tests, claims)
 
 
-def steps_to(result: Result, level: float, window: int) -> float:
-    """First step at which the mean of the last `window` training losses is at or below the level, or inf."""
-    means = running_mean(result.train, window)
-    reached = (means <= level).nonzero()[0]
-    return float(reached[0] + len(result.rows) - len(means) + 1) if len(reached) else math.inf
-
-
-def reaches_first(
-    first: str, second: str, says: str, level: float, window: int, claims: tuple[str, ...] = ()
-) -> Sentence:
-    """`first` reaches a level of the training loss, and no later than `second`."""
+def reaches_first(first: str, second: str, says: str, level: Level, claims: tuple[str, ...] = ()) -> Sentence:
+    """`first` reaches a level of the training loss that its task records, and no later than `second`."""
 
     def observe(runs: Mapping[str, Result]) -> Observation:
-        steps = {label: steps_to(runs[label], level, window) for label in (first, second)}
+        steps = {label: runs[label].summary.crossing(level) for label in (first, second)}
         true = steps[first] <= steps[second] and steps[first] < math.inf
         return Observation(true, {label: (step,) for label, step in steps.items()})
 
-    return Sentence(says, (first, second), (Test(f"steps to a loss of {number(level)}", observe, show_steps),), claims)
+    return Sentence(
+        says, (first, second), (Test(f"steps to a loss of {number(level.loss)}", observe, show_steps),), claims
+    )
 
 
 def show_steps(steps: float) -> str:
@@ -108,19 +102,39 @@ def show_steps(steps: float) -> str:
     return "never" if steps == math.inf else f"{steps:,.0f} steps"
 
 
-def runs_below(
-    first: str, second: str, says: str, after: float, share: float, window: int, claims: tuple[str, ...] = ()
-) -> Sentence:
-    """Beyond the part `after` of training, `first` is the lower one for at least the given share of the steps."""
+def runs_below(first: str, second: str, says: str, share: float, claims: tuple[str, ...] = ()) -> Sentence:
+    """Beyond the first tenth of training, `first` is the lower one for at least the given share of the steps."""
 
     def observe(runs: Mapping[str, Result]) -> Observation:
-        lower, upper = (running_mean(runs[label].train, window) for label in (first, second))
-        begin = int(after * len(lower))
-        found = float((lower[begin:] < upper[begin:]).mean())
+        found = share_below(runs[first], runs[second])
         return Observation(found >= share, {first: (found,)})
 
-    measure = f"share of the steps after the first {after:.0%} at which it is the lower one, at least {share:.0%}"
+    after = f"{COMPARED_AFTER:.0%}"
+    measure = f"share of the steps after the first {after} at which it is the lower one, at least {share:.0%}"
     return Sentence(says, (first, second), (Test(measure, observe, show_share),), claims)
+
+
+def share_below(first: Result, second: Result) -> float:
+    """Share of the steps, after the first tenth of them, at which `first` has the lower running mean.
+
+    It stands in the record of the run that ended last. Where the single-step losses of the two were never on one
+    machine it is the share of the rows of their curves instead.
+    """
+    if (found := _comparison(first, second)) is not None:
+        return found.below
+    if (found := _comparison(second, first)) is not None:
+        return found.above
+    rows = list(zip(first.points, second.points, strict=True))
+    later = [(ours.mean, theirs.mean) for ours, theirs in rows if ours.step > COMPARED_AFTER * rows[-1][0].step]
+    return sum(ours < theirs for ours, theirs in later) / len(later)
+
+
+def _comparison(result: Result, other: Result) -> Comparison | None:
+    """Comparison in the record of `result` with exactly the run `other`."""
+    for comparison in result.summary.comparisons:
+        if (comparison.run, comparison.metrics_digest) == (other.record.name, other.record.metrics_digest):
+            return comparison
+    return None
 
 
 def runs_parallel(first: str, second: str, says: str, factor: float, claims: tuple[str, ...] = ()) -> Sentence:
@@ -136,9 +150,9 @@ def runs_parallel(first: str, second: str, says: str, factor: float, claims: tup
 
 
 def _tenth(result: Result, part: int) -> float:
-    """Mean training loss of a tenth of the steps, 0 to 9."""
-    train = result.train
-    return mean(train[len(train) * part // 10 : len(train) * (part + 1) // 10])
+    """Mean training loss of a tenth of the steps, 0 to 9; NaN of a run of fewer than ten."""
+    tenths = result.summary.tenths
+    return tenths[part] if tenths else math.nan
 
 
 def ends_between(

@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from experiments.report.results import Result, mean, spread
+from experiments.report.results import Result, spread
 from experiments.training.record import UNVERIFIED, Record
+from experiments.training.summary import mean
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -23,9 +23,13 @@ from torch.nn import functional
 from experiments.tasks.synthetic import Split, SyntheticProblem, SyntheticSettings, generator
 from experiments.training.metrics import VALIDATION
 from experiments.training.settings import ModelName, PresetName, require_at_least
+from experiments.training.summary import Level
 
 CHANCE = 1 / 6
 """Squared error of the best constant, 1: the variance of the sum of two numbers uniform in [0, 1)."""
+
+FIRST_LEVEL = Level(CHANCE / 10, 50)
+"""A tenth of chance, in the mean of 50 losses: the end of the first fall."""
 
 VALIDATED_AT_ONCE = 100
 """Validation sequences in one forward pass; with more of them what is in work no longer fits the caches."""
@@ -73,6 +77,10 @@ class AddingSettings(SyntheticSettings):
         require_at_least(self, 0, "momentum", "alpha")
         require_at_least(self, self.batch, "training_sequences")
         require_at_least(self, 1, "validation_sequences")
+
+    def levels(self) -> tuple[Level, ...]:
+        """The level that the report compares the beginnings of runs by."""
+        return (FIRST_LEVEL,)
 
 
 PAPER = AddingSettings(

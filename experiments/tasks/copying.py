@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from experiments.tasks.synthetic import Split, SyntheticProblem, SyntheticSettings, generator
 from experiments.training.settings import ModelName, PresetName, require_at_least
+from experiments.training.summary import Level
 
 NAME = "copying"
 
@@ -62,6 +63,10 @@ class CopyingSettings(SyntheticSettings):
         super().__post_init__()
         require_at_least(self, 0, "momentum", "alpha")
 
+    def levels(self) -> tuple[Level, ...]:
+        """The level that the report compares the beginnings of runs by."""
+        return (first_level(self.T),)
+
 
 PAPER = CopyingSettings(
     # The text gives no number of steps: 4,000 is the only one its authors ever published.
@@ -97,6 +102,11 @@ PRESETS: Mapping[PresetName, CopyingSettings] = {"paper": PAPER, "released": REL
 def baseline(T: int) -> float:
     """Loss of guessing the symbols, ``10 ln 8 / (T + 20)``, section 4.1.1."""
     return LENGTH * math.log(SYMBOLS) / (T + 2 * LENGTH)
+
+
+def first_level(T: int) -> Level:
+    """5 % above the baseline, in the mean of 20 losses: where the steep part ends, before the models part."""
+    return Level(1.05 * baseline(T), 20)
 
 
 def draw_symbols(settings: CopyingSettings, split: Split, step: int) -> Tensor:

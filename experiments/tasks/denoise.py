@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from experiments.tasks.synthetic import Split, SyntheticProblem, SyntheticSettings, generator
 from experiments.training.settings import ModelName, PresetName, require_at_least
+from experiments.training.summary import Level
 
 SYMBOLS = 9
 """The symbols are 1 to 9; 0 is the blank and 10 the marker."""
@@ -82,6 +83,10 @@ class DenoiseSettings(SyntheticSettings):
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise ValueError(f"clip is {self.clip}; it must be a positive number, or None for no clipping")
 
+    def levels(self) -> tuple[Level, ...]:
+        """The level that the report compares the beginnings of runs by."""
+        return (first_level(self.T),)
+
 
 PAPER = DenoiseSettings(
     # Open in the paper; both public scripts of the task take 10,000.
@@ -116,6 +121,11 @@ PRESETS: Mapping[PresetName, DenoiseSettings] = {"paper": PAPER, "smoke": SMOKE}
 def baseline(T: int) -> float:
     """Loss of guessing the symbols, ``10 ln 9 / (T + 20)``, as the public script prints it."""
     return LENGTH * math.log(SYMBOLS) / (T + 2 * LENGTH)
+
+
+def first_level(T: int) -> Level:
+    """90 % of the baseline, in the mean of 50 losses: the baseline is left."""
+    return Level(0.9 * baseline(T), 50)
 
 
 def draw_places(rng: np.random.Generator, T: int, count: int, *, replace: bool) -> Tensor:

@@ -10,7 +10,7 @@ Open in the paper, and chosen here:
 - over what the statistics are taken: over the features of a case, which is what LN makes constant, and then averaged;
 - everything else is as for the adding problem, section 4.1.2.
 
-The values are in the losses' file, as what was measured at the step; `read_statistics` has them by norm.
+The values are in the curve of the run, as what was measured at the step; `read_statistics` has them by norm.
 """
 
 import dataclasses
@@ -24,7 +24,6 @@ from atn import ATNLSTM
 from atn.functional import assorted_time_norm
 from experiments.tasks import adding
 from experiments.tasks.adding import Adding, AddingSettings
-from experiments.training.metrics import Row
 from experiments.training.settings import ModelName, Part, PresetName
 
 NAME = "statistics"
@@ -147,13 +146,13 @@ class Statistics(Adding):
         return {**super().validation(step), **self._measured}
 
 
-def read_statistics(row: Row) -> Mapping[NormName, Curves]:
-    """The curves of Figure 6 of one model, from the row of a step of its run."""
-    steps = range(sum(name.startswith(_key("c", "mean", "")) for name in row.measured))
+def read_statistics(measured: Mapping[str, float]) -> Mapping[NormName, Curves]:
+    """The curves of Figure 6 of one model, from what was measured at a step of its run."""
+    steps = range(sum(name.startswith(_key("c", "mean", "")) for name in measured))
     return {
         norm: Curves(
-            mean=[row.measured[_key(norm, "mean", t)] for t in steps],
-            variance=[row.measured[_key(norm, "variance", t)] for t in steps],
+            mean=[measured[_key(norm, "mean", t)] for t in steps],
+            variance=[measured[_key(norm, "variance", t)] for t in steps],
         )
         for norm in NORMS
     }

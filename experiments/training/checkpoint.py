@@ -6,6 +6,7 @@ of its own content and the name of its run, so that a damaged or foreign file is
 
 import hashlib
 import itertools
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,16 +24,28 @@ NEWEST = "checkpoint.safetensors"
 PREVIOUS = "checkpoint-previous.safetensors"
 
 
+class Times(NamedTuple):
+    """Seconds that a run has taken so far, by the rule of `active_clock`."""
+
+    all: float
+    """Of all its steps, validations included."""
+    validation: float
+    """Of its validations."""
+
+
+NO_TIME = Times(0.0, 0.0)
+"""Of a run before its first step."""
+
+
 class Checkpoint(NamedTuple):
     """State of a run after a step."""
 
     step: int
-    seconds: float
-    """Time spent on the steps so far."""
+    times: Times
     tensors: dict[str, Tensor]
 
 
-def capture(step: int, seconds: float, problem: Problem) -> Checkpoint:
+def capture(step: int, times: Times, problem: Problem) -> Checkpoint:
     """Checkpoint of the state as it is now, which a later step may change: save it first.
 
     Several processes that train together call it together: it holds the one model and the random state of each.
@@ -44,7 +57,7 @@ def capture(step: int, seconds: float, problem: Problem) -> Checkpoint:
     tensors |= _random_states("cpu", torch.get_rng_state())
     if problem.device.type == "cuda":
         tensors |= _random_states("cuda", torch.cuda.get_rng_state(problem.device))
-    return Checkpoint(step, seconds, tensors)
+    return Checkpoint(step, times, tensors)
 
 
 def _random_states(device: str, state: Tensor) -> dict[str, Tensor]:
@@ -157,7 +170,7 @@ class _DamagedError(Exception):
 
 def _encode(run: str, checkpoint: Checkpoint) -> bytes:
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
-    notes = {"run": run, "step": str(checkpoint.step), "seconds": repr(checkpoint.seconds)}
+    notes = {"run": run, "step": str(checkpoint.step), "seconds": repr(list(checkpoint.times))}
     return save(tensors, metadata={**notes, "digest": _digest(notes, tensors)})
 
 
@@ -173,7 +186,7 @@ def _decode(path: Path, run: str) -> Checkpoint:
         raise _DamagedError("its content does not have the digest written with it")
     if notes["run"] != run:
         raise _DamagedError(f"it belongs to the run {notes['run']}")
-    return Checkpoint(int(notes["step"]), float(notes["seconds"]), tensors)
+    return Checkpoint(int(notes["step"]), Times(*json.loads(notes["seconds"])), tensors)
 
 
 def _digest(notes: dict[str, str], tensors: dict[str, Tensor]) -> str:

@@ -1,4 +1,7 @@
-"""The losses of a run, one JSON line a step: ``{"step": 100, "train": 0.1742, "validation": 0.1739}``."""
+"""The losses of every step of a run in ``metrics.jsonl``, which stays on the machine and is not committed.
+
+One JSON line per step: ``{"step": 100, "train": 0.1742, "validation": 0.1739}``.
+"""
 
 import hashlib
 import json
@@ -13,6 +16,8 @@ from torch import Tensor
 from experiments.common.errors import ExperimentError
 from experiments.common.files import append_durably, write_atomically
 from experiments.training import distributed
+
+METRICS = "metrics.jsonl"
 
 VALIDATION = "validation"
 """Name of the validation loss among what is measured at a validation."""

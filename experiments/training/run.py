@@ -17,11 +17,12 @@ from experiments.common.environment import commit, describe, versions
 from experiments.common.errors import ExperimentError
 from experiments.tasks.registry import Task
 from experiments.training import distributed
-from experiments.training.checkpoint import Checkpoint, load_checkpoint, restore
-from experiments.training.metrics import cut_metrics, metrics_digest
+from experiments.training.checkpoint import NO_TIME, Checkpoint, Times, load_checkpoint, restore
+from experiments.training.conclusion import conclude, with_comparisons
+from experiments.training.metrics import METRICS, cut_metrics
 from experiments.training.problem import Problem
 from experiments.training.progress import Progress
-from experiments.training.record import METRICS, Record, Session, load_record, save_record
+from experiments.training.record import Record, Session, load_record, save_record
 from experiments.training.settings import ModelName, PresetName, Settings, run_name
 from experiments.training.tensorboard_log import board
 from experiments.training.trainer import Outcome, Trainer
@@ -94,17 +95,32 @@ def _carry_out(run: Run, conditions: Conditions, folder: Path) -> Record:
                 return record
         checkpoint = _last_checkpoint(folder)
     problem = _problem(run, conditions.device, checkpoint)
-    done, seconds = (checkpoint.step, checkpoint.seconds) if checkpoint else (0, 0.0)
+    done, times = (checkpoint.step, checkpoint.times) if checkpoint else (0, NO_TIME)
     sessions = [*(record.sessions if record else []), _session(conditions, done)]
     _remark_changes(sessions)
-    record = _new_record(run, sessions, done, seconds)
-    outcome = _train(problem, run, folder, conditions, record)
-    record = dataclasses.replace(record, **outcome._asdict())
+    record = _new_record(run, sessions, done, times)
+    outcome = _train(problem, run, folder, conditions, record, times)
+    record = _with_outcome(record, outcome)
     if distributed.leads():
         if record.status == "finished":
-            record = dataclasses.replace(record, metrics_digest=metrics_digest(folder / METRICS))
+            record = conclude(folder, record, run.settings.levels())
         save_record(folder, record)
+        # Of two runs that end at the same time, at least the one whose record is saved last sees the other's.
+        compared = with_comparisons(folder, record)
+        if compared != record:
+            record = compared
+            save_record(folder, record)
     return record
+
+
+def _with_outcome(record: Record, outcome: Outcome) -> Record:
+    return dataclasses.replace(
+        record,
+        status=outcome.status,
+        step=outcome.step,
+        seconds=outcome.times.all,
+        validation_seconds=outcome.times.validation,
+    )
 
 
 def _check_same_run(record: Record, run: Run, folder: Path) -> None:
@@ -168,7 +184,7 @@ def _remark_changes(sessions: list[Session]) -> None:
             distributed.say(f"the run began with {name} {before.get(name)} and goes on with {value}")
 
 
-def _new_record(run: Run, sessions: list[Session], done: int, seconds: float) -> Record:
+def _new_record(run: Run, sessions: list[Session], done: int, times: Times) -> Record:
     preset = run.task.presets[run.preset]
     return Record(
         name=run.name,
@@ -180,13 +196,14 @@ def _new_record(run: Run, sessions: list[Session], done: int, seconds: float) ->
         shortened=run.settings.steps < preset.steps,
         status="running",
         step=done,
-        seconds=seconds,
+        seconds=times.all,
+        validation_seconds=times.validation,
         metrics_digest="",
         sessions=sessions,
     )
 
 
-def _train(problem: Problem, run: Run, folder: Path, conditions: Conditions, record: Record) -> Outcome:
+def _train(problem: Problem, run: Run, folder: Path, conditions: Conditions, record: Record, times: Times) -> Outcome:
     """Train from the record's step on, which begins with writing the record."""
     with contextlib.ExitStack() as stack:
         watchers = []
@@ -197,7 +214,7 @@ def _train(problem: Problem, run: Run, folder: Path, conditions: Conditions, rec
         title = f"{run.model}, seed {run.settings.seed}"
         progress = stack.enter_context(contextlib.closing(Progress(title, record.step, run.settings.steps)))
         trainer = Trainer(problem, run.settings, folder, conditions.checkpoint_seconds, watchers)
-        return trainer.train(record.step, record.seconds, progress)
+        return trainer.train(record.step, times, progress)
 
 
 @contextlib.contextmanager

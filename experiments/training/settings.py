@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
+from experiments.training.summary import Level
+
 ModelName = Literal["lstm", "ln", "atn"]
 PresetName = Literal["paper", "released", "smoke"]
 DtypeName = Literal["float32", "bfloat16"]
@@ -47,6 +49,10 @@ class Settings:
     def standard(self, name: str) -> Any:  # noqa: ARG002 - for tasks with such fields
         """What None stands for in the field `name`, by the free fields as they are here; for most it is just None."""
         return None
+
+    def levels(self) -> tuple[Level, ...]:
+        """Levels of the training loss whose first step is recorded; none for most tasks."""
+        return ()
 
     def completed(self) -> Self:
         """These settings with the standard values in the place of None."""
@@ -100,3 +106,8 @@ def run_name(task: str, preset_name: PresetName, model: ModelName, settings: Set
     free = [f"{name}{getattr(settings, name)}" for name in settings.free]
     changed = [f"{name}={value}" for name, (_, value) in settings.differences(preset).items()]
     return "-".join([task, preset_name, *free, model, f"seed{settings.seed}", *changed])
+
+
+def name_with_model(name: str, model: ModelName, other: ModelName) -> str:
+    """Name of the run that differs from the run `name` in its model alone."""
+    return name.replace(f"-{model}-seed", f"-{other}-seed")

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from experiments.training import distributed
-from experiments.training.checkpoint import capture, save_checkpoint
+from experiments.training.active_clock import ActiveClock
+from experiments.training.checkpoint import Times, capture, save_checkpoint
 from experiments.training.data_parallel import shared_loss
-from experiments.training.metrics import MetricsLog, Row
+from experiments.training.metrics import METRICS, MetricsLog, Row
 from experiments.training.problem import Problem
 from experiments.training.progress import Progress
-from experiments.training.record import METRICS
 from experiments.training.settings import Settings
 
 READ_EVERY = 10
@@ -25,11 +25,11 @@ READ_EVERY = 10
 
 
 class Outcome(NamedTuple):
-    """How training ended, after which step, and the time spent on all steps."""
+    """How training ended, after which step, and the time spent on all steps so far."""
 
     status: Literal["finished", "interrupted", "nan"]
     step: int
-    seconds: float
+    times: Times
 
 
 class Trainer:
@@ -63,9 +63,11 @@ class Trainer:
         self.checkpoint_seconds = checkpoint_seconds
         self.log = MetricsLog(folder / METRICS, watchers)
         self._loss = shared_loss(problem)
+        self._clock = ActiveClock()
+        self._validation_seconds = 0.0
 
-    def train(self, done: int, seconds: float, progress: Progress) -> Outcome:
-        """Make the steps after step `done`, on which `seconds` were spent.
+    def train(self, done: int, times: Times, progress: Progress) -> Outcome:
+        """Make the steps after step `done`, which took `times`.
 
         Ctrl-C and SIGTERM end it after the step that is being made, with a checkpoint, in all processes if in one of
         them. A loss that is not finite ends it without.
@@ -75,9 +77,10 @@ class Trainer:
         OSError
             If losses or a checkpoint cannot be written; the checkpoint before is kept.
         """
-        began = time.monotonic() - seconds
+        self._clock = ActiveClock(times.all)
+        self._validation_seconds = times.validation
         saved = time.monotonic()
-        with _signals_noted() as signals:
+        with self._clock.running(), _signals_noted() as signals:
             for step in range(done + 1, self.settings.steps + 1):
                 self._make(step)
                 last = step == self.settings.steps
@@ -88,14 +91,17 @@ class Trainer:
                 spoiled = self.log.read()
                 if spoiled is not None:
                     self.log.write()
-                    return Outcome("nan", spoiled.step, time.monotonic() - began)
+                    return Outcome("nan", spoiled.step, self._times())
                 progress.update(step, self.log.latest)
                 if due:
-                    self._save(step, time.monotonic() - began)
+                    self._save(step)
                     saved = time.monotonic()
                 if stop and not last:
-                    return Outcome("interrupted", step, time.monotonic() - began)
-        return Outcome("finished", self.settings.steps, time.monotonic() - began)
+                    return Outcome("interrupted", step, self._times())
+            return Outcome("finished", self.settings.steps, self._times())
+
+    def _times(self) -> Times:
+        return Times(self._clock.seconds(), self._validation_seconds)
 
     def _make(self, step: int) -> None:
         with self._precision():
@@ -108,20 +114,29 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self, step: int) -> Mapping[str, Tensor]:
+        self._wait_for_device()
+        began = self._clock.seconds()
         self.problem.model.eval()
         with self._precision():
             measured = self.problem.validation(step)
         self.problem.model.train()
+        self._wait_for_device()
+        self._validation_seconds += self._clock.seconds() - began
         return measured
+
+    def _wait_for_device(self) -> None:
+        """Let the device finish what it was given, so that the time of a validation is its own."""
+        if self.problem.device.type == "cuda":
+            torch.cuda.synchronize(self.problem.device)
 
     def _precision(self) -> torch.autocast:
         enabled = self.settings.dtype == "bfloat16"
         return torch.autocast(self.problem.device.type, torch.bfloat16, enabled=enabled)
 
-    def _save(self, step: int, seconds: float) -> None:
+    def _save(self, step: int) -> None:
         """Write the losses first: a checkpoint is only ever as far as the losses before it."""
         self.log.write()
-        state = capture(step, seconds, self.problem)
+        state = capture(step, self._times(), self.problem)
         if distributed.leads():
             save_checkpoint(self.folder, self.folder.name, state)
 

@@ -20,10 +20,12 @@ from experiments.common.environment import versions
 from experiments.common.errors import ExperimentError
 from experiments.tasks.copying import Copying
 from experiments.training import checkpoint
-from experiments.training.checkpoint import NEWEST, PREVIOUS, Checkpoint, load_checkpoint, save_checkpoint
-from experiments.training.metrics import VALIDATION, read_metrics
+from experiments.training.checkpoint import NEWEST, PREVIOUS, Checkpoint, Times, load_checkpoint, save_checkpoint
+from experiments.training.metrics import METRICS, VALIDATION, read_metrics
 from experiments.training.problem import Problem
-from experiments.training.record import METRICS, RECORD, Record, load_record
+from experiments.training.record import RECORD, Record, load_record
+
+TIMES = Times(0.5, 0.25)
 
 TINY = ["copying", "--preset=smoke", "--T=2", "--batch=4", "--hidden=6", "--k=3", "--validate-every=5", "--steps=12"]
 
@@ -328,7 +330,7 @@ def test_a_checkpoint_that_does_not_fit_the_model(half: Path, capsys: pytest.Cap
     good, _ = load_checkpoint(half, half.name)
     assert good is not None
     tensors = {name: value for name, value in good.tensors.items() if name != "model.head.bias"}
-    save_checkpoint(half, half.name, Checkpoint(good.step, good.seconds, tensors))
+    save_checkpoint(half, half.name, Checkpoint(good.step, good.times, tensors))
     before = contents(half)
     assert main(command(half.parent)) == 1
     assert "does not fit the model" in capsys.readouterr().err
@@ -500,8 +502,8 @@ def test_validation_is_without_training_mode_and_gradients(tmp_path: Path, monke
 def test_a_checkpoint_holds_every_state_to_the_bit(tmp_path: Path) -> None:
     problem = Carrying()
     problem.train(1)
-    before = checkpoint.capture(1, 0.5, problem)
-    kept = Checkpoint(1, 0.5, {name: value.clone() for name, value in before.tensors.items()})
+    before = checkpoint.capture(1, TIMES, problem)
+    kept = Checkpoint(1, TIMES, {name: value.clone() for name, value in before.tensors.items()})
     assert sum("momentum_buffer" in name for name in kept.tensors) == 2
     assert torch.equal(kept.tensors["carried.h"], torch.ones(2))
     save_checkpoint(tmp_path, "name", kept)
@@ -510,7 +512,7 @@ def test_a_checkpoint_holds_every_state_to_the_bit(tmp_path: Path) -> None:
     loaded, _ = load_checkpoint(tmp_path, "name")
     assert loaded is not None
     checkpoint.restore(loaded, problem)
-    after = checkpoint.capture(1, 0.5, problem)
+    after = checkpoint.capture(1, TIMES, problem)
     assert all(torch.equal(after.tensors[name], value) for name, value in kept.tensors.items())
     with pytest.raises(ExperimentError, match="no good checkpoint"):
         load_checkpoint(tmp_path, "another name")

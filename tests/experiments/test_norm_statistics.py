@@ -19,8 +19,8 @@ from experiments.tasks.norm_statistics import (
     plan,
     read_statistics,
 )
-from experiments.training.metrics import VALIDATION, Row, read_metrics
-from experiments.training.record import METRICS, load_record
+from experiments.training.metrics import METRICS, VALIDATION, read_metrics
+from experiments.training.record import load_record
 from experiments.training.settings import MODELS, ModelName
 
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ def curves(statistics: Statistics) -> Mapping[NormName, Curves]:
     statistics.loss(1)
     with torch.no_grad():
         measured = {name: value.item() for name, value in statistics.validation(1).items()}
-    return read_statistics(Row(1, 0.0, measured))
+    return read_statistics(measured)
 
 
 @pytest.mark.parametrize("model", ["ln", "atn"])
@@ -133,7 +133,7 @@ def test_a_command_makes_a_run_of_each_model_with_its_curves(
     assert record is not None
     assert (record.status, record.step, record.settings["k"], record.differences) == ("finished", 1, 4, {})
     (row,) = read_metrics(folder / METRICS, 1)
-    found = read_statistics(row)
+    found = read_statistics(row.measured)
     assert tuple(found) == NORMS
     assert all(len(curve) == 10 for norm in found.values() for curve in norm)
     assert main([*command, "--model", "lstm"]) == 2

@@ -15,9 +15,9 @@ from experiments.cli.main import main
 from experiments.cli.seeds import parse_seeds
 from experiments.common.errors import UsageError
 from experiments.tasks.copying import Copying
-from experiments.training.metrics import read_metrics
+from experiments.training.metrics import METRICS, read_metrics
 from experiments.training.progress import Progress
-from experiments.training.record import METRICS, RECORD, Record, load_record
+from experiments.training.record import RECORD, Record, load_record
 from experiments.training.tensorboard_log import BOARD
 
 STEPS = 12

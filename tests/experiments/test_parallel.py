@@ -29,11 +29,11 @@ from experiments.models.sequence_model import SequenceModel
 from experiments.tasks.copying import Copying
 from experiments.tasks.registry import TASKS
 from experiments.training import distributed
-from experiments.training.checkpoint import NEWEST, capture, restore
+from experiments.training.checkpoint import NEWEST, NO_TIME, capture, restore
 from experiments.training.data_parallel import shared_loss
-from experiments.training.metrics import VALIDATION, read_metrics
+from experiments.training.metrics import METRICS, VALIDATION, read_metrics
 from experiments.training.problem import Problem
-from experiments.training.record import METRICS, Record, load_record
+from experiments.training.record import Record, load_record
 
 PROCESSES = 2
 STEPS = 16
@@ -85,7 +85,7 @@ def speak(folder: Path) -> int:
         distributed.scatter_randomness(3)
         loss = shared_loss(problem)  # which has to live until the gradients are there
         torch.autograd.backward(loss(1))
-        saved = capture(1, 0.0, problem)
+        saved = capture(1, NO_TIME, problem)
         after = torch.rand(4)
         restore(saved, problem)
         whole = torch.arange(12.0).reshape(3, 4)

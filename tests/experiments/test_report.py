@@ -1,7 +1,6 @@
 """The report says what the records say, and nothing else."""
 
 import dataclasses
-import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from experiments.cli.main import main
 from experiments.report import paper_numbers
-from experiments.report.results import Result, mean, running_mean, spread
+from experiments.report.results import Result, spread
 from experiments.report.schema import Study
 from experiments.report.section import figures, section
 from experiments.report.studies.ablation import PIXEL_MNIST, WINDOW_STUDY
@@ -23,8 +22,8 @@ from experiments.report.studies.synthetic import COPYING, DENOISE
 from experiments.report.tables import duration, over_seeds
 from experiments.tasks.copying import baseline
 from experiments.tasks.denoise_floor import floor
-from experiments.training.metrics import metrics_digest
-from experiments.training.record import METRICS, RECORD, UNVERIFIED, load_record, save_record
+from experiments.training.curve import CURVE, curve_digest, encode_curve, read_curve
+from experiments.training.record import RECORD, UNVERIFIED, load_record, save_record
 from experiments.training.settings import MODELS, ModelName
 from tests.support.experiment_runs import falls_to, gathered, make_run, write_run
 
@@ -220,11 +219,13 @@ class TestMarks:
 class TestDamage:
     """Nothing is written of records that cannot be trusted."""
 
-    def test_losses_that_are_not_those_of_the_record_are_refused(
+    def test_a_curve_that_is_not_the_one_of_its_record_is_refused(
         self, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        path = runs / "copying-released-T100-atn-seed5544" / METRICS
-        path.write_text(path.read_text().replace("0.135,", "0.035,", 1))
+        path = runs / "copying-released-T100-atn-seed5544" / CURVE
+        text = path.read_text()
+        path.write_text(text.replace("0.135,", "0.035,", 1))
+        assert path.read_text() != text
         assert main(["report", "--runs", str(runs), "--output", str(tmp_path)]) == 1
         assert "not the file that its record was written for" in capsys.readouterr().err
         assert not (tmp_path / "README.md").exists()
@@ -313,16 +314,10 @@ class TestThePaper:
 class TestNumbers:
     """How numbers are put together and written."""
 
-    def test_mean_and_spread(self) -> None:
+    def test_spread(self) -> None:
         values = [0.1, 0.4, 0.7, 0.2]
-        assert mean(values) == pytest.approx(np.mean(values))
         assert spread(values) == pytest.approx(np.std(values, ddof=1))
-        assert np.isnan([mean([]), spread([0.1])]).all()
-
-    def test_running_mean(self) -> None:
-        values = [1.0, 2.0, 4.0, 8.0]
-        assert running_mean(values, 2).tolist() == [1.5, 3.0, 6.0]
-        assert running_mean(values, 9).tolist() == [3.75]
+        assert math.isnan(spread([0.1]))
 
     def test_over_seeds(self) -> None:
         assert over_seeds([(0.1, 2.0)]) == "0.1000 / 2.000"
@@ -340,14 +335,18 @@ class TestNumbers:
         ]
 
 
-def test_a_record_that_was_changed_is_still_read(runs: Path, tmp_path: Path) -> None:
-    """Records carry the digest of their losses; a record with the right one is told as it stands."""
+def test_only_record_and_curve_are_read(runs: Path, tmp_path: Path) -> None:
+    """The numbers are those of the record, the ones of validations those of the curve."""
     folder = runs / "copying-released-T100-atn-seed5544"
-    lines = (folder / METRICS).read_text().splitlines()
-    lines[1999] = json.dumps({"step": 2000, "train": 0.05, "validation": 0.06})
-    (folder / METRICS).write_text("\n".join([*lines, ""]))
+    assert sorted(path.name for path in folder.iterdir()) == [CURVE, RECORD]
     record = load_record(folder)
     assert record is not None
-    save_record(folder, dataclasses.replace(record, metrics_digest=metrics_digest(folder / METRICS)))
+    assert record.summary is not None
+    points = read_curve(folder / CURVE, record.curve_digest)
+    points[-1] = points[-1]._replace(measured={"validation": 0.06})
+    content = encode_curve(points)
+    (folder / CURVE).write_bytes(content)
+    summary = dataclasses.replace(record.summary, minimum=0.05)
+    save_record(folder, dataclasses.replace(record, curve_digest=curve_digest(content), summary=summary))
     (row,) = rows(report(runs, tmp_path), "ATN")
     assert row[2] == "0.05000 / 0.06000"

@@ -21,7 +21,9 @@ from experiments.cli.main import main
 from experiments.common import files
 from experiments.tasks import copying
 from experiments.training.checkpoint import NEWEST, PREVIOUS
-from experiments.training.record import METRICS, load_record
+from experiments.training.curve import CURVE
+from experiments.training.metrics import METRICS
+from experiments.training.record import load_record
 from experiments.training.trainer import Trainer
 
 STEPS = 16
@@ -43,13 +45,14 @@ def only_folder(runs: Path) -> Path:
 def assert_same_run(runs: Path, reference: Path) -> None:
     """Losses, parameters, optimizer and random state are equal to the bit; only times may differ."""
     ours, theirs = only_folder(runs), only_folder(reference)
-    assert (ours / METRICS).read_bytes() == (theirs / METRICS).read_bytes()
+    for name in (METRICS, CURVE):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
     left, right = load_file(ours / NEWEST), load_file(theirs / NEWEST)
     assert left.keys() == right.keys()
     assert [name for name in left if not torch.equal(left[name], right[name])] == []
     records = load_record(ours), load_record(theirs)
     assert [record.status if record else None for record in records] == ["finished", "finished"]
-    assert len({record.metrics_digest for record in records if record}) == 1
+    assert len({(record.metrics_digest, record.curve_digest, str(record.summary)) for record in records if record}) == 1
 
 
 @pytest.fixture
@@ -223,7 +226,7 @@ def test_a_finished_run_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "ended before" in said.err
     assert "finished, 3 steps" in said.out
     assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()} == before
-    assert set(before) == {"record.json", METRICS, NEWEST, PREVIOUS}
+    assert set(before) == {"record.json", CURVE, METRICS, NEWEST, PREVIOUS}
 
 
 def test_an_append_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,9 @@ import pytest
 
 from experiments.report.paper_numbers import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, Losses
 from experiments.report.results import Result
-from experiments.report.statements import steps_to
 from experiments.report.studies.registry import STUDIES
 from experiments.report.verdicts import ClaimVerdict, claim_verdicts, deciding_line, judge, measured_verdicts
 from experiments.tasks import char_ptb, norm_statistics
-from experiments.tasks.copying import baseline
 from experiments.training.record import UNVERIFIED
 from experiments.training.settings import MODELS, ModelName
 from proofs.claims import load_claims
@@ -318,12 +316,6 @@ class TestSentences:
 
         runs = [adding_run("ln", 0.001, 1000), make_run("adding", "atn", curve, preset="released")]
         assert outcomes("adding", runs)["then ATN runs parallel to LN"] == [outcome]
-
-    def test_steps_to_a_level(self) -> None:
-        run = copying_run("atn", 0.135)
-        means = np.convolve(run.train, np.full(20, 1 / 20), "valid")
-        assert steps_to(run, baseline(100), 20) == int(np.argmax(means <= baseline(100))) + 20
-        assert steps_to(copying_run("ln", 0.3), baseline(100), 20) == float("inf")
 
     def test_a_training_minimum_of_a_language_model_is_of_an_epoch(self) -> None:
         def lucky(step: int) -> float:

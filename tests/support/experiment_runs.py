@@ -1,16 +1,17 @@
 """Records of runs that nobody made, for tests of what reads records."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.report.results import Result, Results
 from experiments.tasks.registry import TASKS
-from experiments.training.metrics import Row, metrics_digest
-from experiments.training.record import METRICS, Record, Session, Status, save_record
+from experiments.training.curve import CURVE, curve_digest, encode_curve, make_curve
+from experiments.training.metrics import Row
+from experiments.training.record import Record, Session, Status, save_record
 from experiments.training.settings import ModelName, PresetName, run_name
+from experiments.training.summary import summarize
 
 STAMP = "verify abcdef0123456789"
 
@@ -36,13 +37,18 @@ def make_run(
     status: Status = "finished",
     stamp: str = STAMP,
     seconds: float = 0.25,
+    validation_seconds: float | None = 0.0,
     **changes: Any,
 ) -> Result:
-    """A run with these training losses, and at validations what `measured` gives of the step and its loss."""
+    """A run with these training losses, and at validations what `measured` gives of the step and its loss.
+
+    `seconds` is the time of a step, `validation_seconds` the time of all validations, a part of the whole.
+    """
     base = TASKS[task].presets[preset]
     settings = dataclasses.replace(base, **changes).completed()
     every = settings.validate_every
-    losses = [(step, curve(step)) for step in range(1, settings.steps + 1)]
+    losses = [curve(step) for step in range(1, settings.steps + 1)]
+    rows = [Row(step, loss, {} if step % every else measured(step, loss)) for step, loss in enumerate(losses, 1)]
     session = Session("2026-01-01T00:00:00+00:00", 0, "", "c0ffee", {"torch": "2"}, "cpu: Abacus", 2, stamp)
     record = Record(
         name=run_name(task, preset, model, settings, base),
@@ -57,18 +63,20 @@ def make_run(
         seconds=float(seconds * settings.steps),
         metrics_digest="",
         sessions=[session],
+        validation_seconds=validation_seconds,
+        summary=summarize(losses, every, settings.levels()),
     )
-    return Result(record, [Row(step, loss, {} if step % every else measured(step, loss)) for step, loss in losses])
+    return Result(record, make_curve(rows, every))
 
 
 def write_run(runs: Path, *args: Any, **kwargs: Any) -> Path:
     """Folder of a run that `make_run` makes of the arguments."""
-    record, rows = make_run(*args, **kwargs)
+    record, points = make_run(*args, **kwargs)
     folder = runs / record.name
     folder.mkdir(parents=True)
-    lines = [json.dumps({"step": row.step, "train": row.train, **row.measured}) for row in rows]
-    (folder / METRICS).write_text("\n".join([*lines, ""]))
-    save_record(folder, dataclasses.replace(record, metrics_digest=metrics_digest(folder / METRICS)))
+    content = encode_curve(points)
+    (folder / CURVE).write_bytes(content)
+    save_record(folder, dataclasses.replace(record, curve_digest=curve_digest(content)))
     return folder
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 from experiments.report.paper_numbers import TABLE_4, TABLE_5, Losses
-from experiments.report.results import Result, mean
+from experiments.report.results import Result
 from experiments.report.schema import Case, Column, Sentence, Study, Values, distinct
 from experiments.report.statements import Measure, is_below
 from experiments.report.studies.synthetic import MARGIN, by_label, of_models
@@ -26,11 +26,8 @@ def minimum_in(convert: Convert) -> Measure:
     """The lowest epoch of training and the lowest validation."""
 
     def of(result: Result) -> Losses:
-        train, length = result.train, result.record.settings["validate_every"]
-        # An epoch that was cut short counts only where there is no other.
-        whole = range(0, max(len(train) // length, 1) * length, length)
-        epochs = [mean(train[start : start + length]) for start in whole]
-        return Losses(convert(min(epochs)), convert(result.minimum.validation))
+        # These tasks validate once an epoch.
+        return Losses(convert(result.summary.lowest_between_validations), convert(result.minimum.validation))
 
     return Measure("minimum", of)
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from experiments.report.plotting import legend_below, looks, png, tidy
-from experiments.report.results import Result, mean
+from experiments.report.results import Result
 from experiments.report.schema import (
     Case,
     Column,
@@ -24,6 +24,7 @@ from experiments.report.schema import (
 from experiments.report.tables import number
 from experiments.tasks import norm_statistics
 from experiments.tasks.norm_statistics import NORMS, Curves, NormName, read_statistics
+from experiments.training.summary import mean
 
 PRODUCTS: Mapping[NormName, str] = {"hh": "W_hh h", "ih": "W_ih x", "c": "c"}
 """What each norm is applied to, in the order of Figures 6a to 6c."""
@@ -39,7 +40,7 @@ _WINDOWS = tuple(f"ATN (k = {k})" for k in norm_statistics.WINDOWS["paper"])
 
 def curves(result: Result) -> Mapping[NormName, Curves]:
     """Mean and variance after each norm at every time step."""
-    return read_statistics(result.rows[-1])
+    return read_statistics(result.points[-1].measured)
 
 
 def variation(result: Result, norm: NormName) -> Values:

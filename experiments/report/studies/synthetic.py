@@ -39,9 +39,6 @@ COLUMNS = (
 
 LOSS = "training / validation loss"
 
-WINDOW = 50
-"""Training losses averaged in sentences on the course of training."""
-
 
 def of_models(task: str) -> tuple[Series, ...]:
     """The three models of the paper's tables."""
@@ -76,8 +73,7 @@ def _copying(T: int) -> Case:
             goes_below("ATN", "the baseline", level, LAST, MARGIN, ("figure-2",)),
             against_lstm("LN", "LSTM", BOTH, MARGIN),
             *lowest("table-1"),
-            # 5 % above the baseline: where the steep part ends, before the models part.
-            reaches_first("ATN", "LN", "ATN falls at least as steeply as LN at first", 1.05 * level, 20),
+            reaches_first("ATN", "LN", "ATN falls at least as steeply as LN at first", copying.first_level(T)),
         ),
     )
 
@@ -94,9 +90,9 @@ def _adding(T: int) -> Case:
         axes=(Axis(VALIDATION, "mean squared error", "log", {"chance": adding.CHANCE}),),
         sentences=(
             *lowest("table-2"),
-            reaches_first("ATN", "LN", "ATN falls fast at first, faster than LN", adding.CHANCE / 10, WINDOW, claims),
+            reaches_first("ATN", "LN", "ATN falls fast at first, faster than LN", adding.FIRST_LEVEL, claims),
             runs_parallel("ATN", "LN", "then ATN runs parallel to LN", 2, claims),
-            runs_below("ATN", "LN", "ATN is below LN but for the very beginning", 0.1, 0.9, WINDOW, claims),
+            runs_below("ATN", "LN", "ATN is below LN but for the very beginning", 0.9, claims),
         ),
     )
 
@@ -126,9 +122,9 @@ def _denoise(T: int, *, replace: bool) -> Case:
             is_below("ATN", "LN", BOTH, MARGIN, table),
             is_below("ATN", "LSTM", BOTH, MARGIN, table),
             is_below("LN", "LSTM", BOTH, MARGIN),
-            reaches_first("ATN", "LN", "ATN leaves the baseline earlier than LN", 0.9 * level, WINDOW, figure),
+            reaches_first("ATN", "LN", "ATN leaves the baseline earlier than LN", denoise.first_level(T), figure),
             is_below("ATN", "LN", (FINAL,), MARGIN, figure)._replace(says="ATN flattens lower than LN"),
-            runs_below("ATN", "LN", "ATN is below LN throughout training", 0.1, 0.9, WINDOW),
+            runs_below("ATN", "LN", "ATN is below LN throughout training", 0.9),
         ),
     )
 

@@ -1,0 +1,141 @@
+"""The curve of a run in ``curve.csv``: at most `MOST_ROWS` rows that stand for all of its steps.
+
+A row has the last step that it stands for, the mean, the minimum and the maximum of the training loss over the steps
+since the row before, and what was measured if its last step was validated::
+
+    step,mean,minimum,maximum,validation
+    40,0.2031,0.1742,0.2519,
+    80,0.1806,0.1699,0.1951,0.1779
+"""
+
+import csv
+import hashlib
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.common.errors import ExperimentError
+from experiments.training.metrics import Row
+
+CURVE = "curve.csv"
+
+MOST_ROWS = 500
+"""Rows of a curve at most. A run with no more steps than that keeps every step."""
+
+FINAL_VALIDATIONS = 5
+"""Validation losses whose mean is a run's final validation loss."""
+
+_COLUMNS = ("step", "mean", "minimum", "maximum")
+
+
+class Point(NamedTuple):
+    """One row of a curve."""
+
+    step: int
+    """The last step that it stands for."""
+    mean: float
+    """Of the training loss, over the steps since the row before."""
+    minimum: float
+    maximum: float
+    measured: Mapping[str, float]
+    """What the validation after `step` measured, by name; empty if there was none."""
+
+
+def make_curve(rows: Sequence[Row], validate_every: int) -> list[Point]:
+    """Curve of a run from the losses of all its steps."""
+    points = []
+    start = 0
+    for end in row_ends(rows, validate_every):
+        losses = [row.train for row in rows[start:end]]
+        mean = math.fsum(losses) / len(losses)
+        points.append(Point(end, mean, min(losses), max(losses), rows[end - 1].measured))
+        start = end
+    return points
+
+
+def row_ends(rows: Sequence[Row], validate_every: int) -> list[int]:
+    """Last step of each row of the curve, ascending; the last one is the last step of the run.
+
+    Every validated step ends a row. Where there are more of them than `MOST_ROWS`, those do that the report's numbers
+    need, which are the last `FINAL_VALIDATIONS` and the one with the lowest value under each name, and of the others as
+    many as fit, evenly spread.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        Losses of the steps 1, 2, ...
+    validate_every : int
+        Steps between two validations.
+    """
+    steps = len(rows)
+    if steps <= MOST_ROWS:
+        return list(range(1, steps + 1))
+    starts = range(0, steps, validate_every)
+    if len(starts) > MOST_ROWS:
+        return _thinned([row for row in rows if row.measured], steps)
+    most_parts = MOST_ROWS // len(starts)
+    ends: list[int] = []
+    for start in starts:
+        length = min(validate_every, steps - start)
+        parts = min(most_parts, length)
+        ends += [start + length * part // parts for part in range(1, parts + 1)]
+    return ends
+
+
+def _thinned(validated: Sequence[Row], steps: int) -> list[int]:
+    """Steps of `MOST_ROWS` of the validated rows, the last step of the run among them."""
+    lowest: dict[str, Row] = {}
+    for row in validated:
+        lowest |= {
+            name: row
+            for name, value in row.measured.items()
+            if name not in lowest or value < lowest[name].measured[name]
+        }
+    needed = {steps, *(row.step for row in lowest.values()), *(row.step for row in validated[-FINAL_VALIDATIONS:])}
+    others = [row.step for row in validated if row.step not in needed]
+    places = max(MOST_ROWS - len(needed), 0)
+    return sorted(needed | {others[len(others) * place // places] for place in range(places)})
+
+
+def encode_curve(points: Sequence[Point]) -> bytes:
+    """The file; numbers are written so that reading them gives the same numbers to the bit."""
+    names = list(dict.fromkeys(name for point in points for name in point.measured))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_COLUMNS, *names])
+    for point in points:
+        measured = [repr(point.measured[name]) if name in point.measured else "" for name in names]
+        writer.writerow([point.step, *map(repr, point[1:4]), *measured])
+    return text.getvalue().encode()
+
+
+def read_curve(path: Path, digest: str) -> list[Point]:
+    """Curve of a run whose record has this digest of the file.
+
+    Raises
+    ------
+    ExperimentError
+        If the file is missing, or is not the one that the record was written for.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    if curve_digest(content) != digest:
+        raise ExperimentError(f"{path} is not the file that its record was written for")
+    header, *lines = csv.reader(io.StringIO(content.decode()))
+    names = header[len(_COLUMNS) :]
+    return [
+        Point(
+            int(step),
+            float(mean),
+            float(minimum),
+            float(maximum),
+            {name: float(value) for name, value in zip(names, measured, strict=True) if value},
+        )
+        for step, mean, minimum, maximum, *measured in lines
+    ]
+
+
+def curve_digest(content: bytes) -> str:
+    """SHA-256 of the file's content, which the record of a finished run holds."""
+    return hashlib.sha256(content).hexdigest()
