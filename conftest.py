@@ -1,3 +1,3 @@
-"""Loads the plugins of the test suite: claims of `proofs/claims.toml`, and which tests this machine can run."""
+"""Loads the plugins of the test suite: claims of `proofs/papers`, and which tests this machine can run."""
 
 pytest_plugins = ["tests.verification.claims_plugin", "tests.verification.selection"]

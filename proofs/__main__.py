@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from proofs.claims import Claim, load_claims
+from proofs.claims import Claim, load_papers
 from proofs.evidence import open_ends
 from proofs.index import PROOFS, Proof
 
@@ -19,14 +19,16 @@ def main(arguments: Sequence[str]) -> int:
     if arguments:
         print(f"unknown argument {arguments[0]!r}; {USAGE}", file=sys.stderr)
         return 2
-    claims = load_claims()
+    papers = load_papers()
+    claims = {name: claim for paper in papers for name, claim in paper.claims.items()}
     failed = [proof for number, proof in enumerate(PROOFS, start=1) if not _run(proof, number)]
-    print()
-    for claim in claims.values():
-        _print_claim(claim, failed)
+    for paper in papers:
+        print(f"\n{paper.title} ({paper.source})\n")
+        for claim in paper.claims.values():
+            _print_claim(claim, failed)
     unfounded = sorted({name for proof in PROOFS for name in proof.claims} - claims.keys())
     if unfounded:
-        print(f"proofs name claims that claims.toml does not have: {', '.join(unfounded)}", file=sys.stderr)
+        print(f"proofs name claims that no paper has: {', '.join(unfounded)}", file=sys.stderr)
     print(f"\n{len(claims)} claims; {len(PROOFS) - len(failed)} of {len(PROOFS)} proofs established")
     return 1 if failed or unfounded else 0
 

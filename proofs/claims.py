@@ -1,11 +1,12 @@
-"""Reads `claims.toml`: every statement of the paper that can be true or false, with our verdict on it."""
+"""Reads `papers/*.toml`: every statement of a paper that can be true or false, with our verdict on it."""
 
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-CLAIMS_FILE = Path(__file__).with_name("claims.toml")
+PAPERS = Path(__file__).with_name("papers")
+"""One file for each paper."""
 
 VERDICTS = ("holds", "holds under", "misprint", "refuted", "measured")
 """What can be said of a claim; `measured` is left to an experiment, the others are settled by proofs and tests."""
@@ -25,7 +26,7 @@ EXPERIMENTS = (
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of the paper.
+    """One claim of a paper.
 
     Attributes
     ----------
@@ -57,20 +58,57 @@ class Claim:
     experiment: str = ""
 
 
-def load_claims(path: Path = CLAIMS_FILE) -> dict[str, Claim]:
-    """Read the registry, by id, in the order of the file.
+class Paper(NamedTuple):
+    """A paper and its claims.
+
+    Attributes
+    ----------
+    title, source : what it is called and where it can be read
+    claims : its claims by id, in the order of the file
+    """
+
+    title: str
+    source: str
+    claims: dict[str, Claim]
+
+
+def load_papers(folder: Path = PAPERS) -> list[Paper]:
+    """Read every paper of the folder, in the order that the files give themselves.
 
     Raises
     ------
     ValueError
+        Naming the file: a title, source or order missing or of another type, an order used twice, no file at all.
         Naming the claim: an id used twice, a field missing, unknown or not a string, an unknown verdict or experiment,
         "measured" without an experiment or an experiment without "measured", "holds under" without assumptions.
     """
+    papers: dict[int, Paper] = {}
+    seen: set[str] = set()
+    for path in sorted(folder.glob("*.toml")):
+        match tomllib.loads(path.read_text(encoding="utf-8")):
+            case {"title": str(title), "source": str(source), "order": int(order), **rest}:
+                if order in papers:
+                    raise ValueError(f"{path.name}: order {order} is used twice")
+                papers[order] = Paper(title, source, _claims(rest.get("claim", []), seen))
+            case _:
+                raise ValueError(f"{path.name}: title and source must be strings and order an integer")
+    if not papers:
+        raise ValueError(f"{folder}: has no paper, must have one *.toml at least")
+    return [papers[order] for order in sorted(papers)]
+
+
+def load_claims(folder: Path = PAPERS) -> dict[str, Claim]:
+    """Claims of all papers by id, in the order of the papers and their files; raises what `load_papers` raises."""
+    return {name: claim for paper in load_papers(folder) for name, claim in paper.claims.items()}
+
+
+def _claims(entries: list[dict[str, Any]], seen: set[str]) -> dict[str, Claim]:
     claims: dict[str, Claim] = {}
-    for position, entry in enumerate(tomllib.loads(path.read_text(encoding="utf-8")).get("claim", [])):
+    for position, entry in enumerate(entries):
         claim = _claim(entry, position)
-        if claim.id in claims:
+        if claim.id in seen:
             raise ValueError(f"claim {claim.id!r}: the id is used twice")
+        seen.add(claim.id)
         claims[claim.id] = claim
     return claims
 

@@ -8,7 +8,7 @@ from proofs.evidence import Evidence
 
 
 class Proof(NamedTuple):
-    """A proof and the claims of `claims.toml` that it settles, or helps to.
+    """A proof and the claims of `papers` that it settles, or helps to.
 
     Attributes
     ----------

@@ -109,7 +109,7 @@ def _claims(results: Results) -> list[str]:
     for claim, verdict in claim_verdicts(results).items():
         numbers = dict.fromkeys(_link(part.study.title) for part in verdict.parts)
         rows.append([f"`{claim}`", verdict.headline, ", ".join(numbers)])
-    said = "What the runs say of the measured claims of `proofs/claims.toml`:"
+    said = "What the runs say of the measured claims of `proofs/papers`:"
     return ["## Claims", "", said, "", *markdown(["claim", "verdict", "numbers"], rows)]
 
 

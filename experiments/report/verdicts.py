@@ -84,7 +84,7 @@ def deciding_line(verdict: Verdict) -> str:
 
 
 def measured_verdicts(runs: Path) -> dict[str, ClaimVerdict]:
-    """Verdict on every measured claim, by its id in ``proofs/claims.toml``, from the runs in a folder.
+    """Verdict on every measured claim, by its id in ``proofs/papers``, from the runs in a folder.
 
     Raises
     ------

@@ -18,7 +18,7 @@ def root(tmp_path: Path) -> Path:
     for folder in SOURCES:
         (tmp_path / folder / "inner").mkdir(parents=True)
         (tmp_path / folder / "inner" / "module.py").write_text(f"# {folder}\n")
-    (tmp_path / "proofs" / "claims.toml").write_text("[eq-1]\n")
+    (tmp_path / "proofs" / "inner" / "paper.toml").write_text("[eq-1]\n")
     for name in ("ops.cpp", "norm.h"):
         (tmp_path / "torch_impl" / name).write_text(f"// {name}\n")
     return tmp_path
@@ -37,7 +37,7 @@ def _edit(root: Path) -> None:
 
 
 def _edit_claims(root: Path) -> None:
-    (root / "proofs/claims.toml").write_text("[eq-2]\n")
+    (root / "proofs/inner/paper.toml").write_text("[eq-2]\n")
 
 
 def _edit_operators(root: Path) -> None:

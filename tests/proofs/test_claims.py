@@ -9,7 +9,7 @@ import sympy as sp
 
 from proofs import __main__ as command
 from proofs import claims as registry
-from proofs.claims import CLAIMS_FILE, EXPERIMENTS, VERDICTS, load_claims
+from proofs.claims import EXPERIMENTS, PAPERS, VERDICTS, load_claims, load_papers
 from proofs.evidence import Identity
 from proofs.index import PROOFS, Proof
 from proofs.table_b1 import CELLS
@@ -19,6 +19,12 @@ ERRATA = Path(registry.__file__).with_name("ERRATA.md")
 EQUATIONS = {f"eq-{number}" for number in range(1, 17)}
 GROUPS = {"prop-1", "eq-a1-a3", "eq-a4-a7", "eq-a8-a10", "eq-a11-a12", "eq-a13", "figure-1"}
 MEASURED = {f"table-{number}" for number in range(1, 6)} | {f"figure-{number}" for number in range(2, 8)}
+
+HEAD = """
+title = "A paper"
+source = "somewhere"
+order = 1
+"""
 
 COMPLETE = """
 [[claim]]
@@ -38,10 +44,11 @@ def entry(id: str = "one", verdict: str = "holds", assumptions: str = "", more: 
 
 
 class TestRegistry:
-    """`claims.toml` and how it is read."""
+    """The papers and how they are read."""
 
-    def test_ids_are_unique_in_the_file(self) -> None:
-        ids = re.findall(r'^id = "(.*)"$', CLAIMS_FILE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    def test_ids_are_unique_in_all_files(self) -> None:
+        text = "\n".join(path.read_text(encoding="utf-8") for path in PAPERS.glob("*.toml"))
+        ids = re.findall(r'^id = "(.*)"$', text, flags=re.MULTILINE)
         assert [id for id, count in Counter(ids).items() if count > 1] == []  # noqa: A001 - its name in the file
         assert set(ids) == load_claims().keys()
 
@@ -73,15 +80,39 @@ class TestRegistry:
         ],
     )
     def test_wrong_entry(self, tmp_path: Path, text: str, message: str) -> None:
-        path = tmp_path / "claims.toml"
-        path.write_text(text, encoding="utf-8")
+        (tmp_path / "paper.toml").write_text(HEAD + text, encoding="utf-8")
         with pytest.raises(ValueError, match=message):
-            load_claims(path)
+            load_claims(tmp_path)
 
     def test_right_entry(self, tmp_path: Path) -> None:
-        path = tmp_path / "claims.toml"
-        path.write_text(entry(verdict="measured", more='experiment = "copying"'), encoding="utf-8")
-        assert load_claims(path)["one"].experiment == "copying"
+        text = HEAD + entry(verdict="measured", more='experiment = "copying"')
+        (tmp_path / "paper.toml").write_text(text, encoding="utf-8")
+        assert load_claims(tmp_path)["one"].experiment == "copying"
+
+    def test_papers_come_in_their_own_order(self, tmp_path: Path) -> None:
+        (tmp_path / "a.toml").write_text(HEAD.replace("order = 1", "order = 2") + entry("two"), encoding="utf-8")
+        (tmp_path / "b.toml").write_text(HEAD + entry("one"), encoding="utf-8")
+        assert list(load_claims(tmp_path)) == ["one", "two"]
+        assert [list(paper.claims) for paper in load_papers(tmp_path)] == [["one"], ["two"]]
+
+    @pytest.mark.parametrize(
+        ("second", "message"),
+        [
+            (HEAD.replace("order = 1", "order = 2") + entry(), "'one': the id is used twice"),
+            (HEAD + entry("two"), "b.toml: order 1 is used twice"),
+            (entry("two"), "b.toml: title and source must be strings and order an integer"),
+            (HEAD.replace("order = 1", 'order = "2"'), "b.toml: title and source must be strings"),
+        ],
+    )
+    def test_two_papers_that_do_not_fit(self, tmp_path: Path, second: str, message: str) -> None:
+        (tmp_path / "a.toml").write_text(HEAD + entry(), encoding="utf-8")
+        (tmp_path / "b.toml").write_text(second, encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            load_papers(tmp_path)
+
+    def test_no_paper(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="has no paper"):
+            load_papers(tmp_path)
 
 
 class TestTable:

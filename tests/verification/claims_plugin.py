@@ -1,4 +1,4 @@
-"""pytest plugin: ties tests to the claims of `proofs/claims.toml` and writes what they showed as JSON.
+"""pytest plugin: ties tests to the claims of `proofs/papers` and writes what they showed as JSON.
 
 A test marked `@pytest.mark.claim("eq-9")` is evidence for that claim. A marker that names no claim stops the run. With
 `--verification FILE` the run writes, for each claim, the tests that passed for it and the largest error they saw;
@@ -42,7 +42,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     assert isinstance(collector, ClaimCollector)
     unknown = sorted(set(_claims_of(item)) - collector.claims.keys())
     if unknown:
-        raise pytest.UsageError(f"{item.nodeid}: claim marker names {unknown}, which proofs/claims.toml does not have")
+        raise pytest.UsageError(f"{item.nodeid}: claim marker names {unknown}, which no file of proofs/papers has")
 
 
 def pytest_runtest_setup() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report.verdicts import ClaimVerdict, deciding_line, measured_verdicts
-from proofs.claims import Claim, load_claims
+from proofs.claims import Claim, Paper, load_papers
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "VERIFICATION.md"
@@ -25,8 +25,8 @@ DIGITS = re.compile(r"\d\.\d+e[+-]\d+|\b0\.0\b")
 HEADER = """\
 # Verification matrix
 
-Written by `nox -s verify` from `proofs/claims.toml` and from the tests that passed; not edited by hand. Equation
-numbers are those of the paper. The verdict on a *measured* claim is computed from the runs recorded in
+Written by `nox -s verify` from `proofs/papers` and from the tests that passed; not edited by hand. Equation
+numbers are those of each paper. The verdict on a *measured* claim is computed from the runs recorded in
 `experiments/runs`: confirmed, not confirmed or inconclusive at so many seeds, or pending until they are made. The error
 is the largest elementwise one, relative to the largest element, that the tests of the claim saw, by implementation and
 dtype.
@@ -64,12 +64,16 @@ def largest_errors(errors: list[list[Any]]) -> str:
     return "<br>".join(f"{key} {error:.1e}" for key, error in sorted(largest.items()))
 
 
-def render(claims: dict[str, Claim], shown: dict[str, Any], measured: Mapping[str, ClaimVerdict]) -> str:
-    """Render the matrix as Markdown."""
-    kinds = [kind(claim, measured) for claim in claims.values()]
+def render(papers: list[Paper], shown: dict[str, Any], measured: Mapping[str, ClaimVerdict]) -> str:
+    """Render the matrix as Markdown, a section for each paper."""
+    return HEADER + "\n".join(_section(paper, shown, measured) for paper in papers)
+
+
+def _section(paper: Paper, shown: dict[str, Any], measured: Mapping[str, ClaimVerdict]) -> str:
+    kinds = [kind(claim, measured) for claim in paper.claims.values()]
     tally = ", ".join(f"{kinds.count(one)} {one}" for one in sorted(set(kinds)))
     rows = ["| claim | where | verdict | how general | evidence | largest error |", "|---|---|---|---|---|---|"]
-    for name, claim in claims.items():
+    for name, claim in paper.claims.items():
         cells = (
             f"**{name}**<br>{claim.statement}",
             claim.where,
@@ -79,7 +83,8 @@ def render(claims: dict[str, Claim], shown: dict[str, Any], measured: Mapping[st
             largest_errors(shown[name]["errors"]),
         )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return HEADER + f"{len(claims)} claims: {tally}.\n\n" + "\n".join(rows) + "\n"
+    head = f"## {paper.title}\n\n{paper.source}. {len(paper.claims)} claims: {tally}.\n\n"
+    return head + "\n".join(rows) + "\n"
 
 
 def same_but_for_digits(one: str, other: str) -> bool:
@@ -89,12 +94,13 @@ def same_but_for_digits(one: str, other: str) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Compare the committed matrix with the evidence; rewrite it and return 1 where they differ."""
-    claims, shown = load_claims(), json.loads(Path(arguments[0]).read_text("utf-8"))["claims"]
+    papers, shown = load_papers(), json.loads(Path(arguments[0]).read_text("utf-8"))["claims"]
+    claims = {name: claim for paper in papers for name, claim in paper.claims.items()}
     missing = [name for name, claim in claims.items() if claim.verdict != "measured" and not shown[name]["tests"]]
     if missing:
         print(f"{len(missing)} claims have no passing test: {', '.join(missing)}")
         return 1
-    matrix = render(claims, shown, measured_verdicts(RUNS))
+    matrix = render(papers, shown, measured_verdicts(RUNS))
     if DOCUMENT.exists() and same_but_for_digits(DOCUMENT.read_text("utf-8"), matrix):
         print(f"{DOCUMENT.name} is current: {len(claims)} claims")
         return 0

@@ -1,6 +1,7 @@
 """The matrix of claims shows what was found of the measured ones."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from experiments.report.verdicts import claim_verdicts
 from experiments.training.settings import ModelName
-from proofs.claims import load_claims
+from proofs.claims import load_claims, load_papers
 from tests.support.experiment_runs import falls_to, gathered, make_run, write_run
 from tests.verification import matrix
 
@@ -32,7 +33,7 @@ def test_a_measured_claim_has_its_verdict_numbers_and_runs() -> None:
         for T in (100, 200)
         for seed in range(3)
     ]
-    text = matrix.render(load_claims(), no_evidence(), claim_verdicts(gathered(runs)))
+    text = matrix.render(load_papers(), no_evidence(), claim_verdicts(gathered(runs)))
     row = cells(text, "table-1")
     assert row[2] == "**measured**: confirmed at 3 seeds"
     assert row[4].startswith(
@@ -49,12 +50,22 @@ def test_a_measured_claim_has_its_verdict_numbers_and_runs() -> None:
     assert "1 measured and confirmed, 1 measured and not confirmed, 10 measured and pending" in text
 
 
+def test_every_paper_has_a_section_with_its_own_claims_and_tally() -> None:
+    papers = load_papers()
+    text = matrix.render(papers, no_evidence(), claim_verdicts(gathered([])))
+    sections = text.split("\n## ")[1:]
+    assert [section.split("\n")[0] for section in sections] == [paper.title for paper in papers]
+    for paper, section in zip(papers, sections, strict=True):
+        assert f"{paper.source}. {len(paper.claims)} claims: " in section
+        assert re.findall(r"^\| \*\*(\S+)\*\*", section, flags=re.MULTILINE) == list(paper.claims)
+
+
 def test_another_number_is_another_matrix() -> None:
     """Digits of errors are blanked before two matrices are compared, digits of verdicts are not."""
     texts = []
     for shift in (0.0, 0.01):
         runs = gathered(make_run("copying", model, falls_to(loss + shift)) for model, loss in LOSSES.items())
-        texts.append(matrix.render(load_claims(), no_evidence(), claim_verdicts(runs)))
+        texts.append(matrix.render(load_papers(), no_evidence(), claim_verdicts(runs)))
     assert not matrix.same_but_for_digits(*texts)
 
 
