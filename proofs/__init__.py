@@ -2,7 +2,7 @@
 
 Reading order: `evidence` (what a proof returns), `sums` (sums over a window of symbolic size), then a module for each
 subject: `window`, `proposition1`, `recurrence`, `scaling`, `gradients`, `sign`, `control`, `normalizers` with
-`table_b1`, and `networks`. `index` ties each proof to the claims of `papers`, which `claims` reads;
+`table_b1`, `networks`, and `detach`. `index` ties each proof to the claims of `papers`, which `claims` reads;
 `python -m proofs` runs them all. What is wrong in the paper, or left out, is collected in `ERRATA.md`.
 
 Letters: n units, k steps in the window (K_t of them in the warm-up), j the lag behind the current step, s and i units;

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from proofs import control, gradients, networks, proposition1, recurrence, scaling, sign, table_b1, window
+from proofs import control, detach, gradients, networks, proposition1, recurrence, scaling, sign, table_b1, window
 from proofs.evidence import Evidence
 
 
@@ -87,4 +87,10 @@ PROOFS: tuple[Proof, ...] = (
     _proof(networks.gate_order, "eq-14"),
     _proof(networks.cell_derivatives, "eq-15", "eq-16"),
     *(_cell(cell) for cell in table_b1.CELLS),
+    _proof(detach.backward_terms, "ada-backward"),
+    _proof(detach.recentering, "ada-recentering"),
+    _proof(detach.along_the_deviations, "ada-variance"),
+    _proof(detach.smaller_variance, "ada-variance"),
+    _proof(detach.ada_norm, "ada-gradient"),
+    _proof(detach.ada_norm_monotone, "ada-monotone"),
 )
