@@ -4,12 +4,13 @@ Reading order, one concept a file. ``arrays`` has the types that every file shar
 
 1. ``window``             the window and its statistics, Eqs. (7)-(8)
 2. ``gain_shift``         gamma and beta
-3. ``norm_step``          one step of ATN, Eq. (9)
-4. ``assorted_time_norm`` a whole sequence of it
-5. ``population_norm``    evaluation of BN and ATN-BN
-6. ``layer_norm``, ``batch_norm``  LN and BN on their own, Eqs. (5)-(6)
-7. ``weight_norm``        WN
-8. ``settings``           how a caller names a norm and its gain and shift
+3. ``settings``           how a caller names a norm, its gain and shift, and where the bias stands
+4. ``norm_step``          one step of ATN, Eq. (9), with attached or detached statistics
+5. ``assorted_time_norm`` a whole sequence of it
+6. ``population_norm``    evaluation of BN and ATN-BN
+7. ``layer_norm``, ``batch_norm``  LN and BN on their own, Eqs. (5)-(6)
+8. ``ada_norm``           AdaNorm
+9. ``weight_norm``        WN
 
 in ``printed/``:
 
@@ -19,13 +20,16 @@ in ``printed/``:
 and in ``networks/``:
 
 1. ``site``               a normalizer inside a recurrence
-2. ``gates``              Eq. (15) and the product of Eq. (16)
-3. ``lstm``               Eqs. (14)-(16)
-4. ``rnn``                Eqs. (1)-(4)
-5. ``stack``              layers and directions
-6. ``losses``             cross-entropy and squared error
+2. ``recurrence``         what the networks share
+3. ``gates``              Eq. (15) and the product of Eq. (16)
+4. ``lstm``               Eqs. (14)-(16)
+5. ``rnn``                Eqs. (1)-(4)
+6. ``gru``                the GRU of torch.nn with the same norms
+7. ``stack``              layers and directions
+8. ``losses``             cross-entropy and squared error
 
-``site``, ``validation`` (the checks of arguments) and ``copies`` serve the others and are not part of the interface.
+``site``, ``recurrence``, ``validation`` (the checks of arguments) and ``copies`` serve the others and are not part of
+the interface.
 
 Every ``*_forward`` returns its output and a cache; every ``*_backward`` takes the gradients of the outputs and that
 cache and returns the gradient of every input. Functions over whole sequences check their arguments, never write into
@@ -44,6 +48,24 @@ from atn_reference.networks.gates import (
     lstm_gates_forward,
     sigmoid,
 )
+from atn_reference.networks.gru import (
+    GRUCache,
+    GRUGatesCache,
+    GRUGradients,
+    GRUMemory,
+    GRUNorm,
+    GRUOutput,
+    GRUParameters,
+    GRUPopulationNorm,
+    GRUSites,
+    GRUState,
+    GRUStatistics,
+    gru_backward,
+    gru_forward,
+    gru_gates_backward,
+    gru_gates_forward,
+    gru_statistics,
+)
 from atn_reference.networks.losses import (
     CrossEntropyCache,
     SquaredErrorCache,
@@ -53,13 +75,12 @@ from atn_reference.networks.losses import (
     squared_error_forward,
 )
 from atn_reference.networks.lstm import (
-    BIAS_PLACEMENTS,
-    BiasPlacement,
     LSTMCache,
     LSTMGradients,
     LSTMMemory,
     LSTMOutput,
     LSTMParameters,
+    LSTMSites,
     LSTMState,
     LSTMStatistics,
     LSTMStepCache,
@@ -77,14 +98,23 @@ from atn_reference.networks.rnn import (
     RNNOutput,
     RNNParameters,
     RNNPopulationNorm,
+    RNNSites,
     RNNState,
     RNNStatistics,
-    RNNStepCache,
     rnn_backward,
     rnn_forward,
     rnn_statistics,
 )
 from atn_reference.networks.stack import StackCache, StackGradients, stacked_lstm_backward, stacked_lstm_forward
+from atn_reference.norms.ada_norm import (
+    AdaNormCache,
+    AdaNormStepCache,
+    ada_norm_backward,
+    ada_norm_forward,
+    ada_norm_step_backward,
+    ada_norm_step_forward,
+    checked_ada_norm,
+)
 from atn_reference.norms.assorted_time_norm import (
     AssortedTimeNormCache,
     assorted_time_norm_backward,
@@ -105,7 +135,15 @@ from atn_reference.norms.population_norm import (
     population_step_forward,
     update_population,
 )
-from atn_reference.norms.settings import Affine, WindowNorm
+from atn_reference.norms.settings import (
+    BIAS_PLACEMENTS,
+    STATISTICS,
+    AdaNorm,
+    Affine,
+    BiasPlacement,
+    Statistic,
+    WindowNorm,
+)
 from atn_reference.norms.weight_norm import WeightNormCache, weight_norm_backward, weight_norm_forward
 from atn_reference.norms.window import (
     BASES,
@@ -141,6 +179,10 @@ __all__ = [
     "BASES",
     "BIAS_PLACEMENTS",
     "HALF",
+    "STATISTICS",
+    "AdaNorm",
+    "AdaNormCache",
+    "AdaNormStepCache",
     "Affine",
     "Array",
     "AssortedTimeNormCache",
@@ -149,6 +191,17 @@ __all__ = [
     "BiasPlacement",
     "CellOutputCache",
     "CrossEntropyCache",
+    "GRUCache",
+    "GRUGatesCache",
+    "GRUGradients",
+    "GRUMemory",
+    "GRUNorm",
+    "GRUOutput",
+    "GRUParameters",
+    "GRUPopulationNorm",
+    "GRUSites",
+    "GRUState",
+    "GRUStatistics",
     "GainShiftCache",
     "GainShiftGradients",
     "GatesCache",
@@ -157,6 +210,7 @@ __all__ = [
     "LSTMMemory",
     "LSTMOutput",
     "LSTMParameters",
+    "LSTMSites",
     "LSTMState",
     "LSTMStatistics",
     "LSTMStepCache",
@@ -177,18 +231,23 @@ __all__ = [
     "RNNOutput",
     "RNNParameters",
     "RNNPopulationNorm",
+    "RNNSites",
     "RNNState",
     "RNNStatistics",
-    "RNNStepCache",
     "SquaredErrorCache",
     "StackCache",
     "StackGradients",
+    "Statistic",
     "WeightNormCache",
     "Window",
     "WindowCache",
     "WindowNorm",
     "WindowStatistics",
     "WindowStepCache",
+    "ada_norm_backward",
+    "ada_norm_forward",
+    "ada_norm_step_backward",
+    "ada_norm_step_forward",
     "assorted_time_norm_backward",
     "assorted_time_norm_forward",
     "atn_jacobian",
@@ -196,8 +255,14 @@ __all__ = [
     "batch_norm_forward",
     "cell_output_backward",
     "cell_output_forward",
+    "checked_ada_norm",
     "gain_shift_backward",
     "gain_shift_forward",
+    "gru_backward",
+    "gru_forward",
+    "gru_gates_backward",
+    "gru_gates_forward",
+    "gru_statistics",
     "independent_table",
     "join_memory",
     "layer_norm_backward",

@@ -107,16 +107,8 @@ def check_window_length(k: object) -> int:
 
 
 def check_eps(eps: object) -> float:
-    """Return eps as a Python float, finite and >= 0.
-
-    A Python float, for a NumPy scalar would lift a float32 computation to float64.
-    """
-    if isinstance(eps, bool) or not isinstance(eps, Real):
-        raise TypeError(f"eps: was {eps!r}, must be a finite real number >= 0")
-    value = float(eps)
-    if not (math.isfinite(value) and value >= 0.0):
-        raise ValueError(f"eps: was {value}, must be a finite real number >= 0")
-    return value
+    """Return eps as a Python float, finite and >= 0."""
+    return check_real("eps", eps, positive=False)
 
 
 def check_momentum(momentum: object) -> float | None:
@@ -147,6 +139,28 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Check that a named choice is one of those offered."""
     if value not in choices:
         raise ValueError(f"{name}: was {value!r}, must be one of {', '.join(map(repr, choices))}")
+
+
+def check_choices(name: str, values: object, choices: Sequence[str]) -> None:
+    """Check that an argument is a tuple of named choices, each at most once."""
+    if not isinstance(values, tuple):
+        raise TypeError(f"{name}: was {values!r}, must be a tuple of {' and '.join(map(repr, choices))}")
+    if not all(value in choices for value in values) or any(values.count(choice) > 1 for choice in choices):
+        raise ValueError(f"{name}: was {values!r}, must be a tuple of {' and '.join(map(repr, choices))}, each once")
+
+
+def check_real(name: str, value: object, *, positive: bool) -> float:
+    """Return a Python float that is finite and > 0, or >= 0 where it need not be positive.
+
+    A Python float, for a NumPy scalar would lift a float32 computation to float64.
+    """
+    wanted = f"a finite real number {'>' if positive else '>='} 0"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise TypeError(f"{name}: was {value!r}, must be {wanted}")
+    number = float(value)
+    if not math.isfinite(number) or number < 0.0 or (positive and number == 0.0):
+        raise ValueError(f"{name}: was {number}, must be {wanted}")
+    return number
 
 
 def check_instance(name: str, value: object, *kinds: type) -> None:

@@ -11,6 +11,8 @@ from tests.support.oracle_calls import WrongCall, assert_refused
 from tests.support.oracle_cases import (
     B,
     H,
+    gru_parameters,
+    gru_state,
     lstm_norm,
     lstm_parameters,
     lstm_state,
@@ -27,17 +29,20 @@ X = sequence()
 PLAIN = lstm_parameters(affine=False)
 AFFINE = lstm_parameters(affine=True)
 RNN = rnn_parameters(affine=False)
+GRU = gru_parameters(affine=False)
 ATN = oracle.WindowNorm("layer", 3)
 STATE: Any = lstm_state(2)
 EVALUATION: Any = lstm_norm("population")
 RNN_EVALUATION: Any = rnn_norm("population")
 OUTPUT, LSTM_CACHE = oracle.lstm_forward(X, PLAIN, ATN)
 RNN_OUTPUT, RNN_CACHE = oracle.rnn_forward(X, RNN, ATN)
+GRU_OUTPUT, GRU_CACHE = oracle.gru_forward(X, GRU, ATN)
 PLAIN_CACHE = oracle.lstm_forward(X, PLAIN, None)[1]
 STACK_CACHE = oracle.stacked_lstm_forward(X, [[PLAIN]], None)[1]
 
 lstm = oracle.lstm_forward
 rnn = oracle.rnn_forward
+gru = oracle.gru_forward
 stack = oracle.stacked_lstm_forward
 
 WRONG_CALLS: dict[str, WrongCall] = {
@@ -150,7 +155,7 @@ WRONG_CALLS: dict[str, WrongCall] = {
     "norm": (
         lambda: lstm(X, PLAIN, "atn"),
         TypeError,
-        "norm: was str, must be WindowNorm or PopulationNorm or None",
+        "norm: was str, must be WindowNorm or AdaNorm or PopulationNorm or None",
     ),
     "gain without a norm": (lambda: lstm(X, AFFINE, None), ValueError, "parameters.norm_ih: was Affine, must be None"),
     "RNN's gain without a norm": (
@@ -289,6 +294,82 @@ WRONG_CALLS: dict[str, WrongCall] = {
         "dmemory_n.ih: shape was (6, 3, 2), must be (2, 3, 3), the shape of its output",
     ),
     "doutput": (lambda: oracle.stacked_lstm_backward(X, None, None, STACK_CACHE), ValueError, "doutput: shape was"),
+    # GRU, AdaNorm, detached statistics, read-out
+    "GRU's parameters": (
+        lambda: gru(X, PLAIN, ATN),
+        TypeError,
+        "parameters: was LSTMParameters, must be GRUParameters",
+    ),
+    "GRU's norm": (
+        lambda: gru(X, GRU, EVALUATION),
+        TypeError,
+        "norm: was PopulationNorm, must be WindowNorm or AdaNorm or GRUPopulationNorm or None",
+    ),
+    "GRU's gates": (
+        lambda: gru(X, GRU._replace(weight_ih=np.ones((8, 2))), ATN),
+        ValueError,
+        "parameters.weight_ih: shape was (8, 2), must be (3H, I) with I = 2",
+    ),
+    "GRU's recurrent weight": (
+        lambda: gru(X, GRU._replace(weight_hh=np.ones((9, 4))), ATN),
+        ValueError,
+        "parameters.weight_hh: shape was (9, 4), must be (3H, H) with H = 3",
+    ),
+    "GRU's state": (
+        lambda: gru(X, GRU, ATN, state=STATE),
+        TypeError,
+        "state: was LSTMState, must be GRUState or None",
+    ),
+    "GRU's memory without a window": (
+        lambda: gru(X, GRU, None, state=gru_state(2)),
+        ValueError,
+        "state.memory: was GRUMemory, must be None: only a WindowNorm reads a window",
+    ),
+    "GRU's gain without a norm": (
+        lambda: gru(X, gru_parameters(affine=True), None),
+        ValueError,
+        "parameters.norm_ih: was Affine, must be None: a gain and shift belong to a norm, and norm is None",
+    ),
+    "gain beside AdaNorm": (
+        lambda: lstm(X, AFFINE, oracle.AdaNorm()),
+        ValueError,
+        "parameters.norm_ih: was Affine, must be None: AdaNorm has a factor of its own in place of gain and shift",
+    ),
+    "memory beside AdaNorm": (
+        lambda: lstm(X, PLAIN, oracle.AdaNorm(), state=STATE),
+        ValueError,
+        "state.memory: was LSTMMemory, must be None: only a WindowNorm reads a window",
+    ),
+    "slope of AdaNorm": (
+        lambda: lstm(X, PLAIN, oracle.AdaNorm(1.0, -0.1)),
+        ValueError,
+        "norm.slope: was -0.1, must be a finite real number >= 0",
+    ),
+    "detach of something else": (
+        lambda: lstm(X, PLAIN, ATN._replace(detach=("std",))),
+        ValueError,
+        "norm.detach: was ('std',), must be a tuple of 'mean' and 'var', each once",
+    ),
+    "readout beside a norm": (
+        lambda: lstm(X, PLAIN._replace(readout=np.ones(H)), ATN),
+        ValueError,
+        "parameters.readout: was ndarray, must be None: the gain of the cell's norm is parameters.norm_c",
+    ),
+    "readout": (
+        lambda: lstm(X, PLAIN._replace(readout=np.ones(4)), None),
+        ValueError,
+        "parameters.readout: shape was (4,), must be (H,) with H = 3",
+    ),
+    "GRU's dh": (
+        lambda: oracle.gru_backward(GRU_OUTPUT.h[1:], GRU_CACHE),
+        ValueError,
+        "dh: shape was (5, 3, 3), must be (6, 3, 3)",
+    ),
+    "GRU's dmemory_n": (
+        lambda: oracle.gru_backward(GRU_OUTPUT.h, GRU_CACHE, dmemory_n=oracle.GRUMemory(X, X)),
+        ValueError,
+        "dmemory_n.ih: shape was (6, 3, 2), must be (2, 3, 9), the shape of its output",
+    ),
 }
 
 

@@ -287,6 +287,37 @@ WRONG_CALLS: dict[str, WrongCall] = {
         "target: shape was (3, 4), must be (6, 3, 4)",
     ),
     "nothing to compare": (lambda: oracle.squared_error_forward(A[:0], A[:0]), ValueError, "prediction: shape was (0,"),
+    # AdaNorm and detached statistics
+    "C of AdaNorm": (
+        lambda: oracle.ada_norm_forward(A, 0.0),
+        ValueError,
+        "C: was 0.0, must be a finite real number > 0",
+    ),
+    "eps of AdaNorm": (
+        lambda: oracle.ada_norm_forward(A, eps=-1.0),
+        ValueError,
+        "eps: was -1.0, must be a finite real number >= 0",
+    ),
+    "C of AdaNorm as text": (
+        lambda: oracle.ada_norm_forward(A, "2"),
+        TypeError,
+        "C: was '2', must be a finite real number > 0",
+    ),
+    "detach as text": (
+        lambda: atn(A, 3, detach="mean"),
+        TypeError,
+        "detach: was 'mean', must be a tuple of 'mean' and 'var'",
+    ),
+    "detach twice": (
+        lambda: atn(A, 3, detach=("var", "var")),
+        ValueError,
+        "detach: was ('var', 'var'), must be a tuple of 'mean' and 'var', each once",
+    ),
+    "dz": (
+        lambda: oracle.ada_norm_backward(A[1:], oracle.ada_norm_forward(A)[1]),
+        ValueError,
+        "dz: shape was (5, 3, 4), must be (6, 3, 4)",
+    ),
 }
 
 

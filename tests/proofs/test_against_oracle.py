@@ -249,8 +249,9 @@ class TestNetworks:
             at["weight_ih"],
             at["weight_hh"],
             at["bias"],
-            None,
-            *(Affine(at[f"gamma_{site}"], at[f"beta_{site}"]) for site in ("ih", "hh", "c")),
+            norm_ih=Affine(at["gamma_ih"], at["beta_ih"]),
+            norm_hh=Affine(at["gamma_hh"], at["beta_hh"]),
+            norm_c=Affine(at["gamma_c"], at["beta_c"]),
         )
         state = LSTMState(at["h_0"], at["c_0"])
         output, cache = lstm_forward(at["x"], parameters, WindowNorm("layer", k, float(EPS)), "outside", state)

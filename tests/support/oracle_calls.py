@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 import atn_reference
-from atn_reference import PopulationStatistics, RNNPopulationNorm
+from atn_reference import GRUPopulationNorm, PopulationStatistics, RNNPopulationNorm
 from tests.support.complex_step import Tree
 from tests.support.oracle_cases import (
+    gru_norm,
+    gru_parameters,
+    gru_state,
     lstm_norm,
     lstm_parameters,
     lstm_state,
@@ -86,6 +89,16 @@ def norm_calls() -> dict[str, Call]:
             by_keyword(oracle.population_norm_forward, eps=EPS),
             oracle.population_norm_backward,
         )
+    found["atn detached"] = Call(
+        {"a": a, **affine},
+        by_keyword(oracle.assorted_time_norm_forward, k=K, eps=EPS, detach=("mean", "var")),
+        oracle.assorted_time_norm_backward,
+    )
+    found["ada norm"] = Call(
+        {"a": a},
+        by_keyword(oracle.ada_norm_forward, C=np.float64(2.0), slope=np.float64(0.1), eps=EPS),
+        oracle.ada_norm_backward,
+    )
     found["weight norm"] = Call(
         {"v": weight, "g": gamma[:4]}, by_keyword(oracle.weight_norm_forward), oracle.weight_norm_backward
     )
@@ -110,12 +123,14 @@ def loss_calls() -> dict[str, Call]:
 
 
 def network_calls() -> dict[str, Call]:
-    """LSTM, simple network and stack: by a window, by a population and plain, each with biases and without."""
+    """LSTM, simple network, GRU and stack: by a window, by a population and plain, each with biases and without."""
     windows = {base: oracle.WindowNorm(base, K, EPS) for base in ("layer", "batch")}
-    lstm_population, rnn_population = lstm_norm("population"), rnn_norm("population")
+    lstm_population, rnn_population, gru_population = (of("population") for of in (lstm_norm, rnn_norm, gru_norm))
     assert isinstance(lstm_population, oracle.PopulationNorm)
     assert isinstance(rnn_population, RNNPopulationNorm)
+    assert isinstance(gru_population, GRUPopulationNorm)
     lstm_norms = {**windows, "population": lstm_population._replace(eps=EPS), "none": None}
+    gru_norms = {**windows, "population": gru_population._replace(eps=EPS), "none": None}
     rnn_norms = {**windows, "population": rnn_population._replace(eps=EPS), "none": None}
     found = {}
     for bias in (True, False):
@@ -144,6 +159,21 @@ def network_calls() -> dict[str, Call]:
                 partial(_network, oracle.rnn_forward, placement),
                 _rnn_backward,
             )
+            found[f"gru {label}"] = Call(
+                {
+                    "x": sequence(),
+                    "parameters": gru_parameters(**settings),
+                    "norm": gru_norms[name],
+                    "state": gru_state(2 if windowed and bias else None),
+                },
+                partial(_network, oracle.gru_forward, placement),
+                _gru_backward,
+            )
+    found["lstm ada"] = Call(
+        {"x": sequence(), "parameters": lstm_parameters(affine=False), "norm": oracle.AdaNorm(eps=EPS), "state": None},
+        partial(_network, oracle.lstm_forward, "inside"),
+        _lstm_backward,
+    )
     directions = [lstm_parameters(affine=True, seed=d) for d in range(2)]
     above = [lstm_parameters(affine=True, seed=d, inputs=2 * directions[0].weight_hh.shape[1]) for d in (2, 3)]
     found["stack"] = Call(
@@ -161,6 +191,10 @@ def _network(function: Callable[..., tuple[Tree, Any]], placement: str, tree: Tr
 def _lstm_backward(upstream: Tree, cache: Any) -> Tree:
     state = upstream.state
     return oracle.lstm_backward(upstream.h, cache, state.h, state.c, dc=upstream.c, dmemory_n=state.memory)
+
+
+def _gru_backward(upstream: Tree, cache: Any) -> Tree:
+    return oracle.gru_backward(upstream.h, cache, upstream.state.h, dmemory_n=upstream.state.memory)
 
 
 def _rnn_backward(upstream: Tree, cache: Any) -> Tree:

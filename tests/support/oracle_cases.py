@@ -6,6 +6,11 @@ import numpy as np
 
 from atn_reference import (
     Affine,
+    GRUMemory,
+    GRUNorm,
+    GRUParameters,
+    GRUPopulationNorm,
+    GRUState,
     LSTMMemory,
     LSTMParameters,
     LSTMState,
@@ -62,6 +67,14 @@ def rnn_norm(name: str) -> RNNNorm:
     return None if name == "none" else WINDOW_NORMS[name]
 
 
+def gru_norm(name: str) -> GRUNorm:
+    """Norm of a GRU by name, as `lstm_norm`."""
+    rng = np.random.default_rng(13)
+    if name == "population":
+        return GRUPopulationNorm(_population(rng, 3 * H), _population(rng, 3 * H), 1e-2)
+    return None if name == "none" else WINDOW_NORMS[name]
+
+
 def lstm_parameters(*, affine: bool, bias: bool = True, inputs: int = I, seed: int = 0) -> LSTMParameters:
     """Parameters of one layer."""
     rng = np.random.default_rng([seed, 3])
@@ -92,6 +105,19 @@ def rnn_parameters(*, affine: bool, bias: bool = True) -> RNNParameters:
     )
 
 
+def gru_parameters(*, affine: bool, bias: bool = True) -> GRUParameters:
+    """Parameters of one GRU."""
+    rng = np.random.default_rng(14)
+    return GRUParameters(
+        weight_ih=_normal(rng, 3 * H, I),
+        weight_hh=_normal(rng, 3 * H, H),
+        bias_ih=_normal(rng, 3 * H) if bias else None,
+        bias_hh=_normal(rng, 3 * H) if bias else None,
+        norm_ih=_affine(rng, 3 * H, affine=affine),
+        norm_hh=_affine(rng, 3 * H, affine=affine),
+    )
+
+
 def lstm_state(M: int | None) -> LSTMState:
     """State in the middle of a sequence, with M rows of memory or none at all."""
     rng = np.random.default_rng(5)
@@ -106,6 +132,13 @@ def rnn_state(M: int | None) -> RNNState:
     rng = np.random.default_rng(6)
     memory = None if M is None else RNNMemory(_normal(rng, M, B, H), _normal(rng, M, B, H), _normal(rng, M, B, O))
     return RNNState(_normal(rng, B, H), memory, 1)
+
+
+def gru_state(M: int | None) -> GRUState:
+    """State in the middle of a sequence, with M rows of memory or none at all."""
+    rng = np.random.default_rng(15)
+    memory = None if M is None else GRUMemory(_normal(rng, M, B, 3 * H), _normal(rng, M, B, 3 * H))
+    return GRUState(_normal(rng, B, H), memory, 1)
 
 
 def sequence(steps: int = T, inputs: int = I) -> Array:

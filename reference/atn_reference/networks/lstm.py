@@ -6,13 +6,14 @@ With N the normalizer of the site (see ``site.py``)::
     c     = sigmoid(f) * c + sigmoid(i) * tanh(g)             Eq. (15), the carry is raw
     h     = sigmoid(o) * tanh(N(c))                           Eq. (16)
 
+Without a norm the cell may have a gain on its way into h, tanh(readout * c), which Norm-Prop needs.
 The bias stands outside the norms as in Eq. (14), there as b = b_ih + b_hh, or inside as in the paper's experiments
 (its section 5.1). One statistic covers all 4H preactivations of a site.
 
 Letters: T time, B batch, I input, H hidden, M rows of memory, S recorded steps, k window length.
 """
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -26,41 +27,20 @@ from atn_reference.networks.gates import (
     lstm_gates_backward,
     lstm_gates_forward,
 )
-from atn_reference.networks.site import (
-    PopulationSite,
-    Site,
-    SiteStepCache,
-    add_window,
-    affine_arrays,
-    check_window_norm,
-    memory_rows,
-    population_arrays,
-    row_gradients,
-    site_memory,
-    site_statistics,
-    site_step_backward,
-    site_step_forward,
-    sum_affine,
+from atn_reference.networks.recurrence import (
+    Layout,
+    check_forward,
+    check_upstream,
+    joined_memory,
+    network_sites,
+    start_sites,
 )
+from atn_reference.networks.site import SiteBackward, SiteCache, site_statistics
+from atn_reference.norms.gain_shift import GainShiftCache, gain_shift_backward, gain_shift_forward
 from atn_reference.norms.population_norm import PopulationStatistics
-from atn_reference.norms.settings import Affine, WindowNorm
+from atn_reference.norms.settings import AdaNorm, Affine, BiasPlacement, WindowNorm
 from atn_reference.norms.window import WindowStatistics
-from atn_reference.validation import (
-    check_absent,
-    check_arrays,
-    check_choice,
-    check_eps,
-    check_instance,
-    check_integer,
-    check_like,
-    check_memory_rows,
-)
-
-BiasPlacement: TypeAlias = Literal["outside", "inside"]
-"""Where the biases stand: after the norms, Eq. (14), or within them, section 5.1."""
-
-BIAS_PLACEMENTS = ("outside", "inside")
-"""The two values of ``BiasPlacement``."""
+from atn_reference.validation import check_absent, check_instance
 
 
 class PopulationNorm(NamedTuple):
@@ -79,8 +59,8 @@ class PopulationNorm(NamedTuple):
     eps: float = 1e-5
 
 
-Norm: TypeAlias = WindowNorm | PopulationNorm | None
-"""LN, BN, ATN-LN, ATN-BN by a window; BN and ATN-BN at evaluation; None for the plain LSTM and for WN."""
+Norm: TypeAlias = WindowNorm | AdaNorm | PopulationNorm | None
+"""LN, BN, ATN-LN, ATN-BN by a window; AdaNorm; BN and ATN-BN at evaluation; None for the plain LSTM and for WN."""
 
 
 class LSTMParameters(NamedTuple):
@@ -93,6 +73,7 @@ class LSTMParameters(NamedTuple):
     bias_ih, bias_hh : (4H,) or None
     norm_ih, norm_hh : gain and shift (4H,) or None
     norm_c : gain and shift (H,) or None
+    readout : gain (H,) of the cell on its way into h, or None; only without a norm, whose gain is in norm_c
     """
 
     weight_ih: Array
@@ -102,6 +83,7 @@ class LSTMParameters(NamedTuple):
     norm_ih: Affine | None = None
     norm_hh: Affine | None = None
     norm_c: Affine | None = None
+    readout: Array | None = None
 
 
 class LSTMMemory(NamedTuple):
@@ -148,13 +130,36 @@ class LSTMOutput(NamedTuple):
     state: LSTMState
 
 
-class LSTMStepCache(NamedTuple):
-    """What the backward pass of one step needs: the caches of Eqs. (14), (15) and (16)."""
+_LAYOUT = Layout(
+    parameters=LSTMParameters,
+    state=LSTMState,
+    memory=LSTMMemory,
+    population=PopulationNorm,
+    arrays={
+        "weight_ih": "4H I",
+        "weight_hh": "4H H",
+        "bias_ih": "4H",
+        "bias_hh": "4H",
+        "readout": "H",
+    },
+    sites={"ih": "4H", "hh": "4H", "c": "H"},
+    carried={"h": "B H", "c": "B H"},
+)
 
-    ih: SiteStepCache
-    hh: SiteStepCache
+
+class LSTMSites(NamedTuple):
+    """What the backward pass of the three sites needs."""
+
+    ih: SiteCache
+    hh: SiteCache
+    c: SiteCache
+
+
+class LSTMStepCache(NamedTuple):
+    """What the backward pass of one step needs between the sites: the caches of Eqs. (15) and (16)."""
+
     gates: GatesCache
-    c: SiteStepCache
+    readout: GainShiftCache
     output: CellOutputCache
 
 
@@ -165,8 +170,8 @@ class LSTMCache(NamedTuple):
     ----------
     x : (T, B, I)
     h_prev : (T, B, H), the hidden state that each step started from
-    parameters, bias_placement : as passed in
-    memory_rows : M, or None where no memory was passed in
+    parameters : as passed in
+    sites : caches of the sites
     steps : T caches
     output : what the forward pass returned
     """
@@ -174,8 +179,7 @@ class LSTMCache(NamedTuple):
     x: Array
     h_prev: Array
     parameters: LSTMParameters
-    bias_placement: BiasPlacement
-    memory_rows: int | None
+    sites: LSTMSites
     steps: list[LSTMStepCache]
     output: LSTMOutput
 
@@ -226,7 +230,7 @@ def lstm_forward(
     ----------
     x : (T, B, I)
     parameters : LSTMParameters; for WN, weights made by ``weight_norm_forward``
-    norm : WindowNorm, PopulationNorm or None
+    norm : WindowNorm, AdaNorm, PopulationNorm or None
     bias_placement : "outside", Eq. (14), or "inside", section 5.1; the same thing where norm is None
     state : LSTMState, or None for zeros and an empty memory
 
@@ -241,37 +245,30 @@ def lstm_forward(
     TypeError, ValueError
         For a bad argument, naming it.
     """
-    norm = _checked(x, parameters, norm, bias_placement, state)
-    x, parameters, state = copied((x, parameters, state))
-    B, H = x.shape[1], parameters.weight_hh.shape[1]
+    check_forward(x, parameters, norm, bias_placement, state, _LAYOUT)
+    if norm is not None:
+        check_absent("parameters.readout", parameters.readout, "the gain of the cell's norm is parameters.norm_c")
+    x, p, state = copied((x, parameters, state))
+    B, H = x.shape[1], p.weight_hh.shape[1]
     state = state or LSTMState(np.zeros((B, H), dtype=x.dtype), np.zeros((B, H), dtype=x.dtype))
-    site_ih, site_hh, site_c = _sites(norm, parameters)
-    biases = [np.zeros(4 * H, x.dtype) if b is None else b for b in (parameters.bias_ih, parameters.bias_hh)]
-    outer = biases[0] + biases[1] if bias_placement == "outside" else np.zeros(4 * H, x.dtype)
-    inner_ih, inner_hh = biases if bias_placement == "inside" else (0.0, 0.0)
-
-    rows_ih, rows_hh, rows_c = (memory_rows(rows) for rows in state.memory or (None, None, None))
+    ih, hh, cell = start_sites(network_sites(p, norm, bias_placement, _LAYOUT), state)
     h, c = state.h, state.c
     hs, cs, steps = [h], [], []
     for t in range(len(x)):
-        rows_ih.append(x[t] @ parameters.weight_ih.T + inner_ih)
-        rows_hh.append(h @ parameters.weight_hh.T + inner_hh)
-        y_ih, cache_ih = site_step_forward(rows_ih, state.step + t, site_ih)
-        y_hh, cache_hh = site_step_forward(rows_hh, state.step + t, site_hh)
-        (c, o), cache_gates = lstm_gates_forward(y_hh + y_ih + outer, c)
-        rows_c.append(c)
-        z, cache_c = site_step_forward(rows_c, state.step + t, site_c)
+        # Eq. (14), with the bias of each site.
+        gates = hh.normalize(h @ p.weight_hh.T) + ih.normalize(x[t] @ p.weight_ih.T)
+        # Eq. (15), then Eq. (16).
+        (c, o), cache_gates = lstm_gates_forward(gates, c)
+        z, cache_readout = gain_shift_forward(cell.normalize(c), p.readout, None)
         h, cache_output = cell_output_forward(o, z)
         hs.append(h)
         cs.append(c)
-        steps.append(LSTMStepCache(cache_ih, cache_hh, cache_gates, cache_c, cache_output))
+        steps.append(LSTMStepCache(cache_gates, cache_readout, cache_output))
 
-    memory = None
-    if isinstance(norm, WindowNorm):
-        memory = LSTMMemory(*(site_memory(rows, norm.k) for rows in (rows_ih, rows_hh, rows_c)))
+    memory = joined_memory(LSTMMemory, (site.memory() for site in (ih, hh, cell)))
     output = LSTMOutput(np.stack(hs[1:]), np.stack(cs), LSTMState(h, c, memory, state.step + len(x)))
-    M = None if state.memory is None else len(state.memory.c)
-    return output, LSTMCache(x, np.stack(hs[:-1]), parameters, bias_placement, M, steps, copied(output))
+    sites = LSTMSites(ih.cache(), hh.cache(), cell.cache())
+    return copied(output), LSTMCache(x, np.stack(hs[:-1]), p, sites, steps, output)
 
 
 def lstm_backward(
@@ -284,9 +281,6 @@ def lstm_backward(
     dmemory_n: LSTMMemory | None = None,
 ) -> LSTMGradients:
     """Back-propagate through Eqs. (14)-(16) in time.
-
-    A row of a site feeds the windows of its own step and of the k - 1 steps after it. Going backwards, the step's own
-    window is the last of these to arrive: from then on the row's gradient is complete and may be used.
 
     Parameters
     ----------
@@ -306,50 +300,41 @@ def lstm_backward(
         For an upstream gradient unlike its output.
     """
     check_instance("cache", cache, LSTMCache)
-    _check_upstream(cache.output, dh, dh_n, dc_n, dc, dmemory_n)
-    parameters, M, T = cache.parameters, cache.memory_rows or 0, len(dh)
-    gates_like, hidden_like = np.concatenate([dh[0]] * 4, axis=1), dh[0]
-    dlast_ih, dlast_hh, dlast_c = dmemory_n or (None, None, None)
-    drows_ih = row_gradients(M + T, gates_like, dlast_ih)
-    drows_hh = row_gradients(M + T, gates_like, dlast_hh)
-    drows_c = row_gradients(M + T, hidden_like, dlast_c)
-    dh_next = np.zeros_like(hidden_like) if dh_n is None else dh_n
-    dc_next = np.zeros_like(hidden_like) if dc_n is None else dc_n
-    sites_ih, sites_hh, sites_c = [], [], []
-    dgates = np.zeros((T, *gates_like.shape), dtype=dh.dtype)
-
-    for t in reversed(range(T)):
-        step, end = cache.steps[t], M + t + 1
-        # Eq. (16), and the windows of c that end here.
+    end, p = cache.output.state, cache.parameters
+    upstream = {"dh": (dh, cache.output.h), "dh_n": (dh_n, end.h), "dc_n": (dc_n, end.c), "dc": (dc, cache.output.c)}
+    check_upstream(upstream, dmemory_n, end.memory, _LAYOUT)
+    ih, hh, cell = (SiteBackward(*pair) for pair in zip(cache.sites, dmemory_n or (None, None, None), strict=True))
+    dh_next = np.zeros_like(end.h) if dh_n is None else dh_n
+    dc_next = np.zeros_like(end.c) if dc_n is None else dc_n
+    dreadout = None if p.readout is None else np.zeros_like(p.readout)
+    for t, step in reversed(list(enumerate(cache.steps))):
+        # Eq. (16).
         do, dz = cell_output_backward(dh[t] + dh_next, step.output)
-        sites_c.append(site_step_backward(dz, step.c))
-        add_window(drows_c, end, sites_c[-1].rows)
-        dc_t = drows_c[end - 1] + dc_next + (0.0 if dc is None else dc[t])
+        outer = gain_shift_backward(dz, step.readout)
+        dc_t = cell.row(t, outer.xhat) + dc_next + (0.0 if dc is None else dc[t])
+        dreadout = None if dreadout is None else dreadout + outer.gamma
         # Eq. (15).
-        dgates[t], dc_next = lstm_gates_backward(dc_t, do, step.gates)
-        # Eq. (14), and the windows of its two preactivations that end here.
-        sites_ih.append(site_step_backward(dgates[t], step.ih))
-        sites_hh.append(site_step_backward(dgates[t], step.hh))
-        add_window(drows_ih, end, sites_ih[-1].rows)
-        add_window(drows_hh, end, sites_hh[-1].rows)
-        dh_next = drows_hh[end - 1] @ parameters.weight_hh
+        dgates, dc_next = lstm_gates_backward(dc_t, do, step.gates)
+        # Eq. (14).
+        ih.row(t, dgates)
+        dh_next = hh.row(t, dgates) @ p.weight_hh
 
-    da_ih, da_hh = drows_ih[M:], drows_hh[M:]
-    dbias_ih, dbias_hh = (dgates, dgates) if cache.bias_placement == "outside" else (da_ih, da_hh)
+    of_ih, of_hh, of_c = ih.gradients(), hh.gradients(), cell.gradients()
     return LSTMGradients(
-        x=da_ih @ parameters.weight_ih,
+        x=of_ih.rows @ p.weight_ih,
         parameters=LSTMParameters(
-            weight_ih=np.einsum("tbn,tbi->ni", da_ih, cache.x),
-            weight_hh=np.einsum("tbn,tbi->ni", da_hh, cache.h_prev),
-            bias_ih=None if parameters.bias_ih is None else dbias_ih.sum(axis=(0, 1)),
-            bias_hh=None if parameters.bias_hh is None else dbias_hh.sum(axis=(0, 1)),
-            norm_ih=sum_affine(sites_ih),
-            norm_hh=sum_affine(sites_hh),
-            norm_c=sum_affine(sites_c),
+            weight_ih=np.einsum("tbn,tbi->ni", of_ih.rows, cache.x),
+            weight_hh=np.einsum("tbn,tbi->ni", of_hh.rows, cache.h_prev),
+            bias_ih=of_ih.bias,
+            bias_hh=of_hh.bias,
+            norm_ih=of_ih.affine,
+            norm_hh=of_hh.affine,
+            norm_c=of_c.affine,
+            readout=dreadout,
         ),
         h_0=dh_next,
         c_0=dc_next,
-        memory=None if cache.memory_rows is None else LSTMMemory(drows_ih[:M], drows_hh[:M], drows_c[:M]),
+        memory=joined_memory(LSTMMemory, (of_ih.memory, of_hh.memory, of_c.memory)),
     )
 
 
@@ -358,83 +343,4 @@ def lstm_statistics(cache: LSTMCache) -> LSTMStatistics:
 
     With base "batch" they are what ``update_population`` takes.
     """
-    return LSTMStatistics(
-        ih=site_statistics([step.ih for step in cache.steps]),
-        hh=site_statistics([step.hh for step in cache.steps]),
-        c=site_statistics([step.c for step in cache.steps]),
-    )
-
-
-def _sites(norm: Norm, parameters: LSTMParameters) -> list[Site]:
-    """Return the sites ih, hh and c."""
-    affines = (parameters.norm_ih, parameters.norm_hh, parameters.norm_c)
-    if isinstance(norm, PopulationNorm):
-        populations = (norm.ih, norm.hh, norm.c)
-        return [Site(PopulationSite(p, norm.eps), affine) for p, affine in zip(populations, affines, strict=True)]
-    return [Site(norm, affine) for affine in affines]
-
-
-def _checked(x: Array, parameters: LSTMParameters, norm: Norm, bias_placement: str, state: LSTMState | None) -> Norm:
-    """Check the arguments of the forward pass and return the norm with Python numbers."""
-    check_instance("parameters", parameters, LSTMParameters)
-    check_instance("norm", norm, WindowNorm, PopulationNorm, type(None))
-    check_choice("bias_placement", bias_placement, BIAS_PLACEMENTS)
-    check_instance("state", state, LSTMState, type(None))
-    h, c, memory, step = state or (None, None, None, 0)
-    check_instance("state.memory", memory, LSTMMemory, type(None))
-    check_integer("state.step", step, 0)
-    p = parameters
-    arrays: list[tuple[str, object, str]] = [
-        ("x", x, "T B I"),
-        ("parameters.weight_ih", p.weight_ih, "4H I"),
-        ("parameters.weight_hh", p.weight_hh, "4H H"),
-        ("parameters.bias_ih", p.bias_ih, "4H"),
-        ("parameters.bias_hh", p.bias_hh, "4H"),
-        *affine_arrays("parameters.norm_ih", p.norm_ih, "4H"),
-        *affine_arrays("parameters.norm_hh", p.norm_hh, "4H"),
-        *affine_arrays("parameters.norm_c", p.norm_c, "H"),
-        ("state.h", h, "B H"),
-        ("state.c", c, "B H"),
-    ]
-    if memory is not None:
-        arrays += [
-            ("state.memory.ih", memory.ih, "M B 4H"),
-            ("state.memory.hh", memory.hh, "M B 4H"),
-            ("state.memory.c", memory.c, "M B H"),
-        ]
-    if isinstance(norm, WindowNorm):
-        check_arrays(*arrays)
-        norm = check_window_norm(norm)
-        check_memory_rows("state.memory", None if memory is None else memory.c, norm.k)
-        return norm
-    check_absent("state.memory", memory, "only a WindowNorm reads a window")
-    if isinstance(norm, PopulationNorm):
-        arrays += population_arrays("norm.ih", norm.ih, "4H")
-        arrays += population_arrays("norm.hh", norm.hh, "4H")
-        arrays += population_arrays("norm.c", norm.c, "H")
-        check_arrays(*arrays)
-        return norm._replace(eps=check_eps(norm.eps))
-    check_arrays(*arrays)
-    for name in ("norm_ih", "norm_hh", "norm_c"):
-        check_absent(f"parameters.{name}", getattr(p, name), "a gain and shift belong to a norm, and norm is None")
-    return norm
-
-
-def _check_upstream(
-    output: LSTMOutput,
-    dh: Array,
-    dh_n: Array | None,
-    dc_n: Array | None,
-    dc: Array | None,
-    dmemory_n: LSTMMemory | None,
-) -> None:
-    check_like("dh", dh, output.h)
-    for name, gradient, model in (("dh_n", dh_n, output.state.h), ("dc_n", dc_n, output.state.c), ("dc", dc, output.c)):
-        if gradient is not None:
-            check_like(name, gradient, model)
-    check_instance("dmemory_n", dmemory_n, LSTMMemory, type(None))
-    if output.state.memory is None:
-        check_absent("dmemory_n", dmemory_n, "the forward pass handed on no memory")
-    elif dmemory_n is not None:
-        for name, gradient, model in zip(LSTMMemory._fields, dmemory_n, output.state.memory, strict=True):
-            check_like(f"dmemory_n.{name}", gradient, model)
+    return LSTMStatistics(*map(site_statistics, cache.sites))

@@ -13,14 +13,13 @@ import numpy as np
 
 from atn_reference.arrays import Array
 from atn_reference.networks.lstm import (
-    BiasPlacement,
     LSTMCache,
     LSTMParameters,
     LSTMState,
     lstm_backward,
     lstm_forward,
 )
-from atn_reference.norms.settings import WindowNorm
+from atn_reference.norms.settings import BiasPlacement, WindowNorm
 from atn_reference.validation import check_arrays, check_instance, check_like
 
 

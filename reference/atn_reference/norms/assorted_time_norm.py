@@ -10,10 +10,12 @@ import numpy as np
 from atn_reference.arrays import Array, Base, NormGradients
 from atn_reference.copies import copied
 from atn_reference.norms.norm_step import NormStepCache, norm_step_backward, norm_step_forward
+from atn_reference.norms.settings import STATISTICS, Statistic
 from atn_reference.norms.window import BASES, join_memory, window_slice
 from atn_reference.validation import (
     check_arrays,
     check_choice,
+    check_choices,
     check_eps,
     check_instance,
     check_like,
@@ -47,6 +49,7 @@ def assorted_time_norm_forward(
     eps: float = 1e-5,
     base: Base = "layer",
     memory: Array | None = None,
+    detach: tuple[Statistic, ...] = (),
 ) -> tuple[Array, AssortedTimeNormCache]:
     """Normalize every step by the statistics of its window, Eq. (9).
 
@@ -62,6 +65,8 @@ def assorted_time_norm_forward(
     eps : >= 0, added to the variance under the root
     base : "layer" (ATN-LN) or "batch" (ATN-BN in training)
     memory : (M, B, N) or None, the rows before a[0], M <= k - 1 (see ``next_memory``)
+    detach : statistics that the backward pass takes for constants, "mean", "var" or both; the output does not depend on
+        it (DetachNorm, Xu et al. 2019)
 
     Returns
     -------
@@ -75,6 +80,7 @@ def assorted_time_norm_forward(
     """
     k, eps = check_window_length(k), check_eps(eps)
     check_choice("base", base, BASES)
+    check_choices("detach", detach, STATISTICS)
     check_arrays(("a", a, "T B N"), ("gamma", gamma, "N"), ("beta", beta, "N"), ("memory", memory, "M B N"))
     check_memory_rows("memory", memory, k)
     rows = join_memory(memory, a)
@@ -82,7 +88,7 @@ def assorted_time_norm_forward(
     gamma = copied(gamma)
     outputs, steps = [], []
     for t in range(len(a)):
-        y_t, step = norm_step_forward(rows[window_slice(t, k, M)], gamma, beta, eps, base)
+        y_t, step = norm_step_forward(rows[window_slice(t, k, M)], gamma, beta, eps, base, detach)
         outputs.append(y_t)
         steps.append(step)
     y = np.stack(outputs)

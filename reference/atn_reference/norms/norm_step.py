@@ -12,6 +12,7 @@ import numpy as np
 
 from atn_reference.arrays import Array, Base
 from atn_reference.norms.gain_shift import GainShiftCache, gain_shift_backward, gain_shift_forward
+from atn_reference.norms.settings import Statistic
 from atn_reference.norms.window import WindowStatistics, WindowStepCache, window_step_backward, window_step_forward
 
 
@@ -26,6 +27,7 @@ class NormStepCache(NamedTuple):
     xhat : (B, N)
     gain_shift : cache of gamma and beta
     base : "layer" or "batch"
+    detach : statistics that the backward pass takes for constants
     """
 
     window: WindowStepCache
@@ -34,6 +36,7 @@ class NormStepCache(NamedTuple):
     xhat: Array
     gain_shift: GainShiftCache
     base: Base
+    detach: tuple[Statistic, ...]
 
 
 class NormStepGradients(NamedTuple):
@@ -51,7 +54,12 @@ class NormStepGradients(NamedTuple):
 
 
 def norm_step_forward(
-    rows: Array, gamma: Array | None, beta: Array | None, eps: float, base: Base
+    rows: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    eps: float,
+    base: Base,
+    detach: tuple[Statistic, ...] = (),
 ) -> tuple[Array, NormStepCache]:
     """Normalize the newest row of a window, Eq. (9).
 
@@ -63,6 +71,7 @@ def norm_step_forward(
     gamma, beta : (N,) or None
     eps : >= 0
     base : "layer" or "batch"
+    detach : statistics that the backward pass takes for constants; the output does not depend on it
 
     Returns
     -------
@@ -73,7 +82,7 @@ def norm_step_forward(
     rstd = 1.0 / np.sqrt(statistics.var + eps)
     xhat = (rows[-1] - statistics.mean) * rstd
     y, gain_shift = gain_shift_forward(xhat, gamma, beta)
-    return y, NormStepCache(window, statistics, rstd, xhat, gain_shift, base)
+    return y, NormStepCache(window, statistics, rstd, xhat, gain_shift, base, detach)
 
 
 def norm_step_backward(dy: Array, cache: NormStepCache) -> NormStepGradients:
@@ -94,6 +103,9 @@ def norm_step_backward(dy: Array, cache: NormStepCache) -> NormStepGradients:
     # Statistics terms: the mean in the numerator, the variance in the denominator.
     dmean = -direct.sum(axis=pooled, keepdims=True)
     dvar = -0.5 * cache.rstd * cache.rstd * (outer.xhat * cache.xhat).sum(axis=pooled, keepdims=True)
+    # A detached statistic passes nothing on to the rows that it is made of.
+    dmean = np.zeros_like(dmean) if "mean" in cache.detach else dmean
+    dvar = np.zeros_like(dvar) if "var" in cache.detach else dvar
     # Every row of the window took part in the statistics.
     drows = window_step_backward(dmean, dvar, cache.window)
     drows[-1] += direct
