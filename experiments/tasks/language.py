@@ -3,13 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from atn import LSTMState
+from atn import ATNLSTM, LSTMState
 from atn.state import LayerMemory
 from atn.window import StepStatistics
 from experiments.datasets.generated import generated_tokens
@@ -266,7 +266,9 @@ class LanguageProblem(Problem):
             if part != "state" or not layer.isdecimal() or int(layer) >= len(self.model.layers):
                 raise ValueError(f"carried has {path}; it must have states of {len(self.model.layers)} layers")
             layers.setdefault(int(layer), {})[name] = self.share(tensor, 1).to(self.device)
-        self.states = tuple(unflatten(layers[number]) for number in sorted(layers)) if layers else None
+        self.states = (
+            tuple(unflatten(layers[number], self.model.layers[number]) for number in sorted(layers)) if layers else None
+        )
 
 
 def flatten(state: LSTMState) -> dict[str, Tensor]:
@@ -278,11 +280,12 @@ def flatten(state: LSTMState) -> dict[str, Tensor]:
     return tensors
 
 
-def unflatten(tensors: Mapping[str, Tensor]) -> LSTMState:
-    """State of one layer from what `flatten` gave."""
+def unflatten(tensors: Mapping[str, Tensor], layer: nn.Module) -> LSTMState:
+    """State of `layer` from what `flatten` gave."""
     norms = {
         norm: StepStatistics(tensors[f"{norm}.mean"], tensors[f"{norm}.var"])
         for norm in LayerMemory._fields
         if f"{norm}.mean" in tensors
     }
-    return LSTMState(tensors["h"], tensors["c"], (LayerMemory(**norms) if norms else None,))
+    memory = (LayerMemory(**norms) if norms else None,)
+    return LSTMState(tensors["h"], tensors["c"], memory, lengths=None, origin=cast("ATNLSTM", layer).stream_origin)

@@ -157,7 +157,7 @@ class TestStates:
         problem = CharPtb(TINY, "ln", CPU)
         problem.loss(1)
         (state,) = problem.states or ()
-        again = unflatten(flatten(state))
+        again = unflatten(flatten(state), problem.model.layers[0])
         assert isinstance(again, LSTMState)
         assert flatten(again).keys() == flatten(state).keys()
         assert all(left is right for left, right in zip(flatten(again).values(), flatten(state).values(), strict=True))

@@ -13,7 +13,8 @@ SIGNATURES = {
     ],
     "ATNLSTM": [
         "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional",
-        "k", "norm", "eps", "affine", "bias_placement", "init", "backend", "device", "dtype", "proj_size",
+        "k", "norm", "eps", "affine", "bias_placement", "init", "forget_bias",
+        "backend", "device", "dtype", "proj_size",
     ],
 }  # fmt: skip
 

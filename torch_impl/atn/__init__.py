@@ -13,8 +13,10 @@ Reading order of the modules:
 - `backend.fused`: such a backend, for the CPU; its kernels are `csrc/`, or `fallback` where nothing can be built;
 - `backend.triton`: such a backend, for the GPU;
 - `backend.registry`: the backends by name;
-- `lstm`: the module, with `stack`, `packing`, `state`, `initial_state`, `initialization`, `precision` and `validation`
-  beside it.
+- `recurrent`: what every recurrent module does alike, with `stack`, `packing`, `state`, `carried`, `initial_state`,
+  `initialization`, `precision` and `validation` beside it;
+- `norms`: the norms that its layers can have, one file each;
+- `lstm`: the LSTM's own part.
 """
 
 from atn import functional

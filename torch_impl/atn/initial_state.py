@@ -1,52 +1,100 @@
 """The states that a call starts from, checked and with a batch axis."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from atn.carried import Carried
 from atn.precision import compute_dtype
-from atn.stack import Memories
-from atn.state import LayerMemory, LSTMState
-from atn.validation import check_floating, check_matches, check_shape
-
-States = tuple[Tensor, Tensor]
-"""h and c by layer and direction, (L*D, B, H) each, or (L*D, H) without a batch."""
+from atn.state import StreamOrigin
+from atn.validation import check_floating, check_mask, check_matches, check_shape
+from atn.window import StepStatistics
 
 Shape = tuple[int, int, int]
 """The sizes L*D, B, H."""
 
 
-def initial_states(hx: Any, data: Tensor, shape: Shape, *, batched: bool) -> States:
-    """`hx` as h_0 and c_0 of this shape, like `data` in dtype and device; zeros where it is None."""
+class Chunk(NamedTuple):
+    """In the place of `hx`: go on from `state`, None for the start, and restart cases as `reset` says."""
+
+    state: Any
+    reset: Any
+
+
+class StateKind(NamedTuple):
+    """What a module's states are: names of the tensors, type of its stream's state, and whose it must be."""
+
+    names: tuple[str, ...]
+    type: type[tuple[Any, ...]]
+    origin: StreamOrigin
+
+
+def initial_states(hx: Any, data: Tensor, shape: Shape, kind: StateKind, *, batched: bool) -> tuple[Tensor, ...]:
+    """`hx` as states of this shape, like `data` in dtype and device; zeros where it is None."""
     if hx is None:
-        zeros = data.new_zeros(shape)
-        return zeros, zeros
-    if isinstance(hx, LSTMState) or not isinstance(hx, tuple | list) or len(hx) != 2:
-        hint = "; an LSTMState goes to stream" if isinstance(hx, LSTMState) else ""
-        raise TypeError(f"hx must be a pair (h_0, c_0) of tensors, got {type(hx).__name__}{hint}")
-    for name, states in zip(("h_0", "c_0"), hx, strict=True):
-        _check_states(name, states, "x", data, shape, batched=batched)
-    h_0, c_0 = hx if batched else (states.unsqueeze(1) for states in hx)
-    return h_0, c_0
+        return (data.new_zeros(shape),) * len(kind.names)
+    names = [f"{name}_0" for name in kind.names]
+    states: Any = hx if len(names) > 1 else [hx]
+    if isinstance(hx, kind.type) or not isinstance(states, tuple | list) or len(states) != len(names):
+        hint = f"; an {kind.type.__name__} goes to stream" if isinstance(hx, kind.type) else ""
+        must = f"a pair ({', '.join(names)}) of tensors" if len(names) > 1 else f"a tensor {names[0]}"
+        raise TypeError(f"hx must be {must}, got {type(hx).__name__}{hint}")
+    for name, state in zip(names, states, strict=True):
+        _check_states(name, state, "input", data, shape, batched=batched)
+    return tuple(state if batched else state.unsqueeze(1) for state in states)
 
 
 def streamed_states(
-    state: Any, data: Float[Tensor, "T B I"], shape: Shape, k: int | None, *, batched: bool
-) -> tuple[Tensor, Tensor, Memories]:
-    """h, c and windows of an `LSTMState` of this shape; `k` is the window of the norm, None without a norm."""
-    if not isinstance(state, LSTMState):
-        raise TypeError(f"state must be the LSTMState of the call before, got {type(state).__name__}")
+    state: Any, data: Float[Tensor, "T B I"], shape: Shape, kind: StateKind, window: int | None, *, batched: bool
+) -> Carried:
+    """States and windows of a stream's state; `window` is the length of the norm's, None without a norm."""
+    if not isinstance(state, kind.type):
+        raise TypeError(f"state must be the {kind.type.__name__} of the call before, got {type(state).__name__}")
+    fields: Any = state
+    check_origin(fields.origin, kind.origin)
     computed = data.to(compute_dtype([data]))
-    for name, states in (("state.h", state.h), ("state.c", state.c)):
-        _check_states(name, states, "the computation", computed, shape, batched=batched)
+    states = tuple(getattr(state, name) for name in kind.names)
+    for name, one in zip(kind.names, states, strict=True):
+        _check_states(f"state.{name}", one, "the computation", computed, shape, batched=batched)
     layers, B, _ = shape
-    if len(state.memory) != layers:
-        raise ValueError(f"state.memory must have num_layers = {layers} entries, got {len(state.memory)}")
-    for layer, memory in enumerate(state.memory):
-        _check_memory(f"state.memory[{layer}]", memory, B, k, computed)
-    h_0, c_0 = (state.h, state.c) if batched else (state.h.unsqueeze(1), state.c.unsqueeze(1))
-    return h_0, c_0, state.memory
+    if len(fields.memory) != layers:
+        raise ValueError(f"state.memory must have num_layers = {layers} entries, got {len(fields.memory)}")
+    for layer, memory in enumerate(fields.memory):
+        _check_memory(f"state.memory[{layer}]", memory, B, window, computed)
+    rows = 0 if window is None else fields.memory[0][0].mean.shape[0]
+    check_lengths("state.lengths", fields.lengths, B, rows)
+    return Carried(tuple(one if batched else one.unsqueeze(1) for one in states), fields.memory, fields.lengths)
+
+
+def check_origin(origin: tuple[Any, ...], expected: tuple[Any, ...], name: str = "state") -> None:
+    """A state or memory is of a module with the settings `expected`, a named tuple."""
+    if type(origin) is not type(expected):
+        raise TypeError(f"{name}.origin must be a {type(expected).__name__}, got {type(origin).__name__}")
+    fields: Any = expected
+    for field, was, must in zip(fields._fields, origin, expected, strict=True):
+        if was != must:
+            raise ValueError(f"{name} must be of a module with {field}={must!r}, got one of {field}={was!r}")
+
+
+def check_lengths(name: str, lengths: Any, B: int, rows: int) -> None:
+    """Lengths of the windows of `B` cases, of which the longest has all `rows`."""
+    if lengths is not None and (len(lengths) != B or min(lengths) < 0 or max(lengths) != rows):
+        raise ValueError(f"{name} must be B = {B} numbers from 0 to M = {rows}, the largest M, got {lengths}")
+
+
+def check_reset(reset: Any, T: int, B: int, *, batched: bool, batch_first: bool) -> Bool[Tensor, "T B"] | None:
+    """Where cases restart inside a chunk, time first."""
+    if reset is None:
+        return None
+    if not batched:
+        check_mask("reset", reset, (T,), "(T,)")
+        column: Tensor = reset.unsqueeze(1)
+        return column
+    shape, letters = ((B, T), "(B, T)") if batch_first else ((T, B), "(T, B)")
+    check_mask("reset", reset, shape, letters)
+    time_major: Tensor = reset.transpose(0, 1) if batch_first else reset
+    return time_major
 
 
 def _check_states(name: str, states: Any, like_name: str, like: Tensor, shape: Shape, *, batched: bool) -> None:
@@ -59,17 +107,18 @@ def _check_states(name: str, states: Any, like_name: str, like: Tensor, shape: S
         check_shape(name, states, (rows, H), "(num_layers * D, H)")
 
 
-def _check_memory(name: str, memory: LayerMemory | None, B: int, k: int | None, computed: Tensor) -> None:
+def _check_memory(name: str, memory: Any, B: int, k: int | None, computed: Tensor) -> None:
     if k is None:
         if memory is not None:
             raise ValueError(f"{name} must be None for norm='none', got the windows of a norm")
         return
-    if not isinstance(memory, LayerMemory):
-        raise TypeError(f"{name} must be the LayerMemory of a norm, got {type(memory).__name__}")
-    rows = len(memory.ih.mean)
+    if not isinstance(memory, tuple) or not all(isinstance(steps, StepStatistics) for steps in memory):
+        raise TypeError(f"{name} must be the windows of a norm, got {type(memory).__name__}")
+    fields: Any = memory
+    rows = memory[0].mean.shape[0]
     if rows > k - 1:
         raise ValueError(f"{name} must hold at most k-1 = {k - 1} steps, got {rows}")
-    for field, steps in zip(memory._fields, memory, strict=True):
+    for field, steps in zip(fields._fields, memory, strict=True):
         for statistic, values in zip(steps._fields, steps, strict=True):
             check_shape(f"{name}.{field}.{statistic}", values, (rows, B), "(M, B)")
             check_matches(f"{name}.{field}.{statistic}", values, "the computation", computed)

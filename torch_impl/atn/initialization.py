@@ -1,39 +1,73 @@
-"""The two ways to start the parameters of an `ATNLSTM`."""
+"""The two ways to start the parameters of recurrent layers, and where the values go."""
 
 import math
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.weight_norm import WeightNorm
 
-from atn.backend.interface import LayerWeights
 from atn.choices import Init
 from atn.precision import compute_dtype
 
 
+def fill_as_torch(name: str, values: Tensor, H: int) -> None:
+    """Uniform in +-1/sqrt(H): drawn in the order of `torch.nn.LSTM`, one seed gives both the same numbers."""
+    del name
+    bound = 1 / math.sqrt(H)
+    values.uniform_(-bound, bound)
+
+
+def fill_as_paper(name: str, values: Tensor, H: int) -> None:
+    """W_ih orthogonal, W_hh identity blocks, biases 0: the released code of the paper."""
+    if name == "weight_ih":
+        # The decomposition behind orthogonal_ has no half types.
+        values.copy_(nn.init.orthogonal_(torch.empty_like(values, dtype=compute_dtype([values]))))
+    elif name == "weight_hh":
+        values.copy_(torch.eye(H, device=values.device).repeat(values.shape[0] // H, 1))
+    else:
+        values.fill_(0)
+
+
+FILLS: dict[Init, Callable[[str, Tensor, int], None]] = {"torch": fill_as_torch, "paper": fill_as_paper}
+"""What fills the values of `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh` in place, by the name of the start."""
+
+
 @torch.no_grad()
-def initialize(weights: LayerWeights, init: Init) -> None:
-    """Fill the parameters of one layer and direction in place; gains are 1 and shifts 0 either way."""
-    _as_torch(weights) if init == "torch" else _as_paper(weights)
-    for affine in (weights.norm_ih, weights.norm_hh, weights.norm_c):
-        if affine is not None:
-            affine.gamma.fill_(1)
-            affine.beta.fill_(0)
+def start_anew(module: nn.Module, name: str, fill: Callable[[Tensor], object]) -> None:
+    """Fill the parameter `name` of a module in place, or what stands behind it.
+
+    Behind a parametrization of one tensor, pruning or hook-based spectral normalization, the original is filled, as
+    `torch.nn.LSTM.reset_parameters` does. Where several tensors stand behind it (weight normalization), they are set so
+    that the parameter itself has the values.
+
+    Raises
+    ------
+    RuntimeError
+        A tensor that is no parameter stands in its place, and none is found behind it.
+    """
+    own = module._parameters  # noqa: SLF001 - by name, where an attribute may be something else
+    if parametrize.is_parametrized(module, name):
+        behind = module.get_submodule(f"parametrizations.{name}")
+        if isinstance(original := getattr(behind, "original", None), Tensor):
+            fill(original)
+        else:
+            values = torch.empty_like(getattr(module, name))
+            fill(values)
+            setattr(module, name, values)
+    elif (direction := own.get(f"{name}_v")) is not None and (size := own.get(f"{name}_g")) is not None:
+        fill(direction)
+        size.copy_(torch.norm_except_dim(direction, 2, _weight_norm_axis(module, name)))
+    elif (parameter := own.get(name, own.get(f"{name}_orig"))) is not None:
+        fill(parameter)
+    else:
+        raise RuntimeError(
+            f"{name} must be a parameter to be reset, got {type(getattr(module, name)).__name__}; reset what it is "
+            "computed from"
+        )
 
 
-def _as_torch(weights: LayerWeights) -> None:
-    """All uniform in +-1/sqrt(H), drawn in the order of `torch.nn.LSTM`: one seed gives both the same numbers."""
-    bound = 1 / math.sqrt(weights.weight_hh.shape[1])
-    for parameter in (weights.weight_ih, weights.weight_hh, weights.bias_ih, weights.bias_hh):
-        if parameter is not None:
-            parameter.uniform_(-bound, bound)
-
-
-def _as_paper(weights: LayerWeights) -> None:
-    """W_ih orthogonal, W_hh four identity blocks, biases 0: the released code of the paper."""
-    # The decomposition behind orthogonal_ has no half types.
-    orthogonal = torch.empty_like(weights.weight_ih, dtype=compute_dtype([weights.weight_ih]))
-    weights.weight_ih.copy_(nn.init.orthogonal_(orthogonal))
-    weights.weight_hh.copy_(torch.eye(weights.weight_hh.shape[1]).repeat(4, 1))
-    for bias in (weights.bias_ih, weights.bias_hh):
-        if bias is not None:
-            bias.fill_(0)
+def _weight_norm_axis(module: nn.Module, name: str) -> int:
+    hooks = module._forward_pre_hooks.values()  # noqa: SLF001 - the hook alone knows its axis
+    return next(hook.dim for hook in hooks if isinstance(hook, WeightNorm) and hook.name == name)

@@ -1,15 +1,17 @@
 """Assorted-time normalization as a module: gain and shift, and for the batch the population statistics."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from atn.backend.registry import backend_for, check_backend
+from atn.carried import Carried, run_pieces
 from atn.choices import Base
 from atn.functional import BASES
+from atn.initial_state import check_lengths, check_origin, check_reset
 from atn.population import PopulationStatistics
 from atn.precision import full_precision, in_one_dtype, state_dtype
-from atn.state import NormMemory
+from atn.state import NormMemory, NormOrigin
 from atn.validation import (
     check_choice,
     check_flag,
@@ -136,7 +138,10 @@ class AssortedTimeNorm(nn.Module):
         return y
 
     def stream(
-        self, a: Float[Tensor, "T B N"], memory: NormMemory | None = None
+        self,
+        a: Float[Tensor, "T B N"],
+        memory: NormMemory | None = None,
+        reset: Bool[Tensor, "T B"] | None = None,
     ) -> tuple[Float[Tensor, "T B N"], NormMemory]:
         """Normalize the next T >= 1 steps of a sequence.
 
@@ -148,7 +153,12 @@ class AssortedTimeNorm(nn.Module):
         a
             The next steps (T, B, N).
         memory
-            What the call before returned; None at the start.
+            What the call before returned; None at the start. For `base="layer"`, `memory.reset` empties the windows of
+            single cases, and `memory.select` picks and reorders cases.
+        reset
+            True where a case's window is emptied before that step: `base="layer"` alone, whose windows belong to cases.
+            The chunk is cut at every step with a restart, and each piece runs once for every length of window that its
+            cases have. None empties none.
 
         Returns
         -------
@@ -172,17 +182,27 @@ class AssortedTimeNorm(nn.Module):
         with full_precision(a.device):
             columns = a.shape[1] if self.base == "layer" else a.shape[2]
             none = StepStatistics.none(columns, values, state_dtype(values.dtype))
-            memory = NormMemory(none, 0) if memory is None else memory
+            memory = NormMemory(none, 0, None, NormOrigin(self.base, self.k)) if memory is None else memory
             self._check_memory(memory, columns, none.mean)
             start, end = memory.position, memory.position + a.shape[0]
-            if population is not None and by_population:
-                y = normalize(values, population.at(start, end, values.dtype), weight, bias, self.eps, self.base)
-                steps = memory.steps.followed_by(steps_of(values, self.base))
-            else:
-                y, steps = backend.norm(values, weight, bias, memory.steps, self.k, self.eps, self.base)
-            if population is not None and population.training and population.track_running_stats:
-                population.update(start, window_statistics(steps, self.k).last(a.shape[0]))
-        return y.to(a.dtype), NormMemory(steps.last(self.k - 1), end)
+
+            def run(values: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
+                ((before,),) = carried.memory
+                if population is not None and by_population:
+                    y = normalize(values, population.at(start, end, values.dtype), weight, bias, self.eps, self.base)
+                    steps = before.followed_by(steps_of(values, self.base))
+                else:
+                    y, steps = backend.norm(values, weight, bias, before, self.k, self.eps, self.base)
+                if population is not None and population.training and population.track_running_stats:
+                    population.update(start, window_statistics(steps, self.k).last(values.shape[0]))
+                return y, Carried((), ((steps.last(self.k - 1),),), None)
+
+            restarts = self._checked_reset(reset, a)
+            y, carried = run_pieces(run, values, Carried((), ((memory.steps,),), memory.lengths), restarts)
+        ((steps,),) = carried.memory
+        # The window is the last rows of what was computed: a copy holds no more than it shows.
+        steps = StepStatistics(steps.mean.clone(), steps.var.clone())
+        return y.to(a.dtype), NormMemory(steps, end, carried.lengths, memory.origin)
 
     def extra_repr(self) -> str:
         """Settings that differ between modules."""
@@ -207,12 +227,23 @@ class AssortedTimeNorm(nn.Module):
     def _check_memory(self, memory: object, columns: int, values: Tensor) -> None:
         if not isinstance(memory, NormMemory):
             raise TypeError(f"memory must be the NormMemory of the call before, got {type(memory).__name__}")
-        shape = (min(self.k - 1, memory.position), columns)
+        check_origin(memory.origin, NormOrigin(self.base, self.k), "memory")
+        rows = memory.steps.mean.shape[0] if self.base == "layer" else min(self.k - 1, memory.position)
+        if rows > self.k - 1:
+            raise ValueError(f"memory.steps must hold at most k-1 = {self.k - 1} steps, got {rows}")
+        letters = "(M, B)" if self.base == "layer" else "(min(k-1, position), N)"
         for name, statistic in zip(("memory.steps.mean", "memory.steps.var"), memory.steps, strict=True):
-            check_shape(
-                name, statistic, shape, "(min(k-1, position), B)" if self.base == "layer" else "(min(k-1, position), N)"
-            )
+            check_shape(name, statistic, (rows, columns), letters)
             check_matches(name, statistic, "the computation", values)
+        check_lengths("memory.lengths", memory.lengths, columns, rows)
+
+    def _checked_reset(self, reset: object, a: Float[Tensor, "T B N"]) -> Bool[Tensor, "T B"] | None:
+        if reset is not None and self.base != "layer":
+            raise ValueError(
+                f"reset must be left out for base={self.base!r}, whose windows are of the whole batch, "
+                f"got {type(reset).__name__}"
+            )
+        return check_reset(reset, a.shape[0], a.shape[1], batched=True, batch_first=False)
 
 
 def _population_steps(base: Base, max_steps: int | None) -> int | None:

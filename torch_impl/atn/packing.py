@@ -56,8 +56,10 @@ class StepsPacked:
     """
 
     def __init__(self, batch_sizes: Int[Tensor, " T"], device: torch.device) -> None:
-        B, T = int(batch_sizes[0]), len(batch_sizes)
-        case, time = torch.arange(B), torch.arange(T).unsqueeze(1)
+        B, T = int(batch_sizes[0]), batch_sizes.shape[0]
+        # A default device may be set that is not the one of the batch sizes, which torch keeps on the CPU.
+        case, time = (torch.arange(count, device=batch_sizes.device) for count in (B, T))
+        time = time.unsqueeze(1)
         lengths = (batch_sizes.unsqueeze(1) > case).sum(0)
         first_row = batch_sizes.cumsum(0) - batch_sizes
         mirrored = lengths - 1 - time

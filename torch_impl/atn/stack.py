@@ -1,56 +1,78 @@
 """Layers and directions on top of each other, with dropout between the layers."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.backend.interface import LayerFunction, LayerWeights, NormSettings
+from atn.carried import Carried
 from atn.packing import Steps
-from atn.state import LayerMemory
-
-Memories = tuple[LayerMemory | None, ...]
-"""One entry for each layer and direction, in the order of h_n; None is an empty one."""
 
 
-class StackOutput(NamedTuple):
-    """Output of the last layer, laid out as the input; final states and windows by layer and direction."""
+class Weights(Protocol):
+    """Parameters of one layer in one direction."""
 
-    data: Tensor
-    h_n: Float[Tensor, "L*D B H"]
-    c_n: Float[Tensor, "L*D B H"]
-    memory: Memories
+    def named(self, suffix: str) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor with the name that it has on the module, for the layer and direction `suffix`."""
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """Every tensor in `dtype`."""
+
+
+class CellOutput(NamedTuple):
+    """Every state after every step, the output h first, and the windows for the next chunk (None without a norm)."""
+
+    states: tuple[Float[Tensor, "T B H"], ...]
+    memory: Any  # Any: a named tuple of the cell's own
+
+
+CellFunction = Callable[[Float[Tensor, "T B I"], Any, tuple[Float[Tensor, "B H"], ...], Any], CellOutput]
+"""Runs one layer in one direction: input, weights, states in front of the first step, windows (None is empty)."""
 
 
 def run_stack(
     data: Tensor,
     steps: Steps,
-    layers: Sequence[Sequence[LayerWeights]],
-    h_0: Float[Tensor, "L*D B H"],
-    c_0: Float[Tensor, "L*D B H"],
-    memory: Memories,
+    layers: Sequence[Sequence[Weights]],
+    carried: Carried,
     *,
-    norm: NormSettings | None,
-    layer_function: LayerFunction,
+    cell: CellFunction,
     dropout: float,
-) -> StackOutput:
-    """Run every layer in its one or two directions; `dropout` is the probability to drop, 0 in evaluation."""
-    h_n: list[Tensor] = []
-    c_n: list[Tensor] = []
-    memory_n: list[LayerMemory | None] = []
+) -> tuple[Tensor, Carried]:
+    """Run every layer in its one or two directions.
+
+    Parameters
+    ----------
+    data
+        Input, laid out as `steps` has it.
+    layers
+        Weights by layer and direction.
+    carried
+        States and windows in front of the first step, by layer and direction in the order of h_n.
+    dropout
+        Probability to drop an output of a layer but the last, 0 in evaluation.
+
+    Returns
+    -------
+    data, carried
+        Output of the last layer, laid out as the input, and what to go on from.
+    """
+    states_n: list[tuple[Tensor, ...]] = []
+    memory_n: list[Any] = []
     for depth, directions in enumerate(layers):
         if depth > 0:
             data = torch.nn.functional.dropout(data, dropout)
         outputs = []
         for reverse, weights in zip((False, True), directions, strict=False):
-            index = len(h_n)
+            index = len(states_n)
             x = steps.arrange(data, reverse=reverse)
-            out = layer_function(x, weights, h_0[index], c_0[index], memory[index], norm)
-            outputs.append(steps.restore(out.h, reverse=reverse))
-            h_n.append(steps.final(out.h))
-            c_n.append(steps.final(out.c))
+            states = tuple(state[index] for state in carried.states)
+            out = cell(x, weights, states, carried.memory[index])
+            outputs.append(steps.restore(out.states[0], reverse=reverse))
+            states_n.append(tuple(map(steps.final, out.states)))
             memory_n.append(out.memory)
         data = torch.cat(outputs, dim=-1)
-    return StackOutput(data, torch.stack(h_n), torch.stack(c_n), tuple(memory_n))
+    by_state = zip(*states_n, strict=True)
+    return data, Carried(tuple(torch.stack(states) for states in by_state), tuple(memory_n), None)

@@ -66,12 +66,12 @@ def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...], letters: str)
         raise ValueError(f"{name} must have shape {letters} = {shape}, got {tuple(tensor.shape)}")
 
 
-def check_steps(name: str, tensor: Tensor, letters: str, features: int | None = None) -> None:
-    """`tensor` has as many axes as `letters` has names, none of them empty, the last of size `features`."""
-    rank = letters.count(",") + 1
-    if tensor.ndim != rank:
-        raise ValueError(f"{name} must have {rank} axes {letters}, got shape {tuple(tensor.shape)}")
-    if 0 in tensor.shape:
+def check_steps(name: str, tensor: Tensor, letters: str, features: int | None = None, empty: str = "") -> None:
+    """`tensor` has as many axes as `letters` has names, none but `empty` empty, the last of size `features`."""
+    axes = letters.strip("()").split(", ")
+    if tensor.ndim != len(axes):
+        raise ValueError(f"{name} must have {len(axes)} axes {letters}, got shape {tuple(tensor.shape)}")
+    if any(size == 0 and axis != empty for axis, size in zip(axes, tensor.shape, strict=True)):
         raise ValueError(f"{name} must have at least one element along each axis {letters}, got {tuple(tensor.shape)}")
     if features is not None and tensor.shape[-1] != features:
         raise ValueError(f"{name} must have {features} features along its last axis, got shape {tuple(tensor.shape)}")
@@ -83,3 +83,23 @@ def check_matches(name: str, tensor: Tensor, other_name: str, other: Tensor) -> 
         raise ValueError(f"{name} must be on {other_name}'s device {other.device}, got {tensor.device}")
     if tensor.dtype != other.dtype and not autocast_is_on(tensor.device):
         raise TypeError(f"{name} must have {other_name}'s dtype {other.dtype}, got {tensor.dtype}")
+
+
+def check_mask(name: str, mask: object, shape: tuple[int, ...], letters: str) -> None:
+    """`mask` is a tensor of bools of exactly this shape."""
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"{name} must be a tensor of bools, got {type(mask).__name__}")
+    if mask.dtype != torch.bool:
+        raise TypeError(f"{name} must be a tensor of bools, got {mask.dtype}")
+    check_shape(name, mask, shape, letters)
+
+
+def check_indices(name: str, indices: object, count: int) -> None:
+    """`indices` is a vector of integers from 0 to count - 1."""
+    if not isinstance(indices, Tensor) or indices.dtype not in {torch.int32, torch.int64}:
+        got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
+        raise TypeError(f"{name} must be a tensor of int32 or int64, got {got}")
+    if indices.ndim != 1:
+        raise ValueError(f"{name} must have one axis, got shape {tuple(indices.shape)}")
+    if indices.numel() and (indices.min() < 0 or indices.max() >= count):
+        raise ValueError(f"{name} must be from 0 to {count - 1}, got {indices.tolist()}")
