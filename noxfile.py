@@ -117,8 +117,8 @@ def verify(session: nox.Session) -> None:
         f"\n{claims} claims have evidence from tests; the others wait for their experiment (VERIFICATION.md).",
         f"Not run: {outcomes['deselected']} tests that need what this machine lacks, a CUDA device (nox -s gpu) or the",
         "real data sets (ATN_DATA_DIR names their folder), see pytest's header; nox -s soak, wheel, minimums, slurm.",
-        "Without a GPU its kernels were interpreted and compiled. That a GPU computes the same, CUDA graphs, streams,",
-        "races and speed are not shown by that: nox -s gpu.",
+        "Without a GPU its kernels were interpreted and compiled. That a GPU computes the same, barriers, races,",
+        "offsets above 2^31, CUDA graphs, streams and speed are not shown by that: nox -s gpu.",
         f"\n{outcomes['passed']} passed, {outcomes['failed']} failed, {outcomes['skipped']} skipped",
     )
 

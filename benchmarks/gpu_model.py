@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from atn.backend.triton.launch import LARGEST_AT_ONCE
+from atn.backend.triton.blocks import LARGEST_AT_ONCE
 from benchmarks.sizes import AIM, MUST, NAMED, DType, Size
 from experiments.common.environment import ROOT
 from experiments.common.files import write_atomically
@@ -163,7 +163,7 @@ CONCLUSIONS = f"""\
 - A step that takes more than 1.5 times its figure above refutes the model. The profile (`nsys profile
   --cuda-graph-trace=node`) then says which constant is wrong: gaps between nodes, the kernel, or the product.
 - Both forms give the same function; which is faster at which H is what a first measurement has to say, with
-  `atn.backend.triton.launch.LARGEST_AT_ONCE` set to 0 and to {LARGEST_AT_ONCE}.
+  `atn.backend.triton.blocks.LARGEST_AT_ONCE` set to 0 and to {LARGEST_AT_ONCE}.
 - Time at k = 200 over k = 1: windows are a few kilobytes a step, read at once, so at most 1.05.
 - Copying in and out of a graph's own tensors: about 14 T*B*H numbers each way, 5 % of a sequence or less.
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from torch import Tensor
 
 from atn import ATNLSTM
-from atn.backend.triton import cuda_graphs, launch
+from atn.backend.triton import blocks, cuda_graphs
 from tests.library.test_against_oracle import PAPER_LIKE, assert_results_close
 from tests.library.test_triton import round_to
 from tests.support.comparison import assert_close
@@ -39,7 +39,7 @@ def _full_float32_products(monkeypatch: pytest.MonkeyPatch) -> None:
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both forms of the time loop, of which a layer takes one by its size."""
     if request.param == "step by step":
-        monkeypatch.setattr(launch, "LARGEST_AT_ONCE", 0)
+        monkeypatch.setattr(blocks, "LARGEST_AT_ONCE", 0)
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_the_paper_s_sizes_on_gpu(problem: LSTMProblem, dtype: str) -> None:
     """Twice launch by launch, then replayed; the oracle each time."""
     for _ in range(3):
         assert_agrees(problem, run_lstm_oracle, run_lstm_torch(problem, "triton", dtype, "cuda"), "triton")
-    graphs = 2 if problem.H > launch.LARGEST_AT_ONCE else 0
+    graphs = 2 if problem.H > blocks.LARGEST_AT_ONCE else 0
     assert len(cuda_graphs.GRAPHS) == graphs, "one forward, one backward, for a loop of many launches"
 
 
@@ -188,7 +188,7 @@ def test_autocast_computes_in_16_bits() -> None:
 
 
 def test_many_shapes_keep_memory_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "LARGEST_AT_ONCE", 0)
+    monkeypatch.setattr(blocks, "LARGEST_AT_ONCE", 0)
     module = paper_module(k=2)
     used = []
     for T in range(1, 4 * cuda_graphs.CAPACITY):
@@ -202,7 +202,7 @@ def test_many_shapes_keep_memory_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_without_memory_for_a_graph_it_runs_launch_by_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit a little above what one run takes leaves no room for a graph's tensors."""
-    monkeypatch.setattr(launch, "LARGEST_AT_ONCE", 0)
+    monkeypatch.setattr(blocks, "LARGEST_AT_ONCE", 0)
     module, x = paper_module(), paper_input()
     with torch.no_grad():
         torch.cuda.empty_cache()

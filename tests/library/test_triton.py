@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from atn.backend import registry
 from atn.backend.custom_ops.signatures import LSTMForward
 from atn.backend.eager import eager_layer
 from atn.backend.triton import backend as triton_backend
-from atn.backend.triton import cuda_graphs, launch
+from atn.backend.triton import blocks, cuda_graphs, launch
 from atn.choices import Base, Norm
 from experiments.common.environment import ROOT
 from tests.library.test_against_oracle import assert_results_close
@@ -73,16 +73,23 @@ NORMS: dict[str, dict[str, Any]] = {
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both forms of the time loop, of which a layer takes one by its size."""
     if request.param == "step by step":
-        monkeypatch.setattr(launch, "LARGEST_AT_ONCE", 0)
+        monkeypatch.setattr(blocks, "LARGEST_AT_ONCE", 0)
 
 
 @pytest.mark.claim("eq-14", "eq-15", "eq-16")
 @pytest.mark.usefixtures("form")
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("changes", LAYERS.values(), ids=LAYERS)
-def test_layer(changes: dict[str, Any], dtype: str) -> None:
+def test_layer(changes: dict[str, Any]) -> None:
     problem = dataclasses.replace(LSTM, **changes)
-    assert_agrees(problem, run_lstm_oracle, run_lstm_torch(problem, "triton", dtype), "triton")
+    assert_agrees(problem, run_lstm_oracle, run_lstm_torch(problem, "triton", "float64"), "triton")
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("norm", get_args(Norm))
+def test_layer_in_float32(norm: Norm) -> None:
+    """The same kernels with another accumulator, which no other setting of a layer changes."""
+    problem = dataclasses.replace(LSTM, norm=norm)
+    assert_agrees(problem, run_lstm_oracle, run_lstm_torch(problem, "triton", "float32"), "triton")
 
 
 @pytest.mark.claim("eq-7", "eq-8", "eq-9")
@@ -134,11 +141,11 @@ def test_autocast_chooses_the_data_s_dtype_and_not_the_statistics_(monkeypatch: 
 
 @pytest.mark.parametrize("base", ["layer", "batch"])
 def test_rows_and_windows_longer_than_a_program_holds(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "LONGEST_BLOCK", 4)
-    monkeypatch.setattr(launch, "LONGEST_WINDOW", 2)
-    monkeypatch.setattr(launch, "ROWS_OF_A_SUM", 4)
-    monkeypatch.setattr(launch, "COLUMNS_OF_A_SUM", 4)
-    monkeypatch.setattr(launch, "PART_OF_A_PRODUCT", 4)
+    monkeypatch.setattr(blocks, "LONGEST_BLOCK", 4)
+    monkeypatch.setattr(blocks, "LONGEST_WINDOW", 2)
+    monkeypatch.setattr(blocks, "ROWS_OF_A_SUM", 4)
+    monkeypatch.setattr(blocks, "COLUMNS_OF_A_SUM", 4)
+    monkeypatch.setattr(blocks, "PART_OF_A_PRODUCT", 4)
     problem = dataclasses.replace(NORM, base=base, k=4, T=6, N=7)
     assert_agrees(problem, run_norm_oracle, run_norm_torch(problem, "triton", "float64"), "triton")
     layer = dataclasses.replace(LSTM, k=4, T=5)
@@ -242,7 +249,7 @@ class FakeGraph:
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[FakeGraph]:
     """Let loops on the CPU be replayed; the graphs recorded so far."""
     graphs: list[FakeGraph] = []
-    monkeypatch.setattr(launch, "LARGEST_AT_ONCE", 0)
+    monkeypatch.setattr(blocks, "LARGEST_AT_ONCE", 0)
 
     def record(loop: Any, settings: dict[str, Any]) -> Any:
         own = {name: None if one is None else torch.empty_like(one) for name, one in loop._asdict().items()}

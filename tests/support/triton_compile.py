@@ -5,6 +5,7 @@ line of JSON each. A process of its own, since Triton either compiles or interpr
 """
 
 import dataclasses
+import itertools
 import json
 import re
 import subprocess
@@ -20,7 +21,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from atn.backend.triton import backward, forward
-from atn.backend.triton.launch import (
+from atn.backend.triton.blocks import (
     COLUMNS_OF_A_SUM,
     LARGEST_AT_ONCE,
     PART_OF_A_PRODUCT,
@@ -40,6 +41,12 @@ SIZES = ((68, 45), (60, 25), (100, 60), (128, 10), (1000, 10), (1150, 25))
 DTYPES = (torch.float32, torch.bfloat16)
 
 WARP = 32
+
+KEPT = frozenset({"gates", "c", "windows_hh", "windows_c"})
+"""What the forward pass writes for the backward pass alone, by the names of the kernels' arguments."""
+
+EVERYTHING = KEPT | {"gamma_hh", "gamma_c", "beta_c", "bias_hh", "dh_out", "dc_out", "dread"}
+"""What a layer may be without."""
 
 INTEGERS = {"t", "T", "B", "H", "N", "M", "k", "rows"}
 
@@ -74,34 +81,60 @@ class Resources:
 
 
 def variants(H: int, k: int, dtype: torch.dtype) -> Iterator[Variant]:
-    """Every kernel as a layer of this size launches it: one that has everything, and a plain LSTM without biases."""
-    yield from steps(H, k, dtype, NORMED=True, AFFINE=True, HAS_BIAS=True, HAS_DH=True, HAS_DC=True)
-    none = dict.fromkeys(("gamma_hh", "gamma_c", "beta_c", "bias_hh", "dc_out"))
-    yield from steps(H, k, dtype, NORMED=False, AFFINE=False, HAS_BIAS=False, HAS_DH=True, HAS_DC=False, **none)
+    """Every kernel as a layer of this size launches it.
+
+    In training: a layer that has everything, a plain LSTM without biases, and one with a gain on its cell; the first
+    for inference too.
+    """
+    yield from steps(H, k, dtype, present=EVERYTHING)
+    yield from steps(H, k, dtype, present=KEPT | {"dh_out"})
+    yield from steps(H, k, dtype, present=KEPT | {"dh_out", "gamma_c", "dread"})
+    yield steps(H, k, dtype, present=EVERYTHING - KEPT)[0]
     rows = blocks_of_rows(4 * H, k, dtype)
     row = {"BLOCK_N": rows.features, "ACC": rows.acc}
     yield Variant(forward.step_statistics, row, rows)
-    normalize = {"eps": 1e-5, "HAS_GAMMA": True, "HAS_BETA": True, "BLOCK_K": rows.window, **row}
-    yield Variant(forward.normalize, normalize, rows)
+    for long in (False, True):
+        normalize = {"eps": 1e-5, "HAS_GAMMA": True, "HAS_BETA": True, "HAS_WINDOWS": long, "BLOCK_K": rows.window}
+        yield Variant(forward.normalize, {**normalize, **row}, rows)
     yield Variant(backward.window_gradients, {"HAS_GAMMA": True, **row}, rows)
     yield Variant(backward.step_gradients, {"BLOCK_K": rows.window, "ACC": rows.acc}, rows._replace(warps=1))
     yield Variant(backward.input_gradient, {"HAS_GAMMA": True, **row}, rows)
-    yield Variant(
-        backward.sums_over_rows,
-        {"BLOCK_R": ROWS_OF_A_SUM, "BLOCK_N": COLUMNS_OF_A_SUM, "ACC": rows.acc},
-        rows._replace(warps=4),
-    )
+    for none in ({"HAS_WINDOWS": True}, {"HAS_WINDOWS": False, "mean": None, "rstd": None}):
+        sums = {"BLOCK_R": ROWS_OF_A_SUM, "BLOCK_N": COLUMNS_OF_A_SUM, "ACC": rows.acc, **none}
+        yield Variant(backward.sums_over_rows, sums, rows._replace(warps=4))
 
 
-def steps(H: int, k: int, dtype: torch.dtype, **layer: bool | None) -> Iterator[Variant]:
-    """The kernels of the recurrence of such a layer, forward and backward."""
+def steps(H: int, k: int, dtype: torch.dtype, present: frozenset[str]) -> tuple[Variant, Variant]:
+    """The kernels of the recurrence, forward and backward, of a layer that has these of `EVERYTHING`."""
     blocks = blocks_of_step(H, k, dtype)
-    constants = {**layer, **blocks.of_step(normed=bool(layer["NORMED"]), affine=bool(layer["AFFINE"]))}
-    constants |= {"eps": 1e-5, "BLOCK_J": PART_OF_A_PRODUCT}
-    once = (forward.lstm_all_steps, backward.lstm_all_steps_backward)
-    for kernel in once if H <= LARGEST_AT_ONCE else (forward.lstm_step, backward.lstm_step_backward):
-        own = {name: value for name, value in constants.items() if name in kernel.arg_names}
-        yield Variant(kernel, own, blocks, step=True)
+    normed = "gamma_hh" in present
+    constants = {
+        **blocks.of_step(),
+        **dict.fromkeys(EVERYTHING - present),
+        "NORMED": normed,
+        "EVERY_STEP": normed,
+        "KEEP": "gates" in present,
+        "HAS_BIAS": "bias_hh" in present,
+        "HAS_GAMMA_HH": normed,
+        "HAS_GAMMA_C": "gamma_c" in present,
+        "HAS_BETA_C": "beta_c" in present,
+        "HAS_DH": "dh_out" in present,
+        "HAS_DC": "dc_out" in present,
+        "HAS_DREAD": "dread" in present,
+        "eps": 1e-5,
+        "BLOCK_J": PART_OF_A_PRODUCT,
+    }
+    if H <= LARGEST_AT_ONCE:
+        kernels = (forward.lstm_all_steps, backward.lstm_all_steps_backward)
+    else:
+        kernels = (forward.lstm_step, backward.lstm_step_backward)
+    forth, back = (
+        Variant(
+            kernel, {name: value for name, value in constants.items() if name in kernel.arg_names}, blocks, step=True
+        )
+        for kernel in kernels
+    )
+    return forth, back
 
 
 def compiled(variant: Variant, dtype: torch.dtype, architecture: int) -> bytes:
@@ -146,12 +179,14 @@ def resources(variant: Variant, H: int, k: int, dtype: torch.dtype, architecture
 
 
 def main() -> int:
-    """Compile all."""
-    for architecture in ARCHITECTURES:
-        for H, k in SIZES:
-            for dtype in DTYPES:
-                for variant in variants(H, k, dtype):
-                    print(json.dumps(dataclasses.asdict(resources(variant, H, k, dtype, architecture))), flush=True)
+    """Compile all, each program once: sizes that differ less than a power of two share theirs."""
+    seen = set()
+    for architecture, (H, k), dtype in itertools.product(ARCHITECTURES, SIZES, DTYPES):
+        for variant in variants(H, k, dtype):
+            program = (variant.kernel.__name__, str(sorted(variant.constants.items())), variant.blocks.warps)
+            if (architecture, dtype, program) not in seen:
+                seen.add((architecture, dtype, program))
+                print(json.dumps(dataclasses.asdict(resources(variant, H, k, dtype, architecture))), flush=True)
     return 0
 
 

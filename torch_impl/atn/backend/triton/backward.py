@@ -52,7 +52,10 @@ def previous_step(
     window_rows = tl.cast(T, tl.int64) * B
     mu, r, m = tl.load(windows + row), tl.load(windows + window_rows + row), tl.load(steps + at)
     dmean, dvar = gradient_of_window(sum_g, sum_gx, r, window_size(M + t, k).to(ACC))
-    dm, dq = gradient_of_step(dwindows, dwindows + window_rows, windows, m, t + 1, b, B, T, k - 1, BLOCK_K, ACC)
+    dm, dq = gradient_of_step(
+        dmean=dwindows, dvar=dwindows + window_rows, mean=windows, m=m, t=t + 1, b=b, B=B, T=T, k=k - 1,
+        BLOCK_K=BLOCK_K, ACC=ACC,
+    )  # fmt: skip
     tl.store(dwindows + row, dmean)
     tl.store(dwindows + window_rows + row, dvar)
     dm += dmean + 2 * dvar * (m - mu) + tl.load(dsteps + at)
@@ -64,38 +67,40 @@ def previous_step(
 def cell_and_gates(
     d, dcarry, dh_out, dc_out, gamma_hh, gamma_c, beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh, windows_c,
     dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh, t, b, columns, T, B, H, M, k,
-    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
+    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, HAS_DREAD: tl.constexpr, NORMED: tl.constexpr,
+    HAS_GAMMA_HH: tl.constexpr, HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Gradient of `gates_and_cell`: of the product with the state, and of the cell before the step, which is returned.
 
     In: `d` and `dcarry`, of state and cell after the step, from the steps to come; dh_out, dc_out (T, B, H), of h and c
     as outputs; a_hh (T, B, 4H), the products with the states. Out, at step t: `dgates` (T, B, 4H), of the gates before
-    their activation, `dread` (T, B, H), of the normalized cell with gain and shift, `da_hh` (T, B, 4H), of a_hh, and
+    their activation, `dread` (T, B, H), of z in ``h = o tanh(z)``, `da_hh` (T, B, 4H), of a_hh, and
     dwindows. Without a norm da_hh is dgates, and is not written.
     """
     row, window_rows = tl.cast(t, tl.int64) * B + b, tl.cast(T, tl.int64) * B
     if HAS_DH:
         d += load_row(dh_out + row * H, columns, H, ACC)
     x = load_row(c + row * H, columns, H, ACC)
-    read = x
     if NORMED:
         r = tl.load(windows_c + window_rows + row)
         x = tl.where(columns < H, (x - tl.load(windows_c + row)) * r, 0.0)
-        read = scale_row(x, gamma_c, 0, columns, H, AFFINE, ACC)
-        if AFFINE:
-            read += load_row(beta_c, columns, H, ACC)
-    th = tanh(read)
+    z = scale_row(x, gamma_c, 0, columns, H, HAS_GAMMA_C, ACC)
+    if HAS_BETA_C:
+        z += load_row(beta_c, columns, H, ACC)
+    th = tanh(z)
     kept = gates + row * 4 * H
     o = load_row(kept + 3 * H, columns, H, ACC)
     dcell = d * o * (1 - th * th)
-    if NORMED:
+    if HAS_DREAD:
         store_row(dread + row * H, columns, H, dcell)
-        g = scale_row(dcell, gamma_c, 0, columns, H, AFFINE, ACC)
+    dcell = scale_row(dcell, gamma_c, 0, columns, H, HAS_GAMMA_C, ACC)
+    if NORMED:
         level, slope = previous_step(
-            tl.sum(g, 0), tl.sum(g * x, 0), steps_c, windows_c, dsteps_c, dwindows_c, t, b, B, T, M, H, k, BLOCK_K, ACC
-        )
-        dcell = r * g + level + slope * x
+            sum_g=tl.sum(dcell, 0), sum_gx=tl.sum(dcell * x, 0), steps=steps_c, windows=windows_c,
+            dsteps=dsteps_c, dwindows=dwindows_c, t=t, b=b, B=B, T=T, M=M, N=H, k=k, BLOCK_K=BLOCK_K, ACC=ACC,
+        )  # fmt: skip
+        dcell = r * dcell + level + slope * x
     dcell += dcarry
     if HAS_DC:
         dcell += load_row(dc_out + row * H, columns, H, ACC)
@@ -113,14 +118,14 @@ def cell_and_gates(
         u = a_hh + row * 4 * H
         xi, xf = (load_row(u, columns, H, ACC) - mu) * r, (load_row(u + H, columns, H, ACC) - mu) * r
         xg, xo = (load_row(u + 2 * H, columns, H, ACC) - mu) * r, (load_row(u + 3 * H, columns, H, ACC) - mu) * r
-        di = scale_row(di, gamma_hh, 0, columns, H, AFFINE, ACC)
-        df = scale_row(df, gamma_hh, H, columns, H, AFFINE, ACC)
-        dg = scale_row(dg, gamma_hh, 2 * H, columns, H, AFFINE, ACC)
-        do = scale_row(do, gamma_hh, 3 * H, columns, H, AFFINE, ACC)
+        di = scale_row(di, gamma_hh, 0, columns, H, HAS_GAMMA_HH, ACC)
+        df = scale_row(df, gamma_hh, H, columns, H, HAS_GAMMA_HH, ACC)
+        dg = scale_row(dg, gamma_hh, 2 * H, columns, H, HAS_GAMMA_HH, ACC)
+        do = scale_row(do, gamma_hh, 3 * H, columns, H, HAS_GAMMA_HH, ACC)
         products = tl.where(columns < H, (di * xi + df * xf) + (dg * xg + do * xo), 0.0)
         level, slope = previous_step(
-            tl.sum((di + df) + (dg + do), 0), tl.sum(products, 0), steps_hh, windows_hh, dsteps_hh, dwindows_hh,
-            t, b, B, T, M, 4 * H, k, BLOCK_K, ACC,
+            sum_g=tl.sum((di + df) + (dg + do), 0), sum_gx=tl.sum(products, 0), steps=steps_hh, windows=windows_hh,
+            dsteps=dsteps_hh, dwindows=dwindows_hh, t=t, b=b, B=B, T=T, M=M, N=4 * H, k=k, BLOCK_K=BLOCK_K, ACC=ACC,
         )  # fmt: skip
         di, df = r * di + level + slope * xi, r * df + level + slope * xf
         dg, do = r * dg + level + slope * xg, r * do + level + slope * xo
@@ -133,17 +138,21 @@ def lstm_step_backward(
     dh, dc, dh_out, dc_out, gamma_hh, gamma_c, beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh, windows_c,
     dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
     t, T, B, H, M, k,
-    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
+    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, HAS_DREAD: tl.constexpr, NORMED: tl.constexpr,
+    HAS_GAMMA_HH: tl.constexpr, HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Gradient of `lstm_step`, one case a program: `dh` (B, H) is read, `dc` (B, H) updated; the product is to come."""
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK_H)
     dcarry = cell_and_gates(
-        load_row(dh + b * H, columns, H, ACC), load_row(dc + b * H, columns, H, ACC), dh_out, dc_out, gamma_hh, gamma_c,
-        beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh, windows_c, dsteps_hh, dsteps_c,
-        dwindows_hh, dwindows_c, dgates, dread, da_hh, t, b, columns, T, B, H, M, k,
-        HAS_DH, HAS_DC, NORMED, AFFINE, BLOCK_K, ACC,
+        d=load_row(dh + b * H, columns, H, ACC), dcarry=load_row(dc + b * H, columns, H, ACC),
+        dh_out=dh_out, dc_out=dc_out, gamma_hh=gamma_hh, gamma_c=gamma_c, beta_c=beta_c,
+        c_0=c_0, c=c, gates=gates, a_hh=a_hh, steps_hh=steps_hh, steps_c=steps_c, windows_hh=windows_hh,
+        windows_c=windows_c, dsteps_hh=dsteps_hh, dsteps_c=dsteps_c, dwindows_hh=dwindows_hh, dwindows_c=dwindows_c,
+        dgates=dgates, dread=dread, da_hh=da_hh, t=t, b=b, columns=columns, T=T, B=B, H=H, M=M, k=k,
+        HAS_DH=HAS_DH, HAS_DC=HAS_DC, HAS_DREAD=HAS_DREAD, NORMED=NORMED, HAS_GAMMA_HH=HAS_GAMMA_HH,
+        HAS_GAMMA_C=HAS_GAMMA_C, HAS_BETA_C=HAS_BETA_C, BLOCK_K=BLOCK_K, ACC=ACC,
     )  # fmt: skip
     store_row(dc + b * H, columns, H, dcarry)
 
@@ -164,7 +173,8 @@ def lstm_all_steps_backward(
     weight_hh, dh, dc, dh_out, dc_out, gamma_hh, gamma_c, beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh,
     windows_c, dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
     T, B, H, M, k,
-    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
+    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, HAS_DREAD: tl.constexpr, NORMED: tl.constexpr,
+    HAS_GAMMA_HH: tl.constexpr, HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Gradient of `lstm_all_steps`, one case a program; `dh` and `dc` (B, H) end as those of the initial state."""
@@ -174,9 +184,12 @@ def lstm_all_steps_backward(
     for step in range(T):
         t = T - 1 - step
         dcarry = cell_and_gates(
-            d, dcarry, dh_out, dc_out, gamma_hh, gamma_c, beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh,
-            windows_c, dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
-            t, b, columns, T, B, H, M, k, HAS_DH, HAS_DC, NORMED, AFFINE, BLOCK_K, ACC,
+            d=d, dcarry=dcarry, dh_out=dh_out, dc_out=dc_out, gamma_hh=gamma_hh, gamma_c=gamma_c, beta_c=beta_c,
+            c_0=c_0, c=c, gates=gates, a_hh=a_hh, steps_hh=steps_hh, steps_c=steps_c, windows_hh=windows_hh,
+            windows_c=windows_c, dsteps_hh=dsteps_hh, dsteps_c=dsteps_c, dwindows_hh=dwindows_hh, dwindows_c=dwindows_c,
+            dgates=dgates, dread=dread, da_hh=da_hh, t=t, b=b, columns=columns, T=T, B=B, H=H, M=M, k=k,
+            HAS_DH=HAS_DH, HAS_DC=HAS_DC, HAS_DREAD=HAS_DREAD, NORMED=NORMED, HAS_GAMMA_HH=HAS_GAMMA_HH,
+            HAS_GAMMA_C=HAS_GAMMA_C, HAS_BETA_C=HAS_BETA_C, BLOCK_K=BLOCK_K, ACC=ACC,
         )  # fmt: skip
         # Threads of a program read what others of it have written: da, and the gradients of later windows.
         tl.debug_barrier()
@@ -184,7 +197,9 @@ def lstm_all_steps_backward(
         if NORMED:
             da = da_hh
         row = tl.cast(t, tl.int64) * B + b
-        d = product_with_gradient(weight_hh, da + row * 4 * H, columns, H, BLOCK_H, BLOCK_J, ACC)
+        d = product_with_gradient(
+            weight_hh=weight_hh, da=da + row * 4 * H, columns=columns, H=H, BLOCK_H=BLOCK_H, BLOCK_J=BLOCK_J, ACC=ACC
+        )
     store_row(dh + b * H, columns, H, d)
     store_row(dc + b * H, columns, H, dcarry)
 
@@ -219,7 +234,10 @@ def step_gradients(
     t = tl.maximum(s - M, 0)
     # A step of the memory is in the windows up to that of step s - M + k - 1 alone.
     k_left = tl.maximum(k - tl.maximum(M - s, 0), 0)
-    dm, dq = gradient_of_step(dmean, dvar, mean, tl.load(step_mean + row), t, b, B, T, k_left, BLOCK_K, ACC)
+    dm, dq = gradient_of_step(
+        dmean=dmean, dvar=dvar, mean=mean, m=tl.load(step_mean + row), t=t, b=b, B=B, T=T, k=k_left,
+        BLOCK_K=BLOCK_K, ACC=ACC,
+    )  # fmt: skip
     tl.store(dstep_mean + row, tl.load(dstep_mean + row) + dm)
     tl.store(dstep_var + row, tl.load(dstep_var + row) + dq)
 
@@ -243,9 +261,12 @@ def input_gradient(
 
 @triton.jit(do_not_specialize=["rows"])
 def sums_over_rows(
-    dy, a, mean, rstd, sum_dyx, sum_dy, rows, N, BLOCK_R: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr
-):
+    dy, a, mean, rstd, sum_dyx, sum_dy, rows, N,
+    HAS_WINDOWS: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
     """Sums of dy * xhat and of dy over blocks of rows: (blocks, N) each, added up by the caller.
+
+    xhat is a normalized by its window, or a itself without `HAS_WINDOWS`.
 
     The gradients of gain and shift. A tree of fixed shape and no atomic addition, so that two runs give the same bits.
     """
@@ -254,9 +275,11 @@ def sums_over_rows(
     row = block * BLOCK_R + tl.arange(0, BLOCK_R)
     inside = (row < rows)[:, None] & (columns < N)[None, :]
     at = row[:, None] * N + columns[None, :]
-    mu, r = tl.load(mean + row, mask=row < rows, other=0.0), tl.load(rstd + row, mask=row < rows, other=0.0)
     d = tl.load(dy + at, mask=inside, other=0.0).to(ACC)
-    x = tl.where(inside, (tl.load(a + at, mask=inside, other=0.0).to(ACC) - mu[:, None]) * r[:, None], 0.0)
+    x = tl.load(a + at, mask=inside, other=0.0).to(ACC)
+    if HAS_WINDOWS:
+        mu, r = tl.load(mean + row, mask=row < rows, other=0.0), tl.load(rstd + row, mask=row < rows, other=0.0)
+        x = tl.where(inside, (x - mu[:, None]) * r[:, None], 0.0)
     out = block * N + columns
     tl.store(sum_dyx + out, tl.sum(d * x, 0), mask=columns < N)
     tl.store(sum_dy + out, tl.sum(d, 0), mask=columns < N)

@@ -44,17 +44,23 @@ def step_statistics(a, step_mean, step_var, N, BLOCK_N: tl.constexpr, ACC: tl.co
 @triton.jit(do_not_specialize=["M"])
 def normalize(
     a, y, gamma, beta, step_mean, step_var, mean, rstd, B, N, M, k,
-    eps: tl.constexpr, HAS_GAMMA: tl.constexpr, HAS_BETA: tl.constexpr,
+    eps: tl.constexpr, HAS_GAMMA: tl.constexpr, HAS_BETA: tl.constexpr, HAS_WINDOWS: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Eq. (9) for each row of a (T, B, N), after `step_statistics`: y, and mean and 1/sqrt(var + eps) by window."""
+    """Eq. (9) for each row of a (T, B, N), after `step_statistics`: y, which may be a.
+
+    With mean and 1/sqrt(var + eps) by window (T, B), which are there already or are written.
+    """
     row = tl.program_id(0).to(tl.int64)
-    b, s = row % B, M + row // B
-    m, q = tl.load(step_mean + s * B + b), tl.load(step_var + s * B + b)
-    mu, var = window_statistics(step_mean, step_var, s, b, B, k, m, q, BLOCK_K, ACC)
-    r = 1.0 / tl.sqrt(var + eps)
-    tl.store(mean + row, mu)
-    tl.store(rstd + row, r)
+    if HAS_WINDOWS:
+        mu, r = tl.load(mean + row), tl.load(rstd + row)
+    else:
+        b, s = row % B, M + row // B
+        m, q = tl.load(step_mean + s * B + b), tl.load(step_var + s * B + b)
+        mu, var = window_statistics(step_mean, step_var, s, b, B, k, m, q, BLOCK_K, ACC)
+        r = 1.0 / tl.sqrt(var + eps)
+        tl.store(mean + row, mu)
+        tl.store(rstd + row, r)
     for start in range(0, N, BLOCK_N):
         columns = start + tl.arange(0, BLOCK_N)
         out = scale_row((load_row(a + row * N, columns, N, ACC) - mu) * r, gamma, 0, columns, N, HAS_GAMMA, ACC)
@@ -64,10 +70,13 @@ def normalize(
 
 
 @triton.jit
-def next_window(steps, windows, m, q, t, b, B, T, M, k, eps: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr):
-    """Note the statistics (m, q) of step t; mean and 1/sqrt(var + eps) of the window that ends with it, noted too.
+def next_window(
+    steps, windows, m, q, t, b, B, T, M, k,
+    eps: tl.constexpr, KEEP: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
+    """Write the statistics (m, q) of step t; return mean and 1/sqrt(var + eps) of the window that ends with it.
 
-    `steps` (2, M + T, B) and `windows` (2, T, B) are those of one norm.
+    `steps` (2, M + T, B) and `windows` (2, T, B) are those of one norm; the latter are written with `KEEP`.
     """
     at = tl.cast(M + t, tl.int64) * B + b
     step_var = steps + tl.cast(M + T, tl.int64) * B
@@ -75,9 +84,10 @@ def next_window(steps, windows, m, q, t, b, B, T, M, k, eps: tl.constexpr, BLOCK
     tl.store(step_var + at, q)
     mu, var = window_statistics(steps, step_var, M + t, b, B, k, m, q, BLOCK_K, ACC)
     r = 1.0 / tl.sqrt(var + eps)
-    row = tl.cast(t, tl.int64) * B + b
-    tl.store(windows + row, mu)
-    tl.store(windows + tl.cast(T, tl.int64) * B + row, r)
+    if KEEP:
+        row = tl.cast(t, tl.int64) * B + b
+        tl.store(windows + row, mu)
+        tl.store(windows + tl.cast(T, tl.int64) * B + row, r)
     return mu, r
 
 
@@ -85,13 +95,15 @@ def next_window(steps, windows, m, q, t, b, B, T, M, k, eps: tl.constexpr, BLOCK
 def gates_and_cell(
     ai, af, ag, ao, cell, from_input, gamma_hh, gamma_c, beta_c, h, c, gates, steps_hh, steps_c, windows_hh, windows_c,
     t, b, columns, T, B, H, M, k,
-    eps: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
+    eps: tl.constexpr, KEEP: tl.constexpr, NORMED: tl.constexpr, HAS_GAMMA_HH: tl.constexpr,
+    HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Eqs. (14)-(16) for case b at step t: the state and the cell after it.
 
     In: the four parts of the product with the state, before their norm; `cell`, c before the step; `from_input`
-    (T, B, 4H), all that is added to the gates beside that norm. Out, at step t: h, c (T, B, H), gates (T, B, 4H), and
-    the statistics of the norms hh and c by step (2, M + T, B) and by window (2, T, B).
+    (T, B, 4H), all that is added to the gates beside that norm. Out, at step t: h (T, B, H) and the statistics of the
+    norms hh and c by step (2, M + T, B); with `KEEP` what a backward pass reads: c (T, B, H), gates (T, B, 4H), and the
+    statistics by window (2, T, B).
     """
     row = tl.cast(t, tl.int64) * B + b
     if NORMED:
@@ -99,26 +111,34 @@ def gates_and_cell(
         spread = square_of_deviation(ai, m, columns, H) + square_of_deviation(af, m, columns, H)
         spread += square_of_deviation(ag, m, columns, H) + square_of_deviation(ao, m, columns, H)
         q = tl.sum(spread, 0) / (4 * H)
-        mu, r = next_window(steps_hh, windows_hh, m, q, t, b, B, T, M, k, eps, BLOCK_K, ACC)
-        ai = scale_row((ai - mu) * r, gamma_hh, 0, columns, H, AFFINE, ACC)
-        af = scale_row((af - mu) * r, gamma_hh, H, columns, H, AFFINE, ACC)
-        ag = scale_row((ag - mu) * r, gamma_hh, 2 * H, columns, H, AFFINE, ACC)
-        ao = scale_row((ao - mu) * r, gamma_hh, 3 * H, columns, H, AFFINE, ACC)
+        mu, r = next_window(
+            steps=steps_hh, windows=windows_hh, m=m, q=q, t=t, b=b, B=B, T=T, M=M, k=k,
+            eps=eps, KEEP=KEEP, BLOCK_K=BLOCK_K, ACC=ACC,
+        )  # fmt: skip
+        ai = scale_row((ai - mu) * r, gamma_hh, 0, columns, H, HAS_GAMMA_HH, ACC)
+        af = scale_row((af - mu) * r, gamma_hh, H, columns, H, HAS_GAMMA_HH, ACC)
+        ag = scale_row((ag - mu) * r, gamma_hh, 2 * H, columns, H, HAS_GAMMA_HH, ACC)
+        ao = scale_row((ao - mu) * r, gamma_hh, 3 * H, columns, H, HAS_GAMMA_HH, ACC)
     x = from_input + row * 4 * H
     i, f = sigmoid(load_row(x, columns, H, ACC) + ai), sigmoid(load_row(x + H, columns, H, ACC) + af)
     g, o = tanh(load_row(x + 2 * H, columns, H, ACC) + ag), sigmoid(load_row(x + 3 * H, columns, H, ACC) + ao)
-    store_gates(gates + row * 4 * H, columns, H, i, f, g, o)
     cell = tl.where(columns < H, f * cell + i * g, 0.0)
-    store_row(c + row * H, columns, H, cell)
-    read = cell
+    if KEEP:
+        store_gates(gates + row * 4 * H, columns, H, i, f, g, o)
+        store_row(c + row * H, columns, H, cell)
+    z = cell
     if NORMED:
         m = tl.sum(cell, 0) / H
         q = tl.sum(square_of_deviation(cell, m, columns, H), 0) / H
-        mu, r = next_window(steps_c, windows_c, m, q, t, b, B, T, M, k, eps, BLOCK_K, ACC)
-        read = scale_row((cell - mu) * r, gamma_c, 0, columns, H, AFFINE, ACC)
-        if AFFINE:
-            read += load_row(beta_c, columns, H, ACC)
-    hidden = tl.where(columns < H, o * tanh(read), 0.0)
+        mu, r = next_window(
+            steps=steps_c, windows=windows_c, m=m, q=q, t=t, b=b, B=B, T=T, M=M, k=k,
+            eps=eps, KEEP=KEEP, BLOCK_K=BLOCK_K, ACC=ACC,
+        )  # fmt: skip
+        z = (cell - mu) * r
+    z = scale_row(z, gamma_c, 0, columns, H, HAS_GAMMA_C, ACC)
+    if HAS_BETA_C:
+        z += load_row(beta_c, columns, H, ACC)
+    hidden = tl.where(columns < H, o * tanh(z), 0.0)
     store_row(h + row * H, columns, H, hidden)
     return hidden, cell
 
@@ -127,7 +147,8 @@ def gates_and_cell(
 def lstm_step(
     from_state, state, carry, from_input, gamma_hh, gamma_c, beta_c, h, c, gates, steps_hh, steps_c, windows_hh,
     windows_c, t, T, B, H, M, k,
-    eps: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
+    eps: tl.constexpr, KEEP: tl.constexpr, NORMED: tl.constexpr, HAS_GAMMA_HH: tl.constexpr,
+    HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Step t of one case a program, after the product `from_state` (B, 4H); `state` and `carry` (B, H) are updated."""
@@ -135,10 +156,13 @@ def lstm_step(
     columns = tl.arange(0, BLOCK_H)
     a = from_state + b * 4 * H
     hidden, cell = gates_and_cell(
-        load_row(a, columns, H, ACC), load_row(a + H, columns, H, ACC),
-        load_row(a + 2 * H, columns, H, ACC), load_row(a + 3 * H, columns, H, ACC),
-        load_row(carry + b * H, columns, H, ACC), from_input, gamma_hh, gamma_c, beta_c, h, c, gates,
-        steps_hh, steps_c, windows_hh, windows_c, t, b, columns, T, B, H, M, k, eps, NORMED, AFFINE, BLOCK_K, ACC,
+        ai=load_row(a, columns, H, ACC), af=load_row(a + H, columns, H, ACC),
+        ag=load_row(a + 2 * H, columns, H, ACC), ao=load_row(a + 3 * H, columns, H, ACC),
+        cell=load_row(carry + b * H, columns, H, ACC), from_input=from_input, gamma_hh=gamma_hh,
+        gamma_c=gamma_c, beta_c=beta_c, h=h, c=c, gates=gates,
+        steps_hh=steps_hh, steps_c=steps_c, windows_hh=windows_hh, windows_c=windows_c, t=t, b=b, columns=columns,
+        T=T, B=B, H=H, M=M, k=k, eps=eps, KEEP=KEEP, NORMED=NORMED, HAS_GAMMA_HH=HAS_GAMMA_HH,
+        HAS_GAMMA_C=HAS_GAMMA_C, HAS_BETA_C=HAS_BETA_C, BLOCK_K=BLOCK_K, ACC=ACC,
     )  # fmt: skip
     store_row(carry + b * H, columns, H, cell)
     store_row(state + b * H, columns, H, hidden)
@@ -168,12 +192,13 @@ def product_with_state(
 def lstm_all_steps(
     weight_hh, bias_hh, a_hh, state, carry, from_input, gamma_hh, gamma_c, beta_c, h, c, gates, steps_hh, steps_c,
     windows_hh, windows_c, T, B, H, M, k,
-    eps: tl.constexpr, HAS_BIAS: tl.constexpr, NORMED: tl.constexpr, AFFINE: tl.constexpr,
+    eps: tl.constexpr, EVERY_STEP: tl.constexpr, KEEP: tl.constexpr, NORMED: tl.constexpr, HAS_BIAS: tl.constexpr,
+    HAS_GAMMA_HH: tl.constexpr, HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """All steps of one case a program: cases never meet, so that no program waits for another.
 
-    The products with the state go to a_hh (T, B, 4H), without a norm to its one step (1, B, 4H).
+    The products with the state go to a_hh (T, B, 4H), without `EVERY_STEP` to its one step (1, B, 4H).
     """
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK_H)
@@ -181,18 +206,24 @@ def lstm_all_steps(
     cell = load_row(carry + b * H, columns, H, ACC)
     for t in range(T):
         a = a_hh + b * 4 * H
-        if NORMED:
+        if EVERY_STEP:
             a += tl.cast(t, tl.int64) * B * 4 * H
         for part in range(4):
-            product_with_state(weight_hh, bias_hh, a, state, part, columns, H, HAS_BIAS, BLOCK_H, BLOCK_J, ACC)
+            product_with_state(
+                weight_hh=weight_hh, bias_hh=bias_hh, a_hh=a, state=state, part=part, columns=columns, H=H,
+                HAS_BIAS=HAS_BIAS, BLOCK_H=BLOCK_H, BLOCK_J=BLOCK_J, ACC=ACC,
+            )  # fmt: skip
         # Threads of a program read what others of it have written: here the products, below the state and the
         # statistics. And none may write the next state before all have read this one.
         tl.debug_barrier()
         hidden, cell = gates_and_cell(
-            load_row(a, columns, H, ACC), load_row(a + H, columns, H, ACC),
-            load_row(a + 2 * H, columns, H, ACC), load_row(a + 3 * H, columns, H, ACC),
-            cell, from_input, gamma_hh, gamma_c, beta_c, h, c, gates,
-            steps_hh, steps_c, windows_hh, windows_c, t, b, columns, T, B, H, M, k, eps, NORMED, AFFINE, BLOCK_K, ACC,
+            ai=load_row(a, columns, H, ACC), af=load_row(a + H, columns, H, ACC),
+            ag=load_row(a + 2 * H, columns, H, ACC), ao=load_row(a + 3 * H, columns, H, ACC),
+            cell=cell, from_input=from_input, gamma_hh=gamma_hh, gamma_c=gamma_c, beta_c=beta_c, h=h, c=c,
+            gates=gates, steps_hh=steps_hh, steps_c=steps_c, windows_hh=windows_hh, windows_c=windows_c, t=t, b=b,
+            columns=columns, T=T, B=B, H=H, M=M, k=k, eps=eps, KEEP=KEEP, NORMED=NORMED, HAS_GAMMA_HH=HAS_GAMMA_HH,
+            HAS_GAMMA_C=HAS_GAMMA_C, HAS_BETA_C=HAS_BETA_C, BLOCK_K=BLOCK_K, ACC=ACC,
         )  # fmt: skip
         store_row(state, columns, H, hidden)
         tl.debug_barrier()
+    store_row(carry + b * H, columns, H, cell)

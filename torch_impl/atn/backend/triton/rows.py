@@ -69,16 +69,19 @@ def window_size(s, k):
 def window_statistics(step_mean, step_var, s, b, B, k, m, q, BLOCK_K: tl.constexpr, ACC: tl.constexpr):
     """Mean and variance of the window that ends with step s of case b, Eqs. (7)-(8) from step statistics.
 
-    (m, q) are the statistics of step s itself, which its own program may not have written yet.
+    (m, q) are the statistics of step s itself, which its own program may not have written yet. What is summed are the
+    distances of the other means from m: a large offset that the steps share takes no digits from the sum.
     """
     earlier = window_size(s, k) - 1
     size = (earlier + 1).to(ACC)
     first = (s - earlier).to(tl.int64)
-    total = m
+    total = tl.zeros([], ACC)
     for start in range(0, earlier, BLOCK_K):
         offsets = start + tl.arange(0, BLOCK_K)
-        total += tl.sum(tl.load(step_mean + (first + offsets) * B + b, mask=offsets < earlier, other=0.0), 0)
-    mean = total / size
+        inside = offsets < earlier
+        means = tl.load(step_mean + (first + offsets) * B + b, mask=inside, other=0.0)
+        total += tl.sum(tl.where(inside, means - m, 0.0), 0)
+    mean = m + total / size
     spread = q + (m - mean) * (m - mean)
     for start in range(0, earlier, BLOCK_K):
         offsets = start + tl.arange(0, BLOCK_K)

@@ -1,0 +1,56 @@
+"""Gradients of the steps' statistics where windows are longer than a program holds: O(log k) operations on arrays.
+
+A kernel that reads every window costs k reads a step. Here the sums over the windows that contain a step are merged
+from shorter ones, as `atn.window.window_statistics` merges the windows themselves.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Sums(NamedTuple):
+    """Sums over the windows that end with the steps s, ..., s + n - 1, one row for each s."""
+
+    level: Tensor
+    """Of dmean."""
+    slope: Tensor
+    """Of dvar."""
+    moment: Tensor
+    """Of ``dvar[t] * (mean[s] - mean[t])``: differences, which stay small where the means share a large offset."""
+
+
+def gradients_of_steps(dwindows: Tensor, mean: Tensor, step_mean: Tensor, k: int) -> Tensor:
+    """Gradients (2, M + T, B) of mean and variance of each step from those of the windows that contain it.
+
+        dm[s] = sum_t (dmean[t] + 2 dvar[t] (m[s] - mean[t]))        dq[s] = sum_t dvar[t]
+
+    over the windows t of the sequence with s <= t < s + k. `dwindows` (2, T, B) is divided by the windows' sizes;
+    `mean` (T, B) is that of the windows, `step_mean` (M + T, B) that of the steps, memory in front.
+    """
+    M = len(step_mean) - len(mean)
+    # The windows of the memory's steps are not of this sequence: they have no gradient, and any mean will do.
+    before = step_mean[:M]
+    center = torch.cat((before, mean))
+    level, slope = (torch.cat((torch.zeros_like(before), gradient)) for gradient in dwindows)
+    one = Sums(level, slope, torch.zeros_like(slope))
+    sums, length = one, 1
+    for digit in f"{k:b}"[1:]:
+        sums, length = _merge(sums, length, sums, center), 2 * length
+        if digit == "1":
+            sums, length = _merge(sums, length, one, center), length + 1
+    return torch.stack((sums.level + 2 * (sums.moment + sums.slope * (step_mean - center)), sums.slope))
+
+
+def _merge(first: Sums, length: int, later: Sums, center: Tensor) -> Sums:
+    """Join the sums over `length` windows from s on with those from s + length on."""
+    if length >= len(center):
+        return first  # no step has a later window
+    level, slope, moment, at = (_later(rows, length) for rows in (*later, center))
+    return Sums(first.level + level, first.slope + slope, first.moment + moment + slope * (center - at))
+
+
+def _later(rows: Tensor, steps: int) -> Tensor:
+    """Row s + steps in the place of row s, zeros beyond the end."""
+    return torch.cat((rows[steps:], torch.zeros_like(rows[:steps])))
