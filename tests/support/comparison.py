@@ -39,15 +39,21 @@ class Deviation(NamedTuple):
 
 
 def deviation(
-    actual: Any, expected: Any, *, quantity: str, backend: str = "oracle", scale: float | None = None, what: str = ""
+    actual: Any,
+    expected: Any,
+    *,
+    quantity: str,
+    backend: str = "oracle",
+    scale: float | None = None,
+    what: str = "",
+    dtype: str | None = None,
 ) -> Deviation:
     """Measure and record how far `actual` is from `expected`.
 
     Parameters
     ----------
     actual, expected
-        NumPy arrays, tensors or scalars of one shape. The dtype of `actual` chooses the tolerance; the comparison is
-        made in the wider of the two.
+        NumPy arrays, tensors or scalars of one shape; the comparison is made in the wider of their dtypes.
     quantity
         "output", "gradient", "parameter_gradient", "symbolic" or "exact": the second key of `TOLERANCES`.
     backend
@@ -56,8 +62,12 @@ def deviation(
         Magnitude that the error is relative to; by default the largest of `expected`.
     what
         Name of the compared array, for the message.
+    dtype
+        Dtype that `actual` must have, which chooses the tolerance; by default that of `expected`. It is never taken
+        from `actual`: a result that came out narrower than it should would choose its own wider bound.
     """
-    key = ErrorKey(backend, _dtype_name(actual), quantity)
+    key = ErrorKey(backend, dtype or _dtype_name(expected), quantity)
+    assert _dtype_name(actual) == key.dtype, f"{what or 'values'}: dtype {_dtype_name(actual)} is not {key.dtype}"
     actual_array, expected_array = _as_array(actual), _as_array(expected)
     assert actual_array.shape == expected_array.shape, (
         f"{what or 'shapes'}: {actual_array.shape} is not {expected_array.shape}"
@@ -77,6 +87,7 @@ def gradient_deviations(
     backend: str,
     parameters: frozenset[str] = frozenset(),
     largest_term: float = 0.0,
+    dtype: str | None = None,
 ) -> Iterator[Deviation]:
     """Measure gradients by name.
 
@@ -94,14 +105,22 @@ def gradient_deviations(
             backend=backend,
             scale=max(magnitudes[name], floor),
             what=name,
+            dtype=dtype,
         )
 
 
 def assert_close(
-    actual: Any, expected: Any, *, quantity: str, backend: str = "oracle", scale: float | None = None, what: str = ""
+    actual: Any,
+    expected: Any,
+    *,
+    quantity: str,
+    backend: str = "oracle",
+    scale: float | None = None,
+    what: str = "",
+    dtype: str | None = None,
 ) -> None:
-    """Assert that every element of `actual` is as near to `expected` as its dtype allows; see `deviation`."""
-    found = deviation(actual, expected, quantity=quantity, backend=backend, scale=scale, what=what)
+    """Assert that `actual` has its dtype and is everywhere as near to `expected` as that allows; see `deviation`."""
+    found = deviation(actual, expected, quantity=quantity, backend=backend, scale=scale, what=what, dtype=dtype)
     assert not found.exceeds, str(found)
 
 
@@ -112,10 +131,11 @@ def assert_all_close(
     backend: str,
     parameters: frozenset[str] = frozenset(),
     largest_term: float = 0.0,
+    dtype: str | None = None,
 ) -> None:
     """Assert that gradients are close, by name; see `gradient_deviations`."""
     for found in gradient_deviations(
-        actual, expected, backend=backend, parameters=parameters, largest_term=largest_term
+        actual, expected, backend=backend, parameters=parameters, largest_term=largest_term, dtype=dtype
     ):
         assert not found.exceeds, str(found)
 

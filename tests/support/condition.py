@@ -65,6 +65,13 @@ def judgments(
         yield Judgment(found, _multiple(found, condition()[found.what]) if found.exceeds else None)
 
 
+def multiples(problem: P, oracle: Callable[[P], Result], actual: Result, backend: str) -> dict[str, float]:
+    """Error of every output and gradient of a run as a multiple of its condition, within the plain bound or not."""
+    expected = oracle(problem)
+    condition = sensitivity(problem, oracle, expected)
+    return {found.what: _multiple(found, condition[found.what]) for found in _deviations(actual, expected, backend)}
+
+
 def assert_agrees(problem: P, oracle: Callable[[P], Result], actual: Result, backend: str) -> None:
     """Assert that no output or gradient of a run on `problem` is beyond both bounds."""
     for judgment in judgments(problem, oracle, oracle(problem), actual, backend):
@@ -74,16 +81,21 @@ def assert_agrees(problem: P, oracle: Callable[[P], Result], actual: Result, bac
 def _deviations(actual: Result, expected: Result, backend: str) -> Iterator[Deviation]:
     assert actual.outputs.keys() == expected.outputs.keys()
     for name, output in actual.outputs.items():
-        yield deviation(output, expected.outputs[name], quantity="output", backend=backend, what=name)
+        yield deviation(
+            output, expected.outputs[name], quantity="output", backend=backend, what=name, dtype=actual.dtype
+        )
     yield from gradient_deviations(
         actual.gradients,
         expected.gradients,
         backend=backend,
         parameters=parameters_of(expected.gradients),
         largest_term=expected.largest_term,
+        dtype=actual.dtype,
     )
 
 
 def _multiple(found: Deviation, condition: float) -> float:
+    if found.error == 0:
+        return 0.0
     unavoidable = EPSILON[found.key.dtype] * condition
     return found.error * found.magnitude / unavoidable if unavoidable > 0 else float("inf")

@@ -36,6 +36,9 @@ class Result(NamedTuple):
     largest_term: float = 0.0
     """Largest of the terms that cancel in a gradient, where the oracle knows it."""
 
+    dtype: str = "float64"
+    """Dtype that was asked for, which every array must have."""
+
 
 def run_norm_oracle(problem: NormProblem) -> Result:
     """Forward and backward of `problem` by the oracle, in float64."""
@@ -65,7 +68,7 @@ def run_norm_torch(problem: NormProblem, backend: str, dtype: str, device: str =
         tensors["a"], problem.k, tensors.get("gamma"), tensors.get("beta"), problem.eps, problem.base, backend
     )
     gradients = torch.autograd.grad(y, list(tensors.values()), dy)
-    return Result({"y": y}, dict(zip(tensors, gradients, strict=True)))
+    return Result({"y": y}, dict(zip(tensors, gradients, strict=True)), dtype=dtype)
 
 
 def oracle_norm(problem: LSTMProblem) -> WindowNorm | None:
@@ -102,7 +105,8 @@ def run_lstm_torch(problem: LSTMProblem, backend: str, dtype: str, device: str =
         [*inputs.values(), *parameters.values()],
         (tensors["dh"], tensors["dh_n"], tensors["dc_n"]),
     )
-    return Result({"output": output, "h_n": h_n, "c_n": c_n}, dict(zip([*inputs, *parameters], gradients, strict=True)))
+    outputs = {"output": output, "h_n": h_n, "c_n": c_n}
+    return Result(outputs, dict(zip([*inputs, *parameters], gradients, strict=True)), dtype=dtype)
 
 
 def make_module(problem: LSTMProblem, backend: str, dtype: str, device: str = "cpu") -> ATNLSTM:
