@@ -97,12 +97,12 @@ def gates_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows read as f, i, g, o."""
     original = eager._time_loop
 
-    def time_loop(from_input: Tensor, h: Tensor, c: Tensor, gates: Any, readout: Any) -> tuple[Tensor, Tensor]:
+    def time_loop(from_input: Tensor, h: Tensor, c: Tensor, gates: Any, z_of: Any) -> tuple[Tensor, Tensor]:
         def swapped(a: Tensor, h: Tensor) -> Tensor:
             i, f, g, o = gates(a, h).chunk(4, dim=1)
             return torch.cat((f, i, g, o), dim=1)
 
-        return original(from_input, h, c, swapped, readout)
+        return original(from_input, h, c, swapped, z_of)
 
     monkeypatch.setattr(eager, "_time_loop", time_loop)
 
@@ -110,11 +110,11 @@ def gates_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
 def normalized_carry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The normalized cell is carried on, as some published LN-LSTMs do, where Eq. (16) keeps the raw one."""
 
-    def time_loop(from_input: Tensor, h: Tensor, c: Tensor, gates: Any, readout: Any) -> tuple[Tensor, Tensor]:
+    def time_loop(from_input: Tensor, h: Tensor, c: Tensor, gates: Any, z_of: Any) -> tuple[Tensor, Tensor]:
         h_all, c_all = [], []
         for a in from_input.unbind():
             i, f, g, o = gates(a, h).chunk(4, dim=1)
-            c = readout(f.sigmoid() * c + i.sigmoid() * g.tanh())
+            c = z_of(f.sigmoid() * c + i.sigmoid() * g.tanh())
             h = o.sigmoid() * c.tanh()
             h_all.append(h)
             c_all.append(c)

@@ -83,11 +83,11 @@ def _normalized_layer(
         xhat = _normalize_next(from_h, hh, norm.eps)
         return a + xhat if gamma_hh is None else torch.addcmul(a, xhat, gamma_hh)
 
-    def readout(c: Tensor) -> Tensor:
+    def z_of(c: Tensor) -> Tensor:
         xhat = _normalize_next(c, cell, norm.eps)
         return xhat if gamma_c is None or beta_c is None else torch.addcmul(beta_c, xhat, gamma_c)
 
-    h, c = _time_loop(from_input, h_0, c_0, gates, readout)
+    h, c = _time_loop(from_input, h_0, c_0, gates, z_of)
     return LayerOutput(h, c, LayerMemory(steps_ih.last(norm.k - 1), hh.memory(), cell.memory()))
 
 
@@ -96,9 +96,9 @@ def _time_loop(
     h: Float[Tensor, "B H"],
     c: Float[Tensor, "B H"],
     gates: Callable[[Tensor, Tensor], Tensor],
-    readout: Callable[[Tensor], Tensor],
+    z_of: Callable[[Tensor], Tensor],
 ) -> tuple[Float[Tensor, "T B H"], Float[Tensor, "T B H"]]:
-    """Eqs. (15)-(16) over all steps: `gates(from_input[t], h)` are the preactivations, `readout(c)` is what feeds h."""
+    """Eqs. (15)-(16) over all steps: `gates(from_input[t], h)` are the preactivations, `z_of(c)` is Eq. (16)'s z."""
     H = h.shape[1]
     # A matrix library may order its sums by where a factor lies in memory. A copy lies as the h of a later step does,
     # so that a chunk of a stream starts as it would have gone on.
@@ -108,7 +108,8 @@ def _time_loop(
         if_gates, g_gate, o_gate = torch.split(gates(a, h), [2 * H, H, H], dim=1)
         i, f = if_gates.sigmoid().chunk(2, dim=1)
         c = torch.addcmul(f * c, i, g_gate.tanh())
-        h = o_gate.sigmoid() * readout(c).tanh()
+        z = z_of(c)
+        h = o_gate.sigmoid() * z.tanh()
         h_all.append(h)
         c_all.append(c)
     return torch.stack(h_all), torch.stack(c_all)
