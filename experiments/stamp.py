@@ -160,6 +160,11 @@ class Write:
     expect: str | None = None
     """Digest from before the checks; the stamp is refused if the sources have changed since."""
 
+    def __post_init__(self) -> None:
+        for name in ("tests", "claims"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
+
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
     """Command line ``python -m experiments.stamp digest|write|check``; returns the exit status."""

@@ -3,12 +3,11 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from experiments.cli.sweep import run_sweep
 from experiments.cli.train import HERE, PROG, RUNS, run_task
 from experiments.common.errors import INTERRUPTED, ExperimentError, UsageError
-from experiments.common.parsing import parse_command
+from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.report.page import write_report
 from experiments.tasks.registry import TASKS
 from experiments.training import distributed
@@ -18,10 +17,10 @@ from experiments.training import distributed
 class ReportCommand:
     """Write the report and its figures from the records alone."""
 
-    runs: Path = RUNS
+    runs: FolderPath = RUNS
     """Folder of the runs' folders."""
 
-    output: Path = HERE
+    output: FolderPath = HERE
     """Folder for README.md and figures/."""
 
 
@@ -57,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _report(arguments: list[str]) -> int:
     asked = parse_command(ReportCommand, arguments, f"{PROG} report")
+    check_folder("--runs", asked.runs)
+    check_folder("--output", asked.output)
     try:
         said = write_report(asked.runs, asked.output)
     except OSError as error:

@@ -3,6 +3,10 @@
 import re
 
 from experiments.common.errors import UsageError
+from experiments.training.settings import LARGEST_SEED
+
+MOST = 10_000
+"""Seeds in one command at most."""
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -11,7 +15,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     Raises
     ------
     UsageError
-        If it is no such list.
+        If it is no such list, or a seed is too large, or there are more than `MOST`.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -19,5 +23,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
             raise UsageError(f"--seeds {text}: {part.strip()!r} is neither a seed nor a range such as 0..4")
+        if last > LARGEST_SEED:
+            raise UsageError(f"--seeds {text}: {last} is too large; a seed is at most {LARGEST_SEED}")
+        if last - first >= MOST - len(seeds):
+            raise UsageError(f"--seeds {text}: more than {MOST:,} seeds")
         seeds.extend(range(first, last + 1))
     return tuple(dict.fromkeys(seeds))

@@ -17,7 +17,7 @@ from experiments.cli.jobs import ExecutorName, Resources, check_executor, make_e
 from experiments.cli.seeds import parse_seeds
 from experiments.cli.train import PROG, RUNS, plan_runs, stamp
 from experiments.common.errors import ExperimentError, UsageError
-from experiments.common.parsing import parse_command
+from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.tasks.registry import TASKS, Task
 from experiments.training.record import Record, load_record
 from experiments.training.settings import MODELS, ModelName, PresetName
@@ -28,6 +28,9 @@ FINISHED = "finished"
 
 _FOLDER = ".sweep-"
 """Beginning of the name of the folder for scripts and logs, among the runs' folders."""
+
+
+_BOUNDS = {"jobs": (1, 10_000), "minutes": (1, 366 * 24 * 60), "cpus": (1, 4096), "gpus": (0, 4096)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +44,10 @@ class SweepCommand:
     """Names of tasks."""
 
     presets: tuple[PresetName, ...] = ("paper",)
-    """As --preset of a task."""
+    """Where the settings come from: the paper's text, the released script, or a size for trying out the code."""
 
     models: tuple[ModelName, ...] = MODELS
-    """As --model of a task."""
+    """Plain LSTM, LN-LSTM, ATN-LSTM."""
 
     seeds: str | None = None
     """0..4 or 0,3,5; without it the preset's seed."""
@@ -71,29 +74,30 @@ class SweepCommand:
     """SLURM's partition."""
 
     device: str = "cpu"
-    """As in a task's command."""
+    """cpu, cuda, or cuda and a number."""
 
-    runs: Path = RUNS
+    runs: FolderPath = RUNS
     """Folder of the runs' folders; on a cluster all its machines have to see it."""
 
-    data_dir: Path | None = None
-    """As in a task's command."""
+    data_dir: FolderPath | None = None
+    """Folder of the data sets, for the tasks that read any; else ATN_DATA_DIR names it, or else they are downloaded."""
 
     tensorboard: bool = False
-    """As in a task's command."""
+    """Write the losses for TensorBoard too, into each run's folder."""
 
     unverified: bool = False
-    """As in a task's command."""
+    """Run without a stamp; the records say so."""
 
     dry_run: bool = False
     """List what would run, and run nothing."""
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "minutes", "cpus"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.gpus < 0:
-            raise ValueError(f"gpus is {self.gpus}; it must be at least 0")
+        for name, (least, most) in _BOUNDS.items():
+            value = getattr(self, name)
+            if value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}")
+            if value > most:
+                raise ValueError(f"{name} is {value}; it must be at most {most:,}")
 
 
 class Entry(NamedTuple):
@@ -171,7 +175,10 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
     UsageError
         If they cannot be understood.
     """
-    return parse_command(SweepCommand, arguments, f"{PROG} sweep")
+    asked = parse_command(SweepCommand, arguments, f"{PROG} sweep")
+    check_folder("--runs", asked.runs)
+    check_folder("--data-dir", asked.data_dir)
+    return asked
 
 
 def plan_sweep(asked: SweepCommand) -> list[Entry]:

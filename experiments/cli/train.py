@@ -1,6 +1,7 @@
 """``python -m experiments <task> ...``: which runs are asked for, and under which conditions."""
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import tyro
 from experiments.cli.seeds import parse_seeds
 from experiments.common.environment import ROOT
 from experiments.common.errors import INTERRUPTED, UsageError
-from experiments.common.parsing import parse_command, parse_known
+from experiments.common.parsing import FolderPath, check_folder, parse_command, parse_known
 from experiments.stamp import check_stamp
 from experiments.tasks.registry import TASKS, Task
 from experiments.training import distributed
@@ -48,10 +49,10 @@ class TaskCommand:
     device: str = "cpu"
     """cpu, cuda, or cuda and a number."""
 
-    runs: Path = RUNS
+    runs: FolderPath = RUNS
     """Folder of the runs' folders."""
 
-    data_dir: Path | None = None
+    data_dir: FolderPath | None = None
     """Folder of the data sets, for the tasks that read any; else ATN_DATA_DIR names it, or else they are downloaded."""
 
     checkpoint_seconds: float = 30.0
@@ -62,6 +63,10 @@ class TaskCommand:
 
     unverified: bool = False
     """Run without a stamp; the record says so."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.checkpoint_seconds < math.inf:
+            raise ValueError(f"checkpoint_seconds is {self.checkpoint_seconds}; it must be a number of at least 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +105,8 @@ def plan_runs(task: Task[Any], arguments: Sequence[str], prog: str) -> Plan:
         raise UsageError("--seed and --seeds: give one of them")
     default = TaskCommand(settings=task.presets[early.preset], preset=early.preset)
     asked = parse_command(TaskCommand, arguments, prog, default)
+    check_folder("--runs", asked.runs)
+    check_folder("--data-dir", asked.data_dir)
     seeds = (asked.settings.seed,) if asked.seeds is None else parse_seeds(asked.seeds)
     models = MODELS if asked.model == "all" else (asked.model,)
     settings = [dataclasses.replace(asked.settings, seed=seed) for seed in seeds]
@@ -160,6 +167,8 @@ def _device(name: str) -> torch.device:
         raise UsageError(f"--device {name}: there are cpu and cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {name}: PyTorch finds no CUDA device here")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {name}: PyTorch finds {torch.cuda.device_count()} CUDA devices here")
     return device
 
 

@@ -4,13 +4,46 @@ import contextlib
 import io
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import tyro
 
 from experiments.common.errors import UsageError
 
 C = TypeVar("C")
+
+
+def _path(words: list[str]) -> Path:
+    (word,) = words
+    if not word:
+        raise ValueError("a path must not be empty")
+    return Path(word)
+
+
+FolderPath = Annotated[
+    Path,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=_path,
+        is_instance=lambda instance: isinstance(instance, Path),
+        str_from_instance=lambda instance: [str(instance)],
+    ),
+]
+"""Type of an option that names a folder. `Path` alone takes the empty word for the current folder."""
+
+
+def check_folder(option: str, path: Path | None) -> None:
+    """Check that something that is to be a folder is not a file; it need not be there yet.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    if path is not None and path.exists() and not path.is_dir():
+        raise UsageError(f"{option} {path}: it is not a folder")
 
 
 def parse_command(kind: type[C], arguments: Sequence[str], prog: str, default: C | None = None) -> C:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.report.results import Result, Results
 from experiments.report.schema import Case, Presets, Series, Study, select
@@ -31,8 +31,8 @@ def missing_lines(study: Study, results: Results) -> list[str]:
 
 def _line(study: Study, presets: Presets, case: Case, series: Series, results: Results) -> str:
     settings = study.presets[presets]
-    seconds = _seconds(settings, case, series, results.finished)
-    about = "" if seconds is None else f", about {duration(seconds)}"
+    estimate = _estimate(settings, case, series, results.finished)
+    about = "" if estimate is None else f", {estimate.bound}about {duration(estimate.seconds)}"
     steps = "1 step" if settings.steps == 1 else f"{settings.steps:,} steps"
     return f"{command(study, presets, case, series)}  # {steps}{about}"
 
@@ -52,8 +52,16 @@ def _flag(name: str, value: Any) -> list[str]:
     return [f"--{option}", str(value)]
 
 
-def _seconds(settings: Settings, case: Case, series: Series, finished: Sequence[Result]) -> float | None:
-    """Time of a run by the time a step took in the most similar one, in proportion to T; None if there is none."""
+class Estimate(NamedTuple):
+    """Time that a run would take."""
+
+    seconds: float
+    bound: str
+    """"at most " or "at least " where the time of a validation is not known, else empty."""
+
+
+def _estimate(settings: Settings, case: Case, series: Series, finished: Sequence[Result]) -> Estimate | None:
+    """Time of a run by the steps and validations of the most similar one, in proportion to T; None if there is none."""
     where = {**case.where, **series.where}
     wanted = {name: getattr(settings, name) for name in SAME_COST if hasattr(settings, name)} | where
     similar = [
@@ -64,9 +72,31 @@ def _seconds(settings: Settings, case: Case, series: Series, finished: Sequence[
     ]
     if not similar:
         return None
-    nearest = max(similar, key=lambda record: (record.model == series.model, _shared(record, where)))
+    nearest = max(
+        similar, key=lambda record: (record.model == series.model, _shared(record, where), _knows_validation(record))
+    )
     longer = wanted["T"] / nearest.settings["T"] if "T" in wanted else 1
-    return nearest.seconds / nearest.step * settings.steps * longer
+    found = _scaled(nearest, settings)
+    return found._replace(seconds=found.seconds * longer)
+
+
+def _knows_validation(record: Record) -> bool:
+    """Whether the record tells the time of a validation."""
+    return record.validation_seconds is not None and record.step >= record.settings["validate_every"]
+
+
+def _scaled(record: Record, settings: Settings) -> Estimate:
+    """Time of a run with these settings if its steps and validations take as long as those of the record."""
+    ours, theirs = settings.steps // settings.validate_every, record.step // record.settings["validate_every"]
+    if record.validation_seconds is not None:
+        steps = (record.seconds - record.validation_seconds) / record.step * settings.steps
+        validations = record.validation_seconds / theirs * ours if theirs else 0.0
+        return Estimate(steps + validations, "at least " if ours > theirs == 0 else "")
+    # Records from before do not tell steps and validations apart. The time of a step with its part of a validation is
+    # too long where the record has more validations for each step than the run would have.
+    difference = theirs * settings.steps - ours * record.step
+    bound = "at most " if difference > 0 else "at least " if difference < 0 else ""
+    return Estimate(record.seconds / record.step * settings.steps, bound)
 
 
 def _shared(record: Record, where: dict[str, Any]) -> int:

@@ -72,7 +72,7 @@ def carry_out(run: Run, conditions: Conditions) -> Record:
     ------
     ExperimentError
         Damaged record, losses or checkpoints; a folder that holds other settings, that another process is working in,
-        or that cannot be written. Nothing that was there is lost.
+        or that cannot be written; too little memory. Nothing that was there is lost.
     """
     run = run._replace(settings=run.settings.completed())
     folder = conditions.runs / run.name
@@ -83,6 +83,16 @@ def carry_out(run: Run, conditions: Conditions) -> Record:
     except OSError as error:
         message = f"cannot write {error.filename or folder}: {error.strerror}; what was saved before is kept"
         raise ExperimentError(message) from None
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        first_line = str(error).partition("\n")[0]
+        raise ExperimentError(f"{run.name} needs more memory than there is: {first_line}") from None
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    # PyTorch's allocator of the CPU raises a bare RuntimeError.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _carry_out(run: Run, conditions: Conditions, folder: Path) -> Record:

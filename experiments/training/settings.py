@@ -1,6 +1,7 @@
 """What decides a run's numbers, and what the run is therefore called."""
 
 import dataclasses
+import math
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from experiments.training.summary import Level
@@ -12,6 +13,12 @@ DtypeName = Literal["float32", "bfloat16"]
 MODELS: tuple[ModelName, ...] = ("lstm", "ln", "atn")
 """The plain LSTM, LN-LSTM and ATN-LSTM, in the order of the paper's tables."""
 
+LARGEST = 2**31 - 1
+"""Largest integer that a setting takes: larger counts overflow in PyTorch."""
+
+LARGEST_SEED = 2**63 - 1
+"""Largest seed that PyTorch's and NumPy's generators both take."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -20,7 +27,8 @@ class Settings:
     Raises
     ------
     ValueError
-        A count below 1 or a seed below 0.
+        A count below 1, a seed below 0 or above `LARGEST_SEED`, an integer above `LARGEST`, or a number that is not
+        finite.
     """
 
     free: ClassVar[tuple[str, ...]] = ()
@@ -43,6 +51,10 @@ class Settings:
     """Let torch.compile make one program of the model: the same mathematics in another order of rounding."""
 
     def __post_init__(self) -> None:
+        for name in self._names():
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                _require_usable(name, number)
         require_at_least(self, 1, "steps", "validate_every")
         require_at_least(self, 0, "seed")
 
@@ -83,6 +95,14 @@ class Part(NamedTuple):
     """Name of the task whose run it is."""
     model: ModelName
     settings: Settings
+
+
+def _require_usable(name: str, value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is {value}; it must be a finite number")
+    largest = LARGEST_SEED if name == "seed" else LARGEST
+    if isinstance(value, int) and value > largest:
+        raise ValueError(f"{name} is {value}; it must be at most {largest}")
 
 
 def require_at_least(settings: Settings, bound: int, *names: str) -> None:

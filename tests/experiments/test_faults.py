@@ -5,6 +5,8 @@ import json
 import os
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +18,7 @@ import torch
 from experiments import stamp as gate
 from experiments.cli import train as task_command
 from experiments.cli.main import main
-from experiments.common.environment import versions
+from experiments.common.environment import ROOT, versions
 from experiments.common.errors import ExperimentError
 from experiments.tasks.copying import Copying
 from experiments.training import checkpoint
@@ -132,7 +134,35 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["copying", "--device", "abacus"], "unknown device 'abacus'"),
         (["copying", "--device", "meta"], "there are cpu and cuda"),
         (["copying", "extra"], "extra"),
+        (["copying", "--seed", "99999999999999999999"], "seed is 99999999999999999999; it must be at most 92233720"),
+        (["copying", "--seed", "-1"], "seed is -1; it must be at least 0"),
+        (
+            ["copying", "--seeds", "0,99999999999999999999"],
+            "99999999999999999999 is too large; a seed is at most 92",
+        ),
+        (["copying", "--seeds", "0..99999999999"], "more than 10,000 seeds"),
+        (
+            ["copying", "--steps", "99999999999999999999"],
+            "steps is 99999999999999999999; it must be at most 214748",
+        ),
+        (["copying", "--lr", "nan"], "lr is nan; it must be a finite number"),
+        (["copying", "--lr", "inf"], "lr is inf; it must be a finite number"),
+        (["copying", "--eps", "nan"], "eps is nan; it must be a finite number"),
+        (["char-ptb", "--clip", "inf"], "clip is inf; it must be a finite number"),
+        (["char-ptb", "--drops", "80", "99999999999"], "drops is 99999999999; it must be at most 2147483647"),
+        (["copying", "--checkpoint-seconds", "nan"], "checkpoint_seconds is nan; it must be a number of at least 0"),
+        (["copying", "--checkpoint-seconds", "inf"], "checkpoint_seconds is inf; it must be a number of at least 0"),
+        (["copying", "--checkpoint-seconds", "-1"], "checkpoint_seconds is -1.0; it must be a number of at least 0"),
+        (["copying", "--runs", ""], "a path must not be empty"),
+        (["copying", "--runs="], "a path must not be empty"),
+        (["copying", "--data-dir", ""], "--data-dir"),
+        (["copying", "--runs", __file__], "it is not a folder"),
+        (["copying", "--data-dir", __file__], "it is not a folder"),
         (["report", "--model", "atn"], "--model"),
+        (["report", "--runs", ""], "a path must not be empty"),
+        (["report", "--output", ""], "a path must not be empty"),
+        (["report", "--runs", __file__], "it is not a folder"),
+        (["report", "--output", __file__], "it is not a folder"),
     ],
 )
 @pytest.mark.parametrize("columns", ["30", "200"])
@@ -197,10 +227,51 @@ def test_the_record_says_what_the_run_was(tmp_path: Path) -> None:
     assert [row.step for row in rows if row.validation is not None] == [5, 10]
 
 
-@pytest.mark.parametrize("place", ["file", "file/below"])
-def test_a_folder_that_cannot_be_written(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", [MemoryError, RuntimeError])
+def test_too_little_memory(
+    kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def allocate(*_: object) -> torch.Tensor:
+        raise kind("DefaultCPUAllocator: can't allocate memory\nmore")
+
+    monkeypatch.setattr(Copying, "loss", allocate)
+    assert main(command(tmp_path)) == 1
+    assert one_line(capsys).endswith("needs more memory than there is: DefaultCPUAllocator: can't allocate memory")
+
+
+def test_another_error_of_the_model_is_not_taken_for_one_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> torch.Tensor:
+        raise RuntimeError("a slip in the code")
+
+    monkeypatch.setattr(Copying, "loss", fail)
+    with pytest.raises(RuntimeError, match="a slip in the code"):
+        main(command(tmp_path))
+
+
+def test_a_terminal_without_umlauts(tmp_path: Path) -> None:
+    """What cannot be shown is shown as its code, and every model runs."""
+    runs = tmp_path / "Läufe"
+    asked = [*command(runs, model="all"), "--steps", "2"]
+    ended = subprocess.run(  # noqa: S603 - this very package
+        [sys.executable, "-m", "experiments", *asked],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
+    assert ended.stdout.count("finished, 2 steps") == 3
+    assert "L\\xe4ufe" in ended.stdout
+    assert [record_of(folder).status for folder in runs.iterdir()] == ["finished"] * 3
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert main(command(tmp_path / place)) == 1
+    assert main(command(tmp_path / "file/below")) == 1
     assert "cannot write" in one_line(capsys)
     assert (tmp_path / "file").read_text() == "in the way"
 

@@ -11,6 +11,7 @@ import pytest
 
 from experiments.cli.main import main
 from experiments.report import paper_numbers
+from experiments.report.missing import missing_lines
 from experiments.report.results import Result, spread
 from experiments.report.schema import Study
 from experiments.report.section import figures, section
@@ -276,6 +277,22 @@ class TestStillToRun:
         )
         assert not [line for line in missing if "--preset released --T 100" in line]
         assert len(missing) == 9
+
+    def test_steps_and_validations_are_counted_apart(self) -> None:
+        # 60 steps of 2 s and a validation of 1,000 s; the paper's run has 95,700 steps and 100 validations.
+        short: dict[str, Any] = {"steps": 60, "validate_every": 60, "seconds": (60 * 2 + 1000) / 60}
+        run = make_run("wikitext2", "atn", falls_to(5.0), validation_seconds=1000.0, **short)
+        command = "python -m experiments wikitext2 --preset paper --model atn  # 95,700 steps"
+        assert f"{command}, about 3.4 days" in missing_lines(WIKITEXT2, gathered([run]))
+        # Of the time of both together only a bound is known.
+        run = make_run("wikitext2", "atn", falls_to(5.0), validation_seconds=None, **short)
+        assert f"{command}, at most about 21 days" in missing_lines(WIKITEXT2, gathered([run]))
+        # The run was not validated at all.
+        short = {"steps": 60, "seconds": 2.0}
+        run = make_run("wikitext2", "atn", falls_to(5.0), validation_seconds=0.0, **short)
+        assert f"{command}, at least about 2.2 days" in missing_lines(WIKITEXT2, gathered([run]))
+        run = make_run("wikitext2", "atn", falls_to(5.0), validation_seconds=None, **short)
+        assert f"{command}, at least about 2.2 days" in missing_lines(WIKITEXT2, gathered([run]))
 
     def test_a_switch_is_a_flag_and_no_time_is_told_without_a_run(self, tmp_path: Path) -> None:
         text = part(report(tmp_path / "nowhere", tmp_path), "Denoise")

@@ -148,4 +148,7 @@ def test_the_command_line(root: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert here("write", "--scope", "gate", "--tests", "3", "--claims", "2", "--expect", "0")[0] == 1
     assert here("write", "--scope", "all", "--tests", "3", "--claims", "2")[0] == 2
     assert here("write", "--scope", "gate")[0] == 2
+    status, _, err = here("write", "--scope", "gate", "--tests", "-1", "--claims", "2")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "tests is -1; it must be at least 0" in err
     assert here()[0] == 2

@@ -161,6 +161,16 @@ def test_a_task_of_several_runs_a_model_is_one_job_a_model() -> None:
         (["copying", "--jobs", "0"], "jobs is 0; it must be at least 1"),
         (["copying", "--gpus", "-1"], "gpus is -1; it must be at least 0"),
         (["copying", "--executor", "cloud"], "cloud"),
+        (["copying", "--jobs", "99999999999999999999"], "jobs is 99999999999999999999; it must be at most 10,000"),
+        (["copying", "--minutes", "99999999"], "minutes is 99999999; it must be at most 527,040"),
+        (["copying", "--cpus", "99999"], "cpus is 99999; it must be at most 4,096"),
+        (["copying", "--gpus", "99999"], "gpus is 99999; it must be at most 4,096"),
+        (["copying", "--minutes", "nan"], "--minutes"),
+        (["copying", "--seeds", "99999999999999999999"], "too large"),
+        (["copying", "--set", "seed=99999999999999999999"], "seed is 99999999999999999999; it must be at most"),
+        (["copying", "--set", "lr=nan"], "lr is nan; it must be a finite number"),
+        (["copying", "--data-dir", ""], "--data-dir"),
+        (["copying", "--data-dir", __file__], "it is not a folder"),
     ],
 )
 def test_a_sweep_that_cannot_be_understood(
@@ -171,6 +181,12 @@ def test_a_sweep_that_cannot_be_understood(
     assert error.count("\n") == 1
     assert said in error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("runs", "said"), [("", "a path must not be empty"), (__file__, "it is not a folder")])
+def test_a_sweep_into_no_folder(runs: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "copying", "--unverified", "--runs", runs]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_no_stamp_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: list[str]) -> None:

@@ -13,9 +13,10 @@ from experiments.report.results import Result
 from experiments.report.studies.registry import STUDIES
 from experiments.report.verdicts import ClaimVerdict, claim_verdicts, deciding_line, judge, measured_verdicts
 from experiments.tasks import char_ptb, norm_statistics
+from experiments.tasks.registry import TASKS
 from experiments.training.record import UNVERIFIED
 from experiments.training.settings import MODELS, ModelName
-from proofs.claims import load_claims
+from proofs.claims import EXPERIMENTS, load_claims
 from tests.support.experiment_runs import falls_to, gathered, make_run, write_run
 
 
@@ -191,6 +192,11 @@ def test_the_measured_claims_of_the_registry_are_those_that_get_a_verdict(tmp_pa
     assert {verdict.outcome for verdict in verdicts.values()} == {"pending"}
     sentences = [(study.task, sentence) for study in STUDIES for case in study.cases for sentence in case.sentences]
     assert {(claim, task) for task, sentence in sentences for claim in sentence.claims} == set(measured.items())
+
+
+def test_the_experiments_that_a_claim_can_wait_for_are_the_tasks() -> None:
+    assert set(EXPERIMENTS) == set(TASKS)
+    assert len(EXPERIMENTS) == len(TASKS)
 
 
 def test_verdicts_on_a_folder_are_those_on_its_runs(tmp_path: Path) -> None:
