@@ -11,10 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from atn import window
+from atn import carried, window
 from atn.backend import eager
+from atn.carried import Carried
+from atn.population import PopulationStatistics
 from atn.window import StepStatistics
 from tests.library import test_against_oracle as against_oracle
+from tests.library import test_population as populations
+from tests.library import test_stream_restarts as restarts
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -134,6 +138,28 @@ def mean_of_squares_minus_squared_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(eager, "steps_of", steps_of)
 
 
+def windows_outlive_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart clears h and c and leaves the windows, as masking the two tensors does."""
+
+    def restarted(before: Carried, mask: Tensor) -> Carried:
+        after = carried.restarted(before, mask)
+        return after._replace(memory=before.memory, lengths=before.lengths)
+
+    monkeypatch.setattr("atn.state.restarted", restarted)
+
+
+def averages_begin_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first batch is mixed with the 0 and 1 that the buffers begin with."""
+
+    def update(statistics: PopulationStatistics, start: int, batch: StepStatistics) -> None:
+        here = slice(start, start + len(batch.mean))
+        statistics.num_batches_tracked[here] += 1
+        statistics.running_mean[here].lerp_(batch.mean.detach(), 0.1)
+        statistics.running_var[here].lerp_(batch.var.detach(), 0.1)
+
+    monkeypatch.setattr(PopulationStatistics, "update", update)
+
+
 CONTROLS: list[tuple[Plant, Callable[[], None]]] = [
     (dropped_window_term, LSTM_TEST),
     (window_off_by_one, NORM_TEST),
@@ -147,6 +173,14 @@ CONTROLS: list[tuple[Plant, Callable[[], None]]] = [
     (
         mean_of_squares_minus_squared_mean,
         partial(against_oracle.test_large_common_offset_in_float32, backend="eager", k=3),
+    ),
+    (
+        windows_outlive_a_restart,
+        partial(restarts.TestRestarts().test_a_state_restarts_the_cases_of_a_mask, norm="atn", k=5),
+    ),
+    (
+        averages_begin_at_zero,
+        populations.TestNumbers().test_the_first_batch_starts_the_averages_and_later_ones_move_them,
     ),
 ]
 
