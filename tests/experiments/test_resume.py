@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from experiments.cli.main import main
 from experiments.common import files
@@ -25,6 +24,7 @@ from experiments.training.curve import CURVE
 from experiments.training.metrics import METRICS
 from experiments.training.record import load_record
 from experiments.training.trainer import Trainer
+from tests.support.interruptions import assert_same_run, only_folder
 
 STEPS = 16
 
@@ -34,25 +34,6 @@ def command(runs: Path, model: str, steps: int = STEPS) -> list[str]:
     size = f"--T 2 --batch 4 --hidden 6 --k 3 --steps {steps} --validate-every 5".split()
     where = ["--runs", str(runs), "--checkpoint-seconds", "0", "--unverified"]
     return ["copying", "--preset", "smoke", "--model", model, *size, *where]
-
-
-def only_folder(runs: Path) -> Path:
-    """Folder of the one run there is."""
-    (folder,) = runs.iterdir()
-    return folder
-
-
-def assert_same_run(runs: Path, reference: Path) -> None:
-    """Losses, parameters, optimizer and random state are equal to the bit; only times may differ."""
-    ours, theirs = only_folder(runs), only_folder(reference)
-    for name in (METRICS, CURVE):
-        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
-    left, right = load_file(ours / NEWEST), load_file(theirs / NEWEST)
-    assert left.keys() == right.keys()
-    assert [name for name in left if not torch.equal(left[name], right[name])] == []
-    records = load_record(ours), load_record(theirs)
-    assert [record.status if record else None for record in records] == ["finished", "finished"]
-    assert len({(record.metrics_digest, record.curve_digest, str(record.summary)) for record in records if record}) == 1
 
 
 @pytest.fixture

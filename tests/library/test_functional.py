@@ -1,31 +1,20 @@
 """`atn.functional.assorted_time_norm`: its limits, its gradients, its dtypes and what it costs."""
 
 import itertools
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import atn.functional as F
 from atn.choices import Base
 from tests.support.comparison import assert_close
+from tests.support.norms import BASES, sequence
+from tests.support.operations import CountOperations
 
 pytestmark = pytest.mark.usefixtures("auto_backend")
-
-BASES: tuple[Base, ...] = ("layer", "batch")
-
-
-def sequence(T: int, B: int, N: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Random sequence (T, B, N) whose scale and offset change over time."""
-    generator = torch.Generator().manual_seed(seed)
-    scale = 0.5 + 1.5 * torch.rand(T, 1, 1, generator=generator, dtype=torch.float64)
-    values = scale * (torch.randn(T, B, N, generator=generator, dtype=torch.float64) + scale)
-    return values.to(dtype)
 
 
 def literal(a: Tensor, k: int, eps: float, base: Base) -> Tensor:
@@ -155,24 +144,6 @@ def test_variances_are_never_negative() -> None:
     a[:, :, 1:] = a[:, :, :1]
     y = F.assorted_time_norm(a, 13, eps=1e-30)
     assert not y.isnan().any()
-
-
-class CountOperations(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's class is untyped
-    """Counts every operation that reaches the dispatcher below autograd, and the elements that they write."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # the same
-        self.count = 0
-        self.elements = 0
-
-    def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run `func` and count it."""
-        self.count += 1
-        out = func(*args, **(kwargs or {}))
-        self.elements += out.numel() if isinstance(out, Tensor) else 0
-        return out
 
 
 def operations(T: int, k: int) -> CountOperations:

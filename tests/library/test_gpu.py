@@ -10,8 +10,7 @@ from torch import Tensor
 
 from atn import ATNLSTM
 from atn.backend.triton import blocks, cuda_graphs
-from tests.library.test_against_oracle import PAPER_LIKE, assert_results_close
-from tests.library.test_triton import round_to
+from tests.support.against_oracle import PAPER_LIKE, assert_results_close, round_to
 from tests.support.comparison import assert_close
 from tests.support.condition import assert_agrees
 from tests.support.problems import LSTMProblem, NormProblem

@@ -13,29 +13,13 @@ from torch.nn.utils import parametrize
 
 from atn import ATNLSTM
 from atn.choices import BiasPlacement, Init, Norm
-from tests.library.test_functional import CountOperations
 from tests.support.comparison import assert_close
+from tests.support.lstms import DOUBLE, random, with_random_parameters
+from tests.support.operations import CountOperations
 
 pytestmark = pytest.mark.usefixtures("auto_backend")
 
-DOUBLE: dict[str, Any] = {"dtype": torch.float64}
 PLACEMENTS: tuple[BiasPlacement, ...] = ("outside", "inside")
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    """Normal float64 values."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def with_random_parameters(module: ATNLSTM, seed: int = 0) -> ATNLSTM:
-    """Give every parameter, gains and shifts included, a value of its own."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            is_gain = name.startswith("norm") and name.endswith("weight")
-            parameter.copy_(1 + 0.3 * values if is_gain else 0.5 * values)
-    return module
 
 
 def pair(input_size: int, hidden_size: int, num_layers: int = 1, **settings: Any) -> tuple[ATNLSTM, nn.LSTM]:

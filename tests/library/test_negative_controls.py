@@ -16,15 +16,17 @@ from atn.backend import eager
 from atn.carried import Carried
 from atn.population import PopulationStatistics
 from atn.window import StepStatistics
-from tests.library import test_against_oracle as against_oracle
 from tests.library import test_population as populations
 from tests.library import test_stream_restarts as restarts
+from tests.support import against_oracle
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
-NORM_TEST = partial(against_oracle.test_norm_of_a_long_sequence, backend="eager", base="layer", k=45, dtype="float64")
+NORM_TEST = partial(
+    against_oracle.compare_norm_of_a_long_sequence, backend="eager", base="layer", k=45, dtype="float64"
+)
 LSTM_TEST = partial(
-    against_oracle.test_lstm_shaped_like_the_paper, backend="eager", bias_placement="inside", k=12, dtype="float64"
+    against_oracle.compare_lstm_shaped_like_the_paper, backend="eager", bias_placement="inside", k=12, dtype="float64"
 )
 
 
@@ -172,7 +174,7 @@ CONTROLS: list[tuple[Plant, Callable[[], None]]] = [
     (normalized_carry, LSTM_TEST),
     (
         mean_of_squares_minus_squared_mean,
-        partial(against_oracle.test_large_common_offset_in_float32, backend="eager", k=3),
+        partial(against_oracle.compare_large_common_offset_in_float32, backend="eager", k=3),
     ),
     (
         windows_outlive_a_restart,

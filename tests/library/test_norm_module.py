@@ -7,36 +7,14 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from torch import Tensor
 
 import atn.functional as F
 from atn import AssortedTimeNorm, NormMemory
 from atn.choices import Base
-from tests.library.test_functional import BASES, sequence
 from tests.support.comparison import assert_close
+from tests.support.norms import BASES, in_chunks, module, sequence
 
 pytestmark = pytest.mark.usefixtures("auto_backend")
-
-
-def module(k: int, base: Base = "layer", dtype: torch.dtype = torch.float64, max_steps: int = 30) -> AssortedTimeNorm:
-    """Norm of 5 features with gains and shifts of its own."""
-    norm = AssortedTimeNorm(5, k, base=base, max_steps=max_steps if base == "batch" else None, dtype=dtype)
-    with torch.no_grad():
-        norm.weight.copy_(torch.linspace(0.5, 2, 5))
-        norm.bias.copy_(torch.linspace(-1, 1, 5))
-    return norm
-
-
-def in_chunks(norm: AssortedTimeNorm, a: Tensor, lengths: list[int]) -> Tensor:
-    """Stream `a` in chunks of these lengths, the rest at the end."""
-    outputs, memory, start = [], None, 0
-    for length in [*lengths, len(a)]:
-        if chunk := len(a[start : start + length]):
-            y, memory = norm.stream(a[start : start + length], memory)
-            assert len(memory.steps.mean) == min(norm.k - 1, start + chunk)
-            outputs.append(y)
-            start += chunk
-    return torch.cat(outputs)
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 
 from atn import ATNLSTM
 from atn.choices import Norm
-from tests.library.test_lstm import DOUBLE, random, with_random_parameters
 from tests.support.comparison import assert_close
+from tests.support.lstms import DOUBLE, random, with_random_parameters
 
 pytestmark = pytest.mark.usefixtures("auto_backend")
 

@@ -16,9 +16,8 @@ from torch.optim import swa_utils
 
 from atn import AssortedTimeNorm
 from atn.population import PopulationStatistics
-from tests.library.test_functional import sequence
-from tests.library.test_norm_module import in_chunks, module
 from tests.support.comparison import assert_close
+from tests.support.norms import in_chunks, module, sequence
 
 
 def batch_norm(k: int, max_steps: int = 30, dtype: torch.dtype = torch.float64) -> AssortedTimeNorm:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from atn import ATNLSTM, LSTMState
 from atn.choices import BiasPlacement, Norm
-from tests.library.test_lstm import random, with_random_parameters
 from tests.support.comparison import assert_close
+from tests.support.lstms import random, with_random_parameters
 
 pytestmark = pytest.mark.usefixtures("auto_backend")
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from typing import Any, get_args
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -27,10 +26,10 @@ from atn.backend.triton import backend as triton_backend
 from atn.backend.triton import blocks, cuda_graphs, launch
 from atn.choices import Base, Norm
 from experiments.common.environment import ROOT
-from tests.library.test_against_oracle import assert_results_close
+from tests.support.against_oracle import assert_results_close, round_to
 from tests.support.comparison import assert_close
 from tests.support.condition import assert_agrees
-from tests.support.problems import LSTMProblem, NormProblem, mapped
+from tests.support.problems import LSTMProblem, NormProblem
 from tests.support.runners import run_lstm_oracle, run_lstm_torch, run_norm_oracle, run_norm_torch
 
 LSTM = LSTMProblem(
@@ -98,12 +97,6 @@ def test_layer_in_float32(norm: Norm) -> None:
 def test_norm(changes: dict[str, Any], dtype: str) -> None:
     problem = dataclasses.replace(NORM, **changes)
     assert_agrees(problem, run_norm_oracle, run_norm_torch(problem, "triton", dtype), "triton")
-
-
-def round_to(problem: LSTMProblem | NormProblem, dtype: str) -> Any:
-    """The problem with every array rounded to a half type, so that both sides start from the same numbers."""
-    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
-    return mapped(problem, lambda array: torch.from_numpy(np.asarray(array)).to(half).double().numpy())
 
 
 @pytest.mark.usefixtures("form")

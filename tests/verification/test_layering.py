@@ -1,14 +1,18 @@
-"""Which part may import which: the oracle NumPy alone, the library never the oracle, experiments the library."""
+"""Which part may import which, and how the folders are filled.
+
+The oracle imports NumPy alone, the library never the oracle, experiments the library. Inside the experiments and the
+library the rooms form a chain, of which each may import those before it.
+"""
 
 import ast
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"atn", "atn_reference", "benchmarks", "experiments", "proofs", "tests"}
 ALLOWED = {
     "reference": {"atn_reference", "numpy"},
     "torch_impl": {"atn", "filelock", "jaxtyping", "ninja", "numpy", "torch", "triton"},
@@ -44,19 +48,87 @@ ALLOWED = {
 }
 
 
-def imports_of(source: str) -> Iterator[str]:
-    """Top-level names of the packages that a module's source imports."""
+ROOMS: dict[str, set[str]] = {
+    "experiments.common": set(),
+    "experiments.training": {"experiments.common"},
+    "experiments.models": {"experiments.common", "experiments.training"},
+    "experiments.datasets": {"experiments.common", "experiments.training.distributed"},
+    "experiments.tasks": {
+        "experiments.common",
+        "experiments.training",
+        "experiments.models",
+        "experiments.datasets",
+    },
+    "experiments.report": {
+        "experiments.common",
+        "experiments.training",
+        "experiments.models",
+        "experiments.datasets",
+        "experiments.tasks",
+    },
+    "experiments.stamp": {"experiments.common"},
+    "atn.backend": {"atn.choices", "atn.precision", "atn.sliding_window", "atn.state", "atn.window"},
+    "benchmarks": {"tests.support"},
+    "tests.support": {"tests.verification.error_log"},
+}
+"""Room -> what its modules may import of the same package beside the room itself; of benchmarks, what of the tests.
+
+`experiments.cli` stands at the end of the chain and may import all of it; `experiments.datasets` shares its downloads
+among the processes of a run, and knows nothing else of training.
+"""
+
+PACKAGES = {"experiments": "experiments", "atn": "torch_impl/atn", "benchmarks": "benchmarks", "tests": "tests"}
+"""Package -> its folder."""
+
+MOST_MODULES = 16
+"""A folder with more modules than this is cut into rooms; what tests share stays in one place."""
+
+
+def modules_imported(source: str) -> Iterator[str]:
+    """Dotted name of everything that a module's source imports: of ``from a import b`` it is ``a.b``."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield str(node.module).split(".")[0]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def trespasses(folder: str, source: str) -> set[str]:
     """What the source of a module below `folder` imports beyond the standard library and what its layer may."""
-    return set(imports_of(source)) - ALLOWED[folder] - sys.stdlib_module_names
+    packages = {name.split(".")[0] for name in modules_imported(source)}
+    return packages - ALLOWED[folder] - sys.stdlib_module_names
+
+
+def inside(name: str, room: str) -> bool:
+    """Whether a dotted name is the room or something in it."""
+    return f"{name}.".startswith(f"{room}.")
+
+
+def intrusions(room: str, source: str) -> set[str]:
+    """What the source of a module in `room` imports that `ROOMS` does not allow."""
+    guarded = "tests" if room == "benchmarks" else room.split(".", maxsplit=1)[0]
+    found = {name for name in modules_imported(source) if inside(name, guarded)}
+    return {name for name in found if not any(inside(name, allowed) for allowed in {room, *ROOMS[room]})}
+
+
+def modules_of(room: str) -> list[Path]:
+    """Files of a room, which is a folder or one module."""
+    package, *rest = room.split(".")
+    path = ROOT.joinpath(PACKAGES[package], *rest)
+    return [path.with_suffix(".py")] if path.with_suffix(".py").exists() else sorted(path.rglob("*.py"))
+
+
+def crowded(names: Iterable[str]) -> dict[str, int]:
+    """Folder -> number of modules, of those with too many; `names` are paths of modules in the checkout."""
+    folders = Counter(str(PurePosixPath(name).parent) for name in names if not name.endswith("__init__.py"))
+    return {folder: count for folder, count in folders.items() if count > MOST_MODULES and folder != "tests/support"}
+
+
+def checkout_modules() -> list[str]:
+    """Paths of the project's modules."""
+    folders = ("benchmarks", "experiments", "proofs", "reference", "tests", "torch_impl")
+    return [path.relative_to(ROOT).as_posix() for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 @pytest.mark.parametrize("folder", ALLOWED)
@@ -72,3 +144,54 @@ def test_a_trespass_is_found() -> None:
         "atn_reference"
     }
     assert trespasses("experiments", "import os\nimport tests.support.problems\n") == {"tests"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_what_stands_before_it(room: str) -> None:
+    modules = modules_of(room)
+    assert modules
+    found = {str(path.relative_to(ROOT)): intrusions(room, path.read_text("utf-8")) for path in modules}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_an_intrusion_is_found() -> None:
+    assert intrusions("experiments.training", "from experiments.tasks.registry import Task\n") == {
+        "experiments.tasks.registry.Task"
+    }
+    assert intrusions("experiments.datasets", "from experiments.training import distributed, run\n") == {
+        "experiments.training.run"
+    }
+    assert intrusions("atn.backend", "import atn.lstm\n") == {"atn.lstm"}
+    assert intrusions("benchmarks", "from tests.library.test_lstm import pair\nfrom tests.support import norms\n") == {
+        "tests.library.test_lstm.pair"
+    }
+
+
+def test_no_test_file_imports_another() -> None:
+    found = {
+        path: names
+        for path in checkout_modules()
+        if (names := {name for name in modules_imported((ROOT / path).read_text("utf-8")) if is_of_a_test_file(name)})
+    }
+    assert found == {}
+
+
+def is_of_a_test_file(name: str) -> bool:
+    """Whether a dotted name is a test file, or something in one."""
+    return name.startswith("tests.") and any(part.startswith("test_") for part in name.split("."))
+
+
+def test_an_import_of_a_test_file_is_found() -> None:
+    assert is_of_a_test_file("tests.library.test_lstm")
+    assert is_of_a_test_file("tests.library.test_lstm.pair")
+    assert not is_of_a_test_file("tests.support.lstms.random")
+
+
+def test_no_folder_is_crowded() -> None:
+    assert crowded(checkout_modules()) == {}
+
+
+def test_a_crowded_folder_is_found() -> None:
+    names = [f"tests/library/test_{number}.py" for number in range(MOST_MODULES)]
+    assert crowded([*names, "tests/library/__init__.py"]) == {}
+    assert crowded([*names, "tests/library/test_more.py"]) == {"tests/library": MOST_MODULES + 1}

@@ -1,0 +1,26 @@
+"""Random numbers and parameters for tests of `ATNLSTM`."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atn import ATNLSTM
+
+DOUBLE: dict[str, Any] = {"dtype": torch.float64}
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    """Normal float64 values."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def with_random_parameters(module: ATNLSTM, seed: int = 0) -> ATNLSTM:
+    """Give every parameter, gains and shifts included, a value of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            is_gain = name.startswith("norm") and name.endswith("weight")
+            parameter.copy_(1 + 0.3 * values if is_gain else 0.5 * values)
+    return module
