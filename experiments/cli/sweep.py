@@ -18,9 +18,10 @@ from experiments.cli.seeds import parse_seeds
 from experiments.cli.train import PROG, RUNS, plan_runs, stamp
 from experiments.common.errors import ExperimentError, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command
-from experiments.tasks.registry import TASKS, Task
+from experiments.tasks.registry import TASKS
 from experiments.training.record import Record, load_record
 from experiments.training.settings import MODELS, ModelName, PresetName
+from experiments.training.task import Task
 from experiments.training.tensorboard_log import require_tensorboard
 
 FINISHED = "finished"

@@ -15,11 +15,12 @@ from experiments.common.environment import ROOT
 from experiments.common.errors import INTERRUPTED, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command, parse_known
 from experiments.stamp import check_stamp
-from experiments.tasks.registry import TASKS, Task
+from experiments.tasks.registry import TASKS
 from experiments.training import distributed
 from experiments.training.record import UNVERIFIED, Record
 from experiments.training.run import Conditions, Run, carry_out
 from experiments.training.settings import MODELS, PresetName, Settings
+from experiments.training.task import Task
 from experiments.training.tensorboard_log import require_tensorboard
 
 PROG = "python -m experiments"

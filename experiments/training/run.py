@@ -15,7 +15,6 @@ import torch
 
 from experiments.common.environment import commit, describe, versions
 from experiments.common.errors import ExperimentError
-from experiments.tasks.registry import Task
 from experiments.training import distributed
 from experiments.training.checkpoint import NO_TIME, Checkpoint, Times, load_checkpoint, restore
 from experiments.training.conclusion import conclude, with_comparisons
@@ -24,6 +23,7 @@ from experiments.training.problem import Problem
 from experiments.training.progress import Progress
 from experiments.training.record import Record, Session, load_record, save_record
 from experiments.training.settings import ModelName, PresetName, Settings, run_name
+from experiments.training.task import Task
 from experiments.training.tensorboard_log import board
 from experiments.training.trainer import Outcome, Trainer
 

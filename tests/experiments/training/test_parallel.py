@@ -1,8 +1,7 @@
 """Two processes that train one model do what one process does on the whole batch, and end together.
 
-As a program, ``python -m tests.experiments.test_parallel FOLDER``, this module makes the pairs of processes, all of
-them copies of one that has imported PyTorch; under torchrun, ``... -m tests.experiments.test_parallel FOLDER`` makes a
-whole run.
+As a program, ``python -m tests.experiments.training.test_parallel FOLDER``, this module makes the pairs of processes,
+all of them copies of one that has imported PyTorch; under torchrun it makes a whole run.
 """
 
 import json
@@ -186,7 +185,7 @@ def play(scene: Callable[[Path], int], folder: Path) -> list[int]:
 def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of what all scenes left, and of ``statuses.json``, ``said.out`` and ``said.err``."""
     folder = tmp_path_factory.mktemp("played")
-    program = [sys.executable, "-m", "tests.experiments.test_parallel", str(folder)]
+    program = [sys.executable, "-m", "tests.experiments.training.test_parallel", str(folder)]
     ended = run(program)
     assert ended.returncode == 0, ended.stderr
     (folder / "said.out").write_text(ended.stdout)
@@ -199,7 +198,7 @@ def run(program: list[str]) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(  # noqa: S603 - this very module, and torchrun
         program,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env=environment,
         check=False,
         capture_output=True,
@@ -345,7 +344,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of what a whole run by torchrun left."""
     folder = tmp_path_factory.mktemp("launched")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(PROCESSES)]
-    ended = run([*torchrun, "-m", "tests.experiments.test_parallel", str(folder)])
+    ended = run([*torchrun, "-m", "tests.experiments.training.test_parallel", str(folder)])
     assert ended.returncode == 0, ended.stderr
     return folder
 

@@ -1,6 +1,7 @@
 """A run that was killed, crashed or interrupted ends with the numbers, to the bit, of one that was not.
 
-As a program, ``python -m tests.experiments.test_resume RUNS SEED``, this module makes a run whose processes it kills.
+As a program, ``python -m tests.experiments.training.test_resume RUNS SEED``, this module makes a run whose processes
+it kills.
 """
 
 import os
@@ -85,10 +86,10 @@ def test_a_run_killed_at_random_moments(tmp_path: Path, reference: Callable[[str
     runs = tmp_path / "killed"
     runs.mkdir()
     seed = random.SystemRandom().randrange(2**32)
-    program = [sys.executable, "-m", "tests.experiments.test_resume", str(runs), str(seed)]
+    program = [sys.executable, "-m", "tests.experiments.training.test_resume", str(runs), str(seed)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(  # noqa: S603 - this very module
-        program, cwd=Path(__file__).parents[2], env=environment, check=False, capture_output=True, timeout=300
+        program, cwd=Path(__file__).parents[3], env=environment, check=False, capture_output=True, timeout=300
     )
     assert ended.returncode == 0, (seed, ended.stderr.decode())
     record = load_record(only_folder(runs))

@@ -16,8 +16,8 @@ from atn.backend import eager
 from atn.carried import Carried
 from atn.population import PopulationStatistics
 from atn.window import StepStatistics
-from tests.library import test_population as populations
-from tests.library import test_stream_restarts as restarts
+from tests.library.lstm import test_stream_restarts as restarts
+from tests.library.norm import test_population as populations
 from tests.support import against_oracle
 
 Plant = Callable[[pytest.MonkeyPatch], None]

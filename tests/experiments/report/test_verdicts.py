@@ -341,4 +341,4 @@ class TestSentences:
 
 
 def test_what_was_recorded_here_gets_a_verdict() -> None:
-    assert measured_verdicts(Path(__file__).parents[2] / "experiments" / "runs")["table-1"].parts
+    assert measured_verdicts(Path(__file__).parents[3] / "experiments" / "runs")["table-1"].parts

@@ -1,0 +1,39 @@
+"""A task: its name, its presets, and what makes its problem."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+from experiments.training.problem import Problem
+from experiments.training.settings import ModelName, Part, PresetName, Settings
+
+S = TypeVar("S", bound=Settings)
+
+
+class Task(NamedTuple, Generic[S]):
+    """What the command line and a run have to know of a task."""
+
+    name: str
+    """Name on the command line, in records and in the names of runs."""
+
+    presets: Mapping[PresetName, S]
+
+    problem: Callable[..., Problem]
+    """Makes the problem (model, optimizer, data) from the settings, the model's name and the device."""
+
+    reads_data: bool = False
+    """Whether `problem` also takes ``data_dir``: the folder of the data sets, or None to download them."""
+
+    plan: Callable[[PresetName, S, Sequence[ModelName]], list[Part]] | None = None
+    """Runs of the command for a preset, its settings and some models; None where each model has one run."""
+
+    def parts(self, preset: PresetName, settings: S, models: Sequence[ModelName]) -> list[Part]:
+        """The runs of the command for these models, in their order."""
+        if self.plan is None:
+            return [Part(self.name, model, settings) for model in models]
+        return self.plan(preset, settings, models)
+
+    def reading(self, data_dir: Path | None) -> "Task[S]":
+        """The task with its data sets read from this folder; unchanged for a task that generates its data."""
+        return self._replace(problem=functools.partial(self.problem, data_dir=data_dir)) if self.reads_data else self

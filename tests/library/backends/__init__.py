@@ -1,0 +1,1 @@
+"""Tests of what computes: every backend against the oracle, and each for itself."""

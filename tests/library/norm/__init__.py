@@ -1,0 +1,1 @@
+"""Tests of the norm alone: `AssortedTimeNorm` and its function."""
