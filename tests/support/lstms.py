@@ -3,11 +3,14 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from atn import ATNLSTM
+from atn.choices import Norm
 
 DOUBLE: dict[str, Any] = {"dtype": torch.float64}
+
+NORMS: list[tuple[Norm, int | None]] = [("none", None), ("ln", None), ("atn", 2), ("atn", 5), ("atn", 40)]
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -24,3 +27,11 @@ def with_random_parameters(module: ATNLSTM, seed: int = 0) -> ATNLSTM:
             is_gain = name.startswith("norm") and name.endswith("weight")
             parameter.copy_(1 + 0.3 * values if is_gain else 0.5 * values)
     return module
+
+
+def pair(input_size: int, hidden_size: int, num_layers: int = 1, **settings: Any) -> tuple[ATNLSTM, nn.LSTM]:
+    """Plain LSTMs of ours and of torch with the same weights."""
+    ours = ATNLSTM(input_size, hidden_size, num_layers, norm="none", **settings, **DOUBLE)
+    theirs = nn.LSTM(input_size, hidden_size, num_layers, **settings, **DOUBLE)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    return ours, theirs

@@ -14,20 +14,12 @@ from torch.nn.utils import parametrize
 from atn import ATNLSTM
 from atn.choices import BiasPlacement, Init, Norm
 from tests.support.comparison import assert_close
-from tests.support.lstms import DOUBLE, random, with_random_parameters
+from tests.support.lstms import DOUBLE, pair, random, with_random_parameters
 from tests.support.operations import CountOperations
 
 pytestmark = pytest.mark.usefixtures("auto_backend")
 
 PLACEMENTS: tuple[BiasPlacement, ...] = ("outside", "inside")
-
-
-def pair(input_size: int, hidden_size: int, num_layers: int = 1, **settings: Any) -> tuple[ATNLSTM, nn.LSTM]:
-    """Plain LSTMs of ours and of torch with the same weights."""
-    ours = ATNLSTM(input_size, hidden_size, num_layers, norm="none", **settings, **DOUBLE)
-    theirs = nn.LSTM(input_size, hidden_size, num_layers, **settings, **DOUBLE)
-    ours.load_state_dict(theirs.state_dict(), strict=True)
-    return ours, theirs
 
 
 def assert_same_results(ours: ATNLSTM, theirs: nn.LSTM, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> None:

@@ -11,11 +11,9 @@ from torch import Tensor
 from atn import ATNLSTM, LSTMState
 from atn.choices import BiasPlacement, Norm
 from tests.support.comparison import assert_close
-from tests.support.lstms import random, with_random_parameters
+from tests.support.lstms import NORMS, random, with_random_parameters
 
 pytestmark = pytest.mark.usefixtures("auto_backend")
-
-NORMS: list[tuple[Norm, int | None]] = [("none", None), ("ln", None), ("atn", 2), ("atn", 5), ("atn", 40)]
 
 
 def with_exact_input_products(module: ATNLSTM) -> ATNLSTM:

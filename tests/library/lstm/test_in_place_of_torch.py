@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from atn import ATNLSTM
 from atn.choices import Norm
 from atn.norms.gain_shift import GainShift
-from tests.library.test_lstm import DOUBLE, pair, random, with_random_parameters
 from tests.support.comparison import assert_close
+from tests.support.lstms import DOUBLE, pair, random, with_random_parameters
 
 
 @pytest.mark.parametrize("bias", [False, True])

@@ -13,9 +13,8 @@ from torch.nn.utils import parametrizations, prune
 
 from atn import ATNLSTM, AssortedTimeNorm, LSTMState
 from atn.choices import Norm
-from tests.library.test_lstm import DOUBLE, random, with_random_parameters
-from tests.library.test_stream import NORMS
 from tests.support.comparison import assert_close
+from tests.support.lstms import DOUBLE, NORMS, random, with_random_parameters
 
 
 def alone(module: ATNLSTM, x: Tensor, reset: Tensor) -> Tensor:
