@@ -67,7 +67,7 @@ ROOMS: dict[str, set[str]] = {
         "experiments.tasks",
     },
     "experiments.stamp": {"experiments.common"},
-    "atn.backend": {"atn.choices", "atn.precision", "atn.sliding_window", "atn.state", "atn.window"},
+    "atn.backend": {"atn.choices", "atn.precision", "atn.sliding_window", "atn.state", "atn.validation", "atn.window"},
     "benchmarks": {"tests.support"},
     "tests.support": {"tests.verification.error_log"},
 }
