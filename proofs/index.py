@@ -3,7 +3,19 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from proofs import control, detach, gradients, networks, proposition1, recurrence, scaling, sign, table_b1, window
+from proofs import (
+    control,
+    detach,
+    gradients,
+    networks,
+    norm_prop,
+    proposition1,
+    recurrence,
+    scaling,
+    sign,
+    table_b1,
+    window,
+)
 from proofs.evidence import Evidence
 
 
@@ -87,6 +99,18 @@ PROOFS: tuple[Proof, ...] = (
     _proof(networks.gate_order, "eq-14"),
     _proof(networks.cell_derivatives, "eq-15", "eq-16"),
     *(_cell(cell) for cell in table_b1.CELLS),
+    _proof(norm_prop.product_rule, "np-7"),
+    _proof(norm_prop.sigmoid_moments, "np-8", "np-12"),
+    _proof(norm_prop.cell_variance, "np-8", "np-variance-of-the-cell"),
+    _proof(norm_prop.hidden_variance, "np-12"),
+    _proof(norm_prop.first_step, "np-preserves"),
+    _proof(norm_prop.deviation_of_a_sum, "np-9-10"),
+    _proof(norm_prop.weight_gradient, "np-18"),
+    _proof(norm_prop.scaling_of_a_row, "np-16-17"),
+    _proof(norm_prop.growth_of_a_row, "np-rows-grow"),
+    _proof(norm_prop.folded, "np-cost"),
+    _proof(norm_prop.determinant, "np-20-26"),
+    _proof(norm_prop.through_the_cell, "np-20-26"),
     _proof(detach.backward_terms, "ada-backward"),
     _proof(detach.recentering, "ada-recentering"),
     _proof(detach.along_the_deviations, "ada-variance"),

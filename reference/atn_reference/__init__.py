@@ -11,6 +11,8 @@ Reading order, one concept a file. ``arrays`` has the types that every file shar
 7. ``layer_norm``, ``batch_norm``  LN and BN on their own, Eqs. (5)-(6)
 8. ``ada_norm``           AdaNorm
 9. ``weight_norm``        WN
+10. ``unit_rows``         weights whose rows have length 1
+11. ``norm_prop``         the constants of Norm-Prop
 
 in ``printed/``:
 
@@ -25,8 +27,10 @@ and in ``networks/``:
 4. ``lstm``               Eqs. (14)-(16)
 5. ``rnn``                Eqs. (1)-(4)
 6. ``gru``                the GRU of torch.nn with the same norms
-7. ``stack``              layers and directions
-8. ``losses``             cross-entropy and squared error
+7. ``weight_norm_lstm``   the LSTM with WN
+8. ``norm_prop_lstm``     the LSTM with Norm-Prop
+9. ``stack``              layers and directions
+10. ``losses``            cross-entropy and squared error
 
 ``site``, ``recurrence``, ``validation`` (the checks of arguments) and ``copies`` serve the others and are not part of
 the interface.
@@ -90,6 +94,13 @@ from atn_reference.networks.lstm import (
     lstm_forward,
     lstm_statistics,
 )
+from atn_reference.networks.norm_prop_lstm import (
+    NormPropLSTMCache,
+    NormPropLSTMGradients,
+    NormPropLSTMParameters,
+    norm_prop_lstm_backward,
+    norm_prop_lstm_forward,
+)
 from atn_reference.networks.rnn import (
     RNNCache,
     RNNGradients,
@@ -106,6 +117,14 @@ from atn_reference.networks.rnn import (
     rnn_statistics,
 )
 from atn_reference.networks.stack import StackCache, StackGradients, stacked_lstm_backward, stacked_lstm_forward
+from atn_reference.networks.weight_norm_lstm import (
+    WeightNormLSTMCache,
+    WeightNormLSTMGradients,
+    WeightNormLSTMParameters,
+    weight_norm_lstm_backward,
+    weight_norm_lstm_forward,
+    weight_norm_lstm_parameters,
+)
 from atn_reference.norms.ada_norm import (
     AdaNormCache,
     AdaNormStepCache,
@@ -124,6 +143,17 @@ from atn_reference.norms.assorted_time_norm import (
 from atn_reference.norms.batch_norm import BatchNormCache, batch_norm_backward, batch_norm_forward
 from atn_reference.norms.gain_shift import GainShiftCache, GainShiftGradients, gain_shift_backward, gain_shift_forward
 from atn_reference.norms.layer_norm import LayerNormCache, layer_norm_backward, layer_norm_forward
+from atn_reference.norms.norm_prop import (
+    VARIANCE_FORMULAS,
+    NormProp,
+    VarianceFormula,
+    cell_variance,
+    hidden_variance,
+    norm_prop,
+    preactivation_deviation,
+    sigmoid_second_moment,
+    tanh_second_moment,
+)
 from atn_reference.norms.norm_step import NormStepCache, NormStepGradients, norm_step_backward, norm_step_forward
 from atn_reference.norms.population_norm import (
     PopulationNormCache,
@@ -144,6 +174,7 @@ from atn_reference.norms.settings import (
     Statistic,
     WindowNorm,
 )
+from atn_reference.norms.unit_rows import orthogonal_unit_rows, row_lengths, unit_rows
 from atn_reference.norms.weight_norm import WeightNormCache, weight_norm_backward, weight_norm_forward
 from atn_reference.norms.window import (
     BASES,
@@ -180,6 +211,7 @@ __all__ = [
     "BIAS_PLACEMENTS",
     "HALF",
     "STATISTICS",
+    "VARIANCE_FORMULAS",
     "AdaNorm",
     "AdaNormCache",
     "AdaNormStepCache",
@@ -217,6 +249,10 @@ __all__ = [
     "LayerNormCache",
     "Norm",
     "NormGradients",
+    "NormProp",
+    "NormPropLSTMCache",
+    "NormPropLSTMGradients",
+    "NormPropLSTMParameters",
     "NormStepCache",
     "NormStepGradients",
     "Number",
@@ -238,7 +274,11 @@ __all__ = [
     "StackCache",
     "StackGradients",
     "Statistic",
+    "VarianceFormula",
     "WeightNormCache",
+    "WeightNormLSTMCache",
+    "WeightNormLSTMGradients",
+    "WeightNormLSTMParameters",
     "Window",
     "WindowCache",
     "WindowNorm",
@@ -255,6 +295,7 @@ __all__ = [
     "batch_norm_forward",
     "cell_output_backward",
     "cell_output_forward",
+    "cell_variance",
     "checked_ada_norm",
     "gain_shift_backward",
     "gain_shift_forward",
@@ -263,6 +304,7 @@ __all__ = [
     "gru_gates_backward",
     "gru_gates_forward",
     "gru_statistics",
+    "hidden_variance",
     "independent_table",
     "join_memory",
     "layer_norm_backward",
@@ -274,18 +316,25 @@ __all__ = [
     "lstm_statistics",
     "mean_derivative",
     "next_memory",
+    "norm_prop",
+    "norm_prop_lstm_backward",
+    "norm_prop_lstm_forward",
     "norm_step_backward",
     "norm_step_forward",
+    "orthogonal_unit_rows",
     "output_derivative",
     "output_derivative_a12",
     "population_norm_backward",
     "population_norm_forward",
     "population_step_backward",
     "population_step_forward",
+    "preactivation_deviation",
     "rnn_backward",
     "rnn_forward",
     "rnn_statistics",
+    "row_lengths",
     "sigmoid",
+    "sigmoid_second_moment",
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
     "squared_error_backward",
@@ -293,11 +342,16 @@ __all__ = [
     "stacked_lstm_backward",
     "stacked_lstm_forward",
     "sum_over_steps",
+    "tanh_second_moment",
+    "unit_rows",
     "update_population",
     "variance_derivative_a3",
     "variance_derivative_eq13",
     "weight_norm_backward",
     "weight_norm_forward",
+    "weight_norm_lstm_backward",
+    "weight_norm_lstm_forward",
+    "weight_norm_lstm_parameters",
     "window_count",
     "window_mean",
     "window_sizes",

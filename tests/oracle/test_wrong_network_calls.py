@@ -16,10 +16,12 @@ from tests.support.oracle_cases import (
     lstm_norm,
     lstm_parameters,
     lstm_state,
+    norm_prop_parameters,
     rnn_norm,
     rnn_parameters,
     rnn_state,
     sequence,
+    weight_norm_parameters,
 )
 
 # Untyped, for the calls below are wrong on purpose.
@@ -37,6 +39,10 @@ RNN_EVALUATION: Any = rnn_norm("population")
 OUTPUT, LSTM_CACHE = oracle.lstm_forward(X, PLAIN, ATN)
 RNN_OUTPUT, RNN_CACHE = oracle.rnn_forward(X, RNN, ATN)
 GRU_OUTPUT, GRU_CACHE = oracle.gru_forward(X, GRU, ATN)
+WN = weight_norm_parameters()
+PROP = norm_prop_parameters()
+NORM_PROP = oracle.NormProp(0.5, 0.2)
+PROP_CACHE = oracle.norm_prop_lstm_forward(X, PROP, NORM_PROP)[1]
 PLAIN_CACHE = oracle.lstm_forward(X, PLAIN, None)[1]
 STACK_CACHE = oracle.stacked_lstm_forward(X, [[PLAIN]], None)[1]
 
@@ -369,6 +375,67 @@ WRONG_CALLS: dict[str, WrongCall] = {
         lambda: oracle.gru_backward(GRU_OUTPUT.h, GRU_CACHE, dmemory_n=oracle.GRUMemory(X, X)),
         ValueError,
         "dmemory_n.ih: shape was (6, 3, 2), must be (2, 3, 9), the shape of its output",
+    ),
+    # weight normalization and Norm-Prop
+    "parameters of weight normalization": (
+        lambda: oracle.weight_norm_lstm_forward(X, PLAIN),
+        TypeError,
+        "parameters: was LSTMParameters, must be WeightNormLSTMParameters",
+    ),
+    "gain of weight normalization": (
+        lambda: oracle.weight_norm_lstm_forward(X, WN._replace(gamma_ih=np.ones(3))),
+        ValueError,
+        "parameters.gamma_ih: shape was (3,), must be (4H,) with",
+    ),
+    "start of weight normalization": (
+        lambda: oracle.weight_norm_lstm_parameters(WN),
+        TypeError,
+        "parameters: was WeightNormLSTMParameters, must be LSTMParameters",
+    ),
+    "memory beside weight normalization": (
+        lambda: oracle.weight_norm_lstm_forward(X, WN, STATE),
+        ValueError,
+        "state.memory: was LSTMMemory, must be None: only a WindowNorm reads a window",
+    ),
+    "dh of weight normalization": (
+        lambda: oracle.weight_norm_lstm_backward(X, oracle.weight_norm_lstm_forward(X, WN)[1]),
+        ValueError,
+        "dh: shape was (6, 3, 2), must be (6, 3, 3)",
+    ),
+    "parameters of Norm-Prop": (
+        lambda: oracle.norm_prop_lstm_forward(X, WN, NORM_PROP),
+        TypeError,
+        "parameters: was WeightNormLSTMParameters, must be NormPropLSTMParameters",
+    ),
+    "constants of Norm-Prop": (
+        lambda: oracle.norm_prop_lstm_forward(X, PROP, ATN),
+        TypeError,
+        "norm: was WindowNorm, must be NormProp",
+    ),
+    "variance of Norm-Prop": (
+        lambda: oracle.norm_prop_lstm_forward(X, PROP, NORM_PROP._replace(var_h=0.0)),
+        ValueError,
+        "norm.var_h: was 0.0, must be a finite real number > 0",
+    ),
+    "gain of Norm-Prop's cell": (
+        lambda: oracle.norm_prop_lstm_forward(X, PROP._replace(gamma_c=np.ones(4)), NORM_PROP),
+        ValueError,
+        "parameters.gamma_c: shape was (4,), must be (H,) with H = 3",
+    ),
+    "memory beside Norm-Prop": (
+        lambda: oracle.norm_prop_lstm_forward(X, PROP, NORM_PROP, STATE),
+        ValueError,
+        "state.memory: was LSTMMemory, must be None: only a WindowNorm reads a window",
+    ),
+    "dc of Norm-Prop": (
+        lambda: oracle.norm_prop_lstm_backward(OUTPUT.h, PROP_CACHE, dc=X),
+        ValueError,
+        "dc: shape was (6, 3, 2), must be (6, 3, 3)",
+    ),
+    "dh of Norm-Prop as a list": (
+        lambda: oracle.norm_prop_lstm_backward([1.0], PROP_CACHE),
+        TypeError,
+        "dh: was list, must be a NumPy array",
     ),
 }
 

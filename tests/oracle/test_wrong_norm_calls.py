@@ -318,6 +318,40 @@ WRONG_CALLS: dict[str, WrongCall] = {
         ValueError,
         "dz: shape was (5, 3, 4), must be (6, 3, 4)",
     ),
+    # Norm-Prop
+    "variance formula": (
+        lambda: oracle.norm_prop(2.0, 2.0, 1.0, "exact"),
+        ValueError,
+        "variance: was 'exact', must be one of 'literal', 'independent'",
+    ),
+    "negative gain": (
+        lambda: oracle.norm_prop(2.0, -2.0, 1.0),
+        ValueError,
+        "gamma_h: was -2.0, must be a finite real number >= 0",
+    ),
+    "gain as an array": (
+        lambda: oracle.norm_prop(np.ones(3), 2.0, 1.0),
+        TypeError,
+        "gamma_x: was array([1., 1., 1.]), must be a finite real number >= 0",
+    ),
+    "no gains": (lambda: oracle.norm_prop(0.0, 0.0, 1.0), ValueError, "gamma_x, gamma_h: were both 0"),
+    "no gain of the cell": (
+        lambda: oracle.norm_prop(2.0, 2.0, 0.0),
+        ValueError,
+        "gamma_c: was 0.0, must be a finite real number > 0",
+    ),
+    "u": (lambda: oracle.tanh_second_moment(float("nan")), ValueError, "u: was nan, must be a finite real number >= 0"),
+    "rows of rank 3": (lambda: oracle.unit_rows(A), ValueError, "W: shape was (6, 3, 4), must be (N, I)"),
+    "generator": (
+        lambda: oracle.orthogonal_unit_rows(0, 3, 2),
+        TypeError,
+        "rng: was int, must be Generator",
+    ),
+    "rows of no unit": (
+        lambda: oracle.orthogonal_unit_rows(np.random.default_rng(0), 0, 2),
+        ValueError,
+        "H: was 0, must be an integer >= 1",
+    ),
 }
 
 

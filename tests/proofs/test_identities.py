@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sympy as sp
 
-from proofs import control, detach, gradients, networks, proposition1, recurrence, scaling, sign, window
+from proofs import control, detach, gradients, networks, norm_prop, proposition1, recurrence, scaling, sign, window
 from proofs.evidence import Difference, Identity, NonNegative, Positive, open_ends
 from proofs.index import PROOFS, Proof
 from proofs.sums import j, k, n, over_units, over_window, residual, s
@@ -60,6 +60,11 @@ def test_control(proof: Proof) -> None:
 
 @pytest.mark.parametrize("proof", proofs_of(networks))
 def test_networks(proof: Proof) -> None:
+    assert open_ends(proof.prove()) == []
+
+
+@pytest.mark.parametrize("proof", proofs_of(norm_prop))
+def test_norm_prop(proof: Proof) -> None:
     assert open_ends(proof.prove()) == []
 
 

@@ -18,10 +18,12 @@ from tests.support.oracle_cases import (
     lstm_norm,
     lstm_parameters,
     lstm_state,
+    norm_prop_parameters,
     rnn_norm,
     rnn_parameters,
     rnn_state,
     sequence,
+    weight_norm_parameters,
 )
 
 # Untyped, for the calls are made by name and position from trees.
@@ -174,6 +176,17 @@ def network_calls() -> dict[str, Call]:
         partial(_network, oracle.lstm_forward, "inside"),
         _lstm_backward,
     )
+    for bias in (True, False):
+        found[f"weight norm lstm bias {bias}"] = Call(
+            {"x": sequence(), "parameters": weight_norm_parameters(bias=bias, readout=bias), "state": lstm_state(None)},
+            lambda tree: oracle.weight_norm_lstm_forward(**tree),
+            partial(_backward_of_states, oracle.weight_norm_lstm_backward),
+        )
+        found[f"norm prop lstm bias {bias}"] = Call(
+            {"x": sequence(), "parameters": norm_prop_parameters(bias=bias), "state": lstm_state(None)},
+            lambda tree: oracle.norm_prop_lstm_forward(norm=oracle.NormProp(EPS, 2 * EPS), **tree),
+            partial(_backward_of_states, oracle.norm_prop_lstm_backward),
+        )
     directions = [lstm_parameters(affine=True, seed=d) for d in range(2)]
     above = [lstm_parameters(affine=True, seed=d, inputs=2 * directions[0].weight_hh.shape[1]) for d in (2, 3)]
     found["stack"] = Call(
@@ -191,6 +204,10 @@ def _network(function: Callable[..., tuple[Tree, Any]], placement: str, tree: Tr
 def _lstm_backward(upstream: Tree, cache: Any) -> Tree:
     state = upstream.state
     return oracle.lstm_backward(upstream.h, cache, state.h, state.c, dc=upstream.c, dmemory_n=state.memory)
+
+
+def _backward_of_states(function: Callable[..., Tree], upstream: Tree, cache: Any) -> Tree:
+    return function(upstream.h, cache, upstream.state.h, upstream.state.c, dc=upstream.c)
 
 
 def _gru_backward(upstream: Tree, cache: Any) -> Tree:

@@ -15,6 +15,7 @@ from atn_reference import (
     LSTMParameters,
     LSTMState,
     Norm,
+    NormPropLSTMParameters,
     PopulationNorm,
     PopulationStatistics,
     RNNMemory,
@@ -22,6 +23,7 @@ from atn_reference import (
     RNNParameters,
     RNNPopulationNorm,
     RNNState,
+    WeightNormLSTMParameters,
     WindowNorm,
 )
 
@@ -116,6 +118,27 @@ def gru_parameters(*, affine: bool, bias: bool = True) -> GRUParameters:
         norm_ih=_affine(rng, 3 * H, affine=affine),
         norm_hh=_affine(rng, 3 * H, affine=affine),
     )
+
+
+def weight_norm_parameters(*, bias: bool = True, readout: bool = False) -> WeightNormLSTMParameters:
+    """Parameters of one LSTM with weight normalization."""
+    rng, plain = np.random.default_rng(16), lstm_parameters(affine=False, bias=bias)
+    return WeightNormLSTMParameters(
+        weight_ih=plain.weight_ih,
+        weight_hh=plain.weight_hh,
+        gamma_ih=rng.uniform(0.5, 1.5, 4 * H),
+        gamma_hh=rng.uniform(0.5, 1.5, 4 * H),
+        bias_ih=plain.bias_ih,
+        bias_hh=plain.bias_hh,
+        readout=rng.uniform(0.5, 1.5, H) if readout else None,
+    )
+
+
+def norm_prop_parameters(*, bias: bool = True) -> NormPropLSTMParameters:
+    """Parameters of one Norm-Prop LSTM."""
+    p = weight_norm_parameters(bias=bias)
+    gamma_c = np.random.default_rng(17).uniform(0.5, 1.5, H)
+    return NormPropLSTMParameters(p.weight_ih, p.weight_hh, p.gamma_ih, p.gamma_hh, gamma_c, p.bias_ih, p.bias_hh)
 
 
 def lstm_state(M: int | None) -> LSTMState:

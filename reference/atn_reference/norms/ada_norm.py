@@ -1,4 +1,4 @@
-"""AdaNorm (Xu, Sun, Zhang, Zhao, Lin 2019, *Understanding and Improving Layer Normalization*, section 3).
+"""AdaNorm (Xu, Sun, Zhang, Zhao, Lin 2019, *Understanding and Improving Layer Normalization*, section 4).
 
 LN without gain and shift, times a factor that depends on the normalized value itself::
 
@@ -45,7 +45,7 @@ class AdaNormCache(NamedTuple):
 
 
 def ada_norm_step_forward(a: Array, norm: AdaNorm) -> tuple[Array, AdaNormStepCache]:
-    """AdaNorm of one step (Xu et al. 2019, section 3).
+    """AdaNorm of one step (Xu et al. 2019, section 4).
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def ada_norm_step_forward(a: Array, norm: AdaNorm) -> tuple[Array, AdaNormStepCa
 
 
 def ada_norm_step_backward(dz: Array, cache: AdaNormStepCache) -> NormStepGradients:
-    """Gradients of one step (Xu et al. 2019, section 3): the factor is a constant, the statistics of LN are not.
+    """Gradients of one step (Xu et al. 2019, section 4): the factor is a constant, the statistics of LN are not.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def ada_norm_step_backward(dz: Array, cache: AdaNormStepCache) -> NormStepGradie
 
 
 def ada_norm_forward(a: Array, C: float = 1.0, slope: float = 0.1, eps: float = 1e-5) -> tuple[Array, AdaNormCache]:
-    """AdaNorm of a sequence (Xu et al. 2019, section 3).
+    """AdaNorm of a sequence (Xu et al. 2019, section 4).
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def ada_norm_forward(a: Array, C: float = 1.0, slope: float = 0.1, eps: float = 
 
 
 def ada_norm_backward(dz: Array, cache: AdaNormCache) -> NormGradients:
-    """Gradient of ``ada_norm_forward`` as its authors take it (Xu et al. 2019, section 3), not the derivative.
+    """Gradient of ``ada_norm_forward`` as its authors take it (Xu et al. 2019, section 4), not the derivative.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def ada_norm_backward(dz: Array, cache: AdaNormCache) -> NormGradients:
 
 
 def checked_ada_norm(norm: AdaNorm, prefix: str = "") -> AdaNorm:
-    """Return the constants (Xu et al. 2019, section 3) as Python floats, or raise TypeError or ValueError."""
+    """Return the constants (Xu et al. 2019, section 4) as Python floats, or raise TypeError or ValueError."""
     return AdaNorm(
         check_real(f"{prefix}C", norm.C, positive=True),
         check_real(f"{prefix}slope", norm.slope, positive=False),

@@ -30,7 +30,7 @@ class WindowNorm(NamedTuple):
     base : "layer" or "batch"
     k : window length, >= 1
     eps : >= 0
-    detach : statistics that the backward pass takes for constants (DetachNorm, Xu et al. 2019, section 2.3); with both
+    detach : statistics that the backward pass takes for constants (DetachNorm, Xu et al. 2019, section 3); with both
         of them the gradient is that of a fixed affine map and reaches no row but the newest
     """
 
@@ -41,7 +41,7 @@ class WindowNorm(NamedTuple):
 
 
 class AdaNorm(NamedTuple):
-    """LN with a factor C * (1 - slope * xhat) in place of gain and shift (Xu et al. 2019, section 3).
+    """LN with a factor C * (1 - slope * xhat) in place of gain and shift (Xu et al. 2019, section 4).
 
     Attributes
     ----------
