@@ -49,7 +49,7 @@ def assorted_time_norm(
     base
         "layer" or "batch".
     backend
-        "auto", or a name of `atn.backends`. Second derivatives need "eager".
+        "auto", or a name of `atn.backends`.
 
     Returns
     -------

@@ -59,8 +59,12 @@ class ATNLSTM(RecurrentLayers):
     The backend "triton" takes 16-bit data as it is, and autocast's dtype under autocast: products, gates and h then
     have 16 bits, statistics and the carry 32.
 
-    Second derivatives need `backend="eager"`; the others say so where one is asked for. With eps = 0 a window of
-    constant values, such as W_hh h of a zero initial state, gives what IEEE arithmetic gives: NaN, and NaN gradients.
+    Every derivative that torch knows is there on every backend: second ones, forward mode, the transforms of
+    `torch.func`. The kernels of "fused" and "triton" compute plain forward and backward passes; the other
+    derivatives are computed by the operations of "eager", at its speed.
+
+    With eps = 0 a window of constant values, such as W_hh h of a zero initial state, gives what IEEE arithmetic
+    gives: NaN, and NaN gradients.
 
     Parameters
     ----------
@@ -94,7 +98,7 @@ class ATNLSTM(RecurrentLayers):
         that of `bias_hh` is 0. With `bias_placement="inside"` it stands in front of a norm, which takes off the mean
         over all gates and divides by the spread. None leaves it to `init`; needs `bias=True`.
     backend
-        "eager" (any device, second derivatives), "fused" (CPU, gradients by hand, the speed of `torch.nn.LSTM`),
+        "eager" (any device), "fused" (CPU, gradients by hand, the speed of `torch.nn.LSTM`),
         "triton" (GPU, gradients by hand), or "auto" for the fastest that has been checked on the device of the input;
         see `atn.backends`.
     device, dtype

@@ -68,7 +68,7 @@ class AssortedTimeNorm(nn.Module):
         Weight of a new batch in the population statistics, in [0, 1]; None for the plain average over all batches.
         Without effect for `base="layer"`.
     backend
-        "auto", or a name of `atn.backends`. Second derivatives need "eager".
+        "auto", or a name of `atn.backends`.
     device, dtype
         Of the parameters and buffers.
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import atn.functional as F
 from atn import ATNLSTM
 from atn.backend.fused import backend as fused
 from atn.backend.fused import build as compiled
@@ -118,16 +117,6 @@ def test_compiles_without_a_graph_break(norm: str) -> None:
     (gradient,) = torch.autograd.grad(traced.square().sum(), x)
     assert_close(traced, plain, quantity="output", backend="fused")
     assert_close(gradient, expected, quantity="gradient", backend="fused")
-
-
-@pytest.mark.parametrize("call", ["layer", "norm"])
-def test_a_second_derivative_is_refused_by_name(call: str) -> None:
-    x = leaf(4, 2, 3, seed=0)
-    module = ATNLSTM(3, 4, k=2, backend="fused", dtype=torch.float64)
-    y = module(x)[0] if call == "layer" else F.assorted_time_norm(x, 2, backend="fused")
-    (gradient,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="no second derivative; use backend='eager'"):
-        torch.autograd.grad(gradient.square().sum(), x)
 
 
 def test_backward_can_run_twice() -> None:

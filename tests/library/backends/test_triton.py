@@ -207,13 +207,6 @@ def test_operators_are_registered_as_torch_asks(k: int) -> None:
         torch.library.opcheck(torch.ops.atn.triton_norm_forward.default, (a, None, None, memory[0], k, 0.1))
 
 
-def test_a_second_derivative_is_refused_by_name() -> None:
-    a = torch.randn(2, 1, 3, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(F.assorted_time_norm(a, 2, backend="triton").pow(3).sum(), a, create_graph=True)
-    with pytest.raises(RuntimeError, match="the triton backend has no second derivative; use backend='eager'"):
-        torch.autograd.grad(gradient.sum(), a)
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts that torch itself deprecates
 def test_compiles_without_a_graph_break() -> None:
     torch.manual_seed(0)

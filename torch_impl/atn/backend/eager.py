@@ -1,4 +1,4 @@
-"""The backend in plain PyTorch operations: any device, autograd for the gradients, second derivatives included.
+"""The backend in plain PyTorch operations: any device, every derivative by autograd.
 
 The product with the input, and its norm, have no recurrence and are done for the whole sequence at once. What stays in
 the time loop costs the same at every step, whatever k.
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, total
+from atn.backend.interface import Affine, LayerOutput, LayerWeights, NormSettings, total
 from atn.choices import Base
 from atn.state import LayerMemory
 from atn.window import (
@@ -56,7 +56,9 @@ def eager_norm(
 def _plain_layer(x: Tensor, weights: LayerWeights, h_0: Tensor, c_0: Tensor) -> LayerOutput:
     weight_hh = weights.weight_hh.t()
     from_input = torch.nn.functional.linear(x, weights.weight_ih, total(weights.bias_ih, weights.bias_hh))
-    h, c = _time_loop(from_input, h_0, c_0, lambda a, h: torch.addmm(a, h, weight_hh), lambda c: c)
+    h, c = _time_loop(
+        from_input, h_0, c_0, lambda a, h: torch.addmm(a, h, weight_hh), lambda c: _affine(c, weights.norm_c)
+    )
     return LayerOutput(h, c, None)
 
 
@@ -68,7 +70,6 @@ def _normalized_layer(
     bias_ih, bias_hh = inside
     gamma_ih, beta_ih = weights.norm_ih or (None, None)
     gamma_hh, beta_hh = weights.norm_hh or (None, None)
-    gamma_c, beta_c = weights.norm_c or (None, None)
 
     a = torch.nn.functional.linear(x, weights.weight_ih, bias_ih)
     # Every term that does not depend on h is added here, outside the time loop.
@@ -84,8 +85,7 @@ def _normalized_layer(
         return a + xhat if gamma_hh is None else torch.addcmul(a, xhat, gamma_hh)
 
     def z_of(c: Tensor) -> Tensor:
-        xhat = _normalize_next(c, cell, norm.eps)
-        return xhat if gamma_c is None or beta_c is None else torch.addcmul(beta_c, xhat, gamma_c)
+        return _affine(_normalize_next(c, cell, norm.eps), weights.norm_c)
 
     h, c = _time_loop(from_input, h_0, c_0, gates, z_of)
     return LayerOutput(h, c, LayerMemory(steps_ih.last(norm.k - 1), hh.memory(), cell.memory()))
@@ -119,6 +119,14 @@ def _normalize_next(a: Float[Tensor, "B N"], window: WindowOfSteps, eps: float) 
     """Eq. (9) without gain and shift, for the step that comes next."""
     mean, var = window.add(*step_statistics(a))
     return centered(a, mean) * (var + eps).rsqrt()
+
+
+def _affine(xhat: Float[Tensor, "B N"], affine: Affine | None) -> Float[Tensor, "B N"]:
+    """Times the gain, plus the shift, where there are such."""
+    if affine is None:
+        return xhat
+    gamma, beta = affine
+    return xhat * gamma if beta is None else torch.addcmul(beta, xhat, gamma)
 
 
 def _empty_memory(h: Float[Tensor, "B H"]) -> LayerMemory:

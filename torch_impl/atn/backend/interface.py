@@ -23,14 +23,14 @@ from atn.window import StepStatistics
 
 
 class Affine(NamedTuple):
-    """Gain and shift of a norm."""
+    """Gain and shift of a norm; None for a shift of 0."""
 
     gamma: Float[Tensor, " N"]
-    beta: Float[Tensor, " N"]
+    beta: Float[Tensor, " N"] | None
 
     def to(self, dtype: torch.dtype) -> "Affine":
         """Both in `dtype`."""
-        return Affine(self.gamma.to(dtype), self.beta.to(dtype))
+        return Affine(self.gamma.to(dtype), None if self.beta is None else self.beta.to(dtype))
 
 
 class LayerWeights(NamedTuple):
@@ -49,7 +49,8 @@ class LayerWeights(NamedTuple):
         for field, value in zip(self._fields, self, strict=True):
             if isinstance(value, Affine):
                 yield f"{field}_{suffix}.weight", value.gamma
-                yield f"{field}_{suffix}.bias", value.beta
+                if value.beta is not None:
+                    yield f"{field}_{suffix}.bias", value.beta
             elif value is not None:
                 yield f"{field}_{suffix}", value
 

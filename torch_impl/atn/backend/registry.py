@@ -45,10 +45,10 @@ def backends() -> list[BackendInfo]:
 
     Builds the compiled part of "fused" if no process on this machine has done so (see `atn.backend.fused.build`).
     """
-    fused = "the CPU, gradients by hand, no second derivatives; "
+    fused = "the CPU, hand-written gradients; "
     fused += compiled().reason if compiled().operators else f"a loop of plain PyTorch operations ({compiled().reason})"
     return [
-        BackendInfo("eager", available=True, reason="plain PyTorch operations: any device, second derivatives"),
+        BackendInfo("eager", available=True, reason="plain PyTorch operations, any device"),
         BackendInfo("fused", available=True, reason=fused),
         BackendInfo("triton", available=bool(triton_backend.devices()), reason=triton_backend.reason()),
     ]

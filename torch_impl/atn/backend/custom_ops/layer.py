@@ -8,8 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from atn.backend.custom_ops import differentiable
+from atn.backend.custom_ops.differentiable import transform_is_active
 from atn.backend.custom_ops.register import Operators
-from atn.backend.custom_ops.signatures import LSTMForward
+from atn.backend.custom_ops.signatures import LSTMForward, NormForward
 from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, total
 from atn.choices import Base
 from atn.state import LayerMemory
@@ -47,7 +49,10 @@ def run_layer(
         k=norm.k if norm else 0,
         eps=norm.eps if norm else 0.0,
     )
-    h, c, steps, *_ = operators.lstm_forward(*given)
+    if transform_is_active():
+        h, c, steps = differentiable.lstm_forward(given)
+    else:
+        h, c, steps, *_ = operators.lstm_forward(*given)
     if norm is None:
         return LayerOutput(h, c, None)
     return LayerOutput(h, c, LayerMemory(*(StepStatistics(mean, var).last(norm.k - 1) for mean, var in steps)))
@@ -77,10 +82,18 @@ def run_norm(
     """ATN of a chunk; see `atn.backend.interface`."""
     if base == "batch":
         # Features take the place of cases, so gain and shift belong to whole rows and are left to autograd.
-        rows, steps, _ = operators.norm_forward(a.transpose(1, 2), None, None, torch.stack(memory), k, eps)
+        rows, steps = _norm_of_rows(operators, NormForward(a.transpose(1, 2), None, None, torch.stack(memory), k, eps))
         y = rows.transpose(1, 2)
         y = y if weight is None else y * weight
         y = y if bias is None else y + bias
     else:
-        y, steps, _ = operators.norm_forward(a, weight, bias, torch.stack(memory), k, eps)
+        y, steps = _norm_of_rows(operators, NormForward(a, weight, bias, torch.stack(memory), k, eps))
     return y, StepStatistics(*steps)
+
+
+def _norm_of_rows(operators: Operators, given: NormForward) -> tuple[Tensor, Tensor]:
+    """Output and statistics by step, by the kernels where they serve."""
+    if transform_is_active():
+        return differentiable.norm_forward(given)
+    y, steps, _ = operators.norm_forward(*given)
+    return y, steps

@@ -1,18 +1,28 @@
 """The operators of the backends with a backward pass by hand, as `torch.library` knows them: shapes and gradients.
 
 `norm_forward` and `lstm_forward` run a whole sequence and return, beside what a user asks for, what their backward pass
-reads; `norm_backward` and `lstm_backward` are that pass, and have no derivative of their own. A backend registers its
-own four, `atn::<backend>_norm_forward` and so on, with `register`. What they take and give is in `signatures`.
+reads; `norm_backward` and `lstm_backward` are that pass. A backend registers its own four,
+`atn::<backend>_norm_forward` and so on, with `register`. Their arguments and results are in `signatures`; derivatives
+of every other kind are computed in `differentiable`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from atn.backend.custom_ops.signatures import Kernels, LSTMBackward, LSTMForward, NormBackward, NormForward, schema
+from atn.backend.custom_ops import differentiable
+from atn.backend.custom_ops.signatures import (
+    Kernels,
+    LSTMBackward,
+    LSTMForward,
+    LSTMResult,
+    NormBackward,
+    NormForward,
+    schema,
+)
 from atn.precision import full_precision
 
 
@@ -25,7 +35,6 @@ class Operators(NamedTuple):
 
 def register(backend: str, kernels: Callable[[], Kernels], device_types: Sequence[str]) -> Operators:
     """Register the operators of a backend, whose kernels are asked for at each call, on these kinds of device."""
-    no_second = f"the {backend} backend has no second derivative; use backend='eager' where you need one"
 
     def operator(name: str, takes: type[tuple[Any, ...]], fake: Callable[..., tuple[Tensor, ...]], results: int) -> Any:
         def compute(*arguments: Any) -> tuple[Tensor, ...]:
@@ -42,17 +51,12 @@ def register(backend: str, kernels: Callable[[], Kernels], device_types: Sequenc
         registered.register_fake(lambda *arguments: fake(takes(*arguments)))
         return registered
 
-    def refuse(*_: Any) -> NoReturn:
-        raise RuntimeError(no_second)
-
     norm_forward = operator("norm_forward", NormForward, _fake_norm_forward, results=3)
     norm_backward = operator("norm_backward", NormBackward, _fake_norm_backward, results=4)
     lstm_forward = operator("lstm_forward", LSTMForward, _fake_lstm_forward, results=7)
     lstm_backward = operator("lstm_backward", LSTMBackward, _fake_lstm_backward, results=10)
     norm_forward.register_autograd(_NormGradient(norm_backward), setup_context=_keep_for_norm)
     lstm_forward.register_autograd(_LSTMGradient(lstm_backward), setup_context=_keep_for_lstm)
-    norm_backward.register_autograd(refuse)
-    lstm_backward.register_autograd(refuse)
     return Operators(norm_forward, lstm_forward)
 
 
@@ -75,12 +79,15 @@ def _fake_norm_backward(given: NormBackward) -> tuple[Tensor, ...]:
 
 
 def _keep_for_norm(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    a, gamma, beta, _, ctx.k, ctx.eps = NormForward(*inputs)
+    a, gamma, beta, memory, ctx.k, ctx.eps = NormForward(*inputs)
     _, steps, windows = output
-    ctx.has_beta = beta is not None
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(windows)
-    ctx.save_for_backward(a, gamma, steps, windows)
+    ctx.save_for_backward(a, gamma, beta, memory, steps, windows)
+
+
+def _norm_by_operations(given: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    return differentiable.norm_forward(NormForward._make(given))
 
 
 class _NormGradient:
@@ -88,12 +95,15 @@ class _NormGradient:
         self._norm_backward = norm_backward
 
     def __call__(self, ctx: Any, dy: Tensor | None, dsteps: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-        a, gamma, steps, windows = ctx.saved_tensors
+        a, gamma, beta, memory, steps, windows = ctx.saved_tensors
+        if differentiable.backward_needs_operations((dy, dsteps)):
+            inputs = NormForward(a, gamma, beta, memory, ctx.k, ctx.eps)
+            return differentiable.gradients(_norm_by_operations, inputs, (dy, dsteps), ctx.needs_input_grad)
         given = NormBackward(
             torch.zeros_like(a) if dy is None else dy, dsteps, a, gamma, steps, windows, ctx.k, ctx.eps
         )
         da, dgamma, dbeta, dmemory = self._norm_backward(*given)
-        return da, None if gamma is None else dgamma, dbeta if ctx.has_beta else None, dmemory, None, None
+        return da, None if gamma is None else dgamma, None if beta is None else dbeta, dmemory, None, None
 
 
 # ---------------------------------------------------------------------------------------------------------- the layer
@@ -134,15 +144,15 @@ def _fake_lstm_backward(given: LSTMBackward) -> tuple[Tensor, ...]:
 
 def _keep_for_lstm(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     given = LSTMForward(*inputs)
-    h, c, steps, *kept = output
-    ctx.k, ctx.eps = given.k, given.eps
-    ctx.has_bias = [one is not None for one in (given.bias_ih, given.bias_hh, given.bias)]
+    _, _, _, *kept = output
+    *tensors, ctx.k, ctx.eps = given
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*kept)
-    norms = given.gamma_ih, given.gamma_hh, given.gamma_c, given.beta_c
-    ctx.save_for_backward(
-        given.x, given.weight_ih, given.h_0, given.weight_hh, *norms, given.c_0, h, c, steps, *kept,
-    )  # fmt: skip
+    ctx.save_for_backward(*tensors, *output)
+
+
+def _lstm_by_operations(given: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor]:
+    return differentiable.lstm_forward(LSTMForward._make(given))
 
 
 class _LSTMGradient:
@@ -152,22 +162,47 @@ class _LSTMGradient:
     def __call__(
         self, ctx: Any, dh: Tensor | None, dc: Tensor | None, dsteps: Tensor | None, *_: None
     ) -> tuple[Tensor | None, ...]:
-        x, weight_ih, h_0, *rest = ctx.saved_tensors
-        given = LSTMBackward._make((dh, dc, dsteps, *rest, ctx.k, ctx.eps))
+        tensors = len(LSTMForward._fields) - 2
+        inputs = LSTMForward._make((*ctx.saved_tensors[:tensors], ctx.k, ctx.eps))
+        if differentiable.backward_needs_operations((dh, dc, dsteps)):
+            kept_steps = None if dsteps is None else dsteps[:, :, max(0, dsteps.shape[2] - ctx.k + 1) :]
+            upstream = (dh, dc, kept_steps)
+            return differentiable.gradients(_lstm_by_operations, inputs, upstream, ctx.needs_input_grad)
+        computed = LSTMResult(*ctx.saved_tensors[tensors:])
+        given = LSTMBackward(
+            dh=dh,
+            dc=dc,
+            dsteps=dsteps,
+            weight_hh=inputs.weight_hh,
+            gamma_ih=inputs.gamma_ih,
+            gamma_hh=inputs.gamma_hh,
+            gamma_c=inputs.gamma_c,
+            beta_c=inputs.beta_c,
+            c_0=inputs.c_0,
+            h=computed.h,
+            c=computed.c,
+            steps=computed.steps,
+            kept_ih=computed.kept_ih,
+            kept_hh=computed.kept_hh,
+            gates=computed.gates,
+            windows=computed.windows,
+            k=ctx.k,
+            eps=ctx.eps,
+        )
         da_ih, da_hh, dgamma_ih, dgamma_hh, dbias, dgamma_c, dbeta_c, dh_0, dc_0, dmemory = self._lstm_backward(*given)
+        x = inputs.x
         rows_hh = da_hh.flatten(0, 1)
         rows_ih = da_ih.flatten(0, 1) if ctx.k > 0 else rows_hh
         needs_x, needs_ih, needs_hh, *_ = ctx.needs_input_grad
-        has_bias_ih, has_bias_hh, has_bias = ctx.has_bias
         # A caller may run the backward pass under autocast, which would round these products.
         with full_precision(x.device):
             return (
-                _input_gradient(rows_ih, weight_ih).view_as(x) if needs_x else None,
+                _input_gradient(rows_ih, inputs.weight_ih).view_as(x) if needs_x else None,
                 _weight_gradient(rows_ih, x.flatten(0, 1)) if needs_ih else None,
-                _recurrent_weight_gradient(da_hh, h_0, given.h) if needs_hh else None,
-                rows_ih.sum(0) if has_bias_ih else None,
-                rows_hh.sum(0) if has_bias_hh else None,
-                dbias if has_bias else None,
+                _recurrent_weight_gradient(da_hh, inputs.h_0, computed.h) if needs_hh else None,
+                None if inputs.bias_ih is None else rows_ih.sum(0),
+                None if inputs.bias_hh is None else rows_hh.sum(0),
+                None if inputs.bias is None else dbias,
                 None if given.gamma_ih is None else dgamma_ih,
                 None if given.gamma_hh is None else dgamma_hh,
                 None if given.gamma_c is None else dgamma_c,

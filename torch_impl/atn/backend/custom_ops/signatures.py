@@ -69,6 +69,19 @@ class LSTMForward(NamedTuple):
     eps: float
 
 
+class LSTMResult(NamedTuple):
+    """What `lstm_forward` returns; all but h, c and steps is for the backward pass alone."""
+
+    h: Tensor
+    c: Tensor
+    steps: Tensor
+    kept_ih: Tensor
+    kept_hh: Tensor
+    """What the backend keeps of the preactivations: normalized ("fused") or raw ("triton")."""
+    gates: Tensor
+    windows: Tensor
+
+
 class LSTMBackward(NamedTuple):
     """Gives the gradients of what stands in front of the products, of gains and shifts, and of the state passed in.
 

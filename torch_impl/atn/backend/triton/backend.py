@@ -50,7 +50,7 @@ def reason() -> str:
         return "interpreted on the CPU, for checks alone (TRITON_INTERPRET=1)"
     if not torch.cuda.is_available():
         return "PyTorch finds no CUDA device"
-    return f"the GPU, gradients by hand, no second derivatives; {UNCHECKED}"
+    return f"the GPU, hand-written gradients; {UNCHECKED}"
 
 
 def kernels() -> Kernels:

@@ -1,0 +1,195 @@
+"""Derivatives of every mode on every backend: forward, batched, second, and the transforms of `torch.func`.
+
+The kernels serve a plain reverse pass; all else is the eager backend's operations. Each is held to finite differences
+or to another mode.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+
+from atn import ATNLSTM, AssortedTimeNorm
+from atn.backend.fused import backend as fused
+from atn.backend.fused import fallback
+from atn.backend.triton import backend as triton
+from atn.choices import Norm
+from tests.support.comparison import assert_close
+
+BACKENDS = ["eager", "fused", "plain loop", "triton"]
+NORMS: list[Norm] = ["atn", "ln", "none"]
+Function = Callable[[Tensor], Tensor]
+
+pytestmark = [
+    # torch's linearize traces by parts that torch itself warns of.
+    pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node:UserWarning"),
+]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each backend; the plain loop is the fused one without its compiled part."""
+    if request.param == "triton":
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+    if request.param == "plain loop":
+        monkeypatch.setattr(fused, "kernels", lambda: fallback)
+        return "fused"
+    return str(request.param)
+
+
+def tensor(*shape: int, seed: int) -> Tensor:
+    """A float64 tensor of normal numbers."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+X, V = tensor(3, 1, 2, seed=1), tensor(3, 1, 2, seed=2)
+
+
+def lstm(backend: str, norm: Norm = "atn", layers: int = 1, *, frozen: bool = False, **settings: Any) -> ATNLSTM:
+    """A layer of 2 inputs and 2 hidden, all of whose parameters are drawn at random."""
+    k = 2 if norm == "atn" else None
+    module = ATNLSTM(2, 2, layers, k=k, norm=norm, eps=1e-1, backend=backend, dtype=torch.float64, **settings)
+    for index, parameter in enumerate(module.parameters()):
+        parameter.data = 0.5 * tensor(*parameter.shape, seed=index) + (parameter.ndim == 1)
+    return module.requires_grad_(not frozen)
+
+
+def function(module: ATNLSTM) -> Function:
+    """Output and final states of a layer as one vector."""
+
+    def run(x: Tensor) -> Tensor:
+        output, (h_n, c_n) = module(x)
+        return torch.cat([output.flatten(), h_n.flatten(), c_n.flatten()])
+
+    return run
+
+
+def loss(run: Function) -> Function:
+    """A number whose second derivative does not vanish."""
+    return lambda x: run(x).pow(3).sum()
+
+
+def check_every_mode(run: Function) -> None:
+    """Hold first derivatives to each other in every mode, and second ones to finite differences of first ones."""
+    x = X.clone().requires_grad_()
+    assert gradcheck(
+        run, (x,), fast_mode=True, check_forward_ad=True, check_batched_grad=True, check_batched_forward_grad=True
+    )
+    assert gradgradcheck(run, (x,), fast_mode=True, check_batched_grad=True)
+    jacobian = torch.func.jacrev(run)(X)
+    assert_close(torch.func.jacfwd(run)(X), jacobian, quantity="gradient")
+    assert_close(torch.func.linearize(run, X)[1](V), (jacobian * V).flatten(-3).sum(-1), quantity="gradient")
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_layer(norm: Norm, backend: str) -> None:
+    check_every_mode(function(lstm(backend, norm)))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
+def test_tangents_of_a_stream(*, norm: Norm, frozen: bool, backend: str) -> None:
+    """Forward mode through the carried state, with and without parameters that require a gradient."""
+    module = lstm(backend, norm, frozen=frozen)
+
+    def run(x: Tensor) -> Tensor:
+        first, state = module.stream(x[:1])
+        second, state = module.stream(x[1:], state)
+        return torch.cat([first.flatten(), second.flatten(), state.h.flatten(), state.c.flatten()])
+
+    expected = (torch.func.jacrev(run)(X) * V).flatten(1).sum(1)
+    assert expected.norm() > 0
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(X, V)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        tangent = forward_ad.unpack_dual(run(dual)).tangent  # type: ignore[no-untyped-call]  # torch does not annotate it
+    assert tangent is not None
+    assert_close(tangent, expected, quantity="gradient")
+    assert_close(torch.func.jvp(run, (X,), (V,))[1], expected, quantity="gradient")
+
+
+def test_tangents_of_parameters(backend: str) -> None:
+    module = lstm(backend)
+    parameters = {name: value.detach() for name, value in module.named_parameters()}
+
+    def run(values: dict[str, Tensor]) -> Tensor:
+        output: Tensor = torch.func.functional_call(module, values, (X,))[0]
+        return output
+
+    forward, reverse = torch.func.jacfwd(run)(parameters), torch.func.jacrev(run)(parameters)
+    assert parameters.keys() == forward.keys()
+    for name in parameters:
+        assert_close(forward[name], reverse[name], quantity="gradient", scale=1.0, what=name)
+
+
+def test_gradients_of_each_case_apart(backend: str) -> None:
+    """Per-sample gradients of the parameters by vmap, against one backward pass for each case."""
+    module, cases = lstm(backend), tensor(3, 3, 1, 2, seed=7)
+    parameters = dict(module.named_parameters())
+
+    def case_loss(values: dict[str, Tensor], x: Tensor) -> Tensor:
+        output: Tensor = torch.func.functional_call(module, values, (x,))[0]
+        return output.pow(3).sum()
+
+    by_vmap = torch.func.vmap(torch.func.grad(case_loss), (None, 0))(
+        {name: value.detach() for name, value in parameters.items()}, cases
+    )
+    for index, x in enumerate(cases):
+        alone = torch.autograd.grad(module(x)[0].pow(3).sum(), list(parameters.values()))
+        for (name, value), expected in zip(by_vmap.items(), alone, strict=True):
+            assert_close(value[index], expected, quantity="gradient", scale=1.0, what=name)
+
+
+def test_a_gradient_penalty_reaches_every_parameter(backend: str) -> None:
+    """The penalty of a critic: the gradient of the norm of a gradient, held to the eager backend."""
+    found = []
+    for module in (lstm(backend, layers=2), lstm("eager", layers=2)):
+        x = X.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(function(module))(x), x, create_graph=True)
+        leaves = {"x": x, **dict(module.named_parameters())}
+        penalty = (gradient.norm() - 1).square()
+        found.append(dict(zip(leaves, torch.autograd.grad(penalty, list(leaves.values())), strict=True)))
+    ours, expected = found
+    scale = max(float(one.abs().max()) for one in expected.values())
+    for name, one in ours.items():
+        assert_close(one, expected[name], quantity="gradient", scale=scale, what=name)
+
+
+def test_one_tensor_in_two_places_counts_for_both(backend: str) -> None:
+    """A tensor that is both h_0 and c_0, in a recorded backward pass and in the pass after it."""
+    found = []
+    for module in (lstm(backend), lstm("eager")):
+        state = tensor(1, 1, 2, seed=8).requires_grad_()
+        output, _ = module(X, (state, state))
+        (gradient,) = torch.autograd.grad(output.pow(3).sum(), state, create_graph=True)
+        found += [gradient, *torch.autograd.grad(gradient.pow(3).sum(), state)]
+    assert_close(found[0], found[2], quantity="gradient")
+    assert_close(found[1], found[3], quantity="gradient")
+
+
+class Counted:
+    """Kernels of a backend that count their calls."""
+
+    def __init__(self, kernels: Any) -> None:
+        self._kernels = kernels
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls.append(name)
+        return getattr(self._kernels, name)
+
+
+@pytest.mark.parametrize(("name", "backend_module"), [("fused", fused), ("triton", triton)])
+def test_a_plain_step_runs_the_kernels(name: str, backend_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One forward and one backward kernel for a layer and for a norm; a transform runs none."""
+    counted = Counted(backend_module.kernels())
+    monkeypatch.setattr(backend_module, "kernels", lambda: counted)
+    module, norm = lstm(name), AssortedTimeNorm(2, 2, backend=name, dtype=torch.float64)
+    torch.autograd.grad(module(X)[0].sum(), list(module.parameters()))
+    torch.autograd.grad(norm(X).sum(), list(norm.parameters()))
+    assert counted.calls == ["lstm_forward", "lstm_backward", "norm_forward", "norm_backward"]
+    torch.func.jvp(function(module), (X,), (V,))
+    torch.func.grad(loss(norm))(X)
+    assert len(counted.calls) == 4

@@ -1,0 +1,114 @@
+"""The operators' functions by differentiable operations, for every derivative that the kernels do not compute.
+
+The kernels compute values and one reverse pass. Everything else is the same function by the operations of the eager
+backend, which torch differentiates in every mode: a transform of `torch.func`, forward mode, a backward pass that is
+itself differentiated (`create_graph=True`) or takes a batch of gradients (`is_grads_batched=True`).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from atn.backend.custom_ops.signatures import LSTMForward, NormForward
+from atn.backend.eager import eager_layer, eager_norm
+from atn.backend.interface import Affine, LayerWeights, NormSettings
+from atn.precision import state_dtype
+from atn.state import LayerMemory
+from atn.window import StepStatistics
+
+
+def transform_is_active() -> bool:
+    """Whether the call runs inside a transform of `torch.func` or a level of forward mode.
+
+    Two reads, since every plain step pays for them, in a form that torch.compile evaluates as it traces.
+    """
+    interpreter = torch._C._functorch.peek_interpreter_stack()  # noqa: SLF001 - torch has no public function for this
+    return forward_ad._current_level >= 0 or isinstance(interpreter, torch._C._functorch.CInterpreter)  # noqa: SLF001 - as above
+
+
+def backward_needs_operations(upstream: Iterable[Tensor | None]) -> bool:
+    """Whether this backward pass is recorded, transformed, or run on a batch of upstream gradients."""
+    return torch.is_grad_enabled() or transform_is_active() or any(map(_is_batched, upstream))
+
+
+def _is_batched(tensor: Tensor | None) -> bool:
+    """Whether `is_grads_batched=True` made the gradient; its mechanism is older than `torch.func`."""
+    return tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor)  # noqa: SLF001 - as above
+
+
+def norm_forward(given: NormForward) -> tuple[Tensor, Tensor]:
+    """The norm's output (T, B, N), and its statistics by step (2, M + T, B)."""
+    dtype = state_dtype(given.a.dtype)
+    gamma, beta = (None if one is None else one.to(dtype) for one in (given.gamma, given.beta))
+    memory = StepStatistics(*given.memory.unbind())
+    y, steps = eager_norm(given.a.to(dtype), gamma, beta, memory, given.k, given.eps, "layer")
+    return y.to(given.a.dtype), torch.stack(steps)
+
+
+def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
+    """The layer's h and c (T, B, H), and its statistics by step, of which the last k-1 alone (3, 2, M, B)."""
+    dtype = state_dtype(given.x.dtype)
+    norm = NormSettings(given.k, given.eps, "inside") if given.k > 0 else None
+    memory = LayerMemory(*(StepStatistics(*steps.unbind()) for steps in given.memory.unbind())) if norm else None
+    out = eager_layer(given.x.to(dtype), _weights(given).to(dtype), given.h_0.to(dtype), given.c_0, memory, norm)
+    steps = given.memory if out.memory is None else torch.stack([*map(torch.stack, out.memory)])
+    return out.h.to(given.x.dtype), out.c, steps
+
+
+def _weights(given: LSTMForward) -> LayerWeights:
+    """The arguments as the parameters of a layer: what is added after the norms becomes the shift of the first."""
+    norm_ih = norm_hh = norm_c = None
+    if given.gamma_ih is not None or given.bias is not None:
+        gamma_ih = torch.ones_like(given.weight_ih[:, 0]) if given.gamma_ih is None else given.gamma_ih
+        norm_ih = Affine(gamma_ih, given.bias)
+    if given.gamma_hh is not None:
+        norm_hh = Affine(given.gamma_hh, None)
+    if given.gamma_c is not None:
+        norm_c = Affine(given.gamma_c, given.beta_c)
+    return LayerWeights(
+        weight_ih=given.weight_ih,
+        weight_hh=given.weight_hh,
+        bias_ih=given.bias_ih,
+        bias_hh=given.bias_hh,
+        norm_ih=norm_ih,
+        norm_hh=norm_hh,
+        norm_c=norm_c,
+    )
+
+
+def gradients(
+    forward: Callable[[Sequence[Any]], Sequence[Tensor]],
+    given: Sequence[Any],
+    upstream: Sequence[Tensor | None],
+    needed: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """Gradients of the arguments that need one, from those of the outputs, as a function that torch differentiates.
+
+    `forward` is run again. An output may keep fewer of its last steps than `upstream` has: the others are not passed
+    on to anyone.
+    """
+    recorded = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # A view for each place: one tensor may stand in two, and an argument may be computed from another.
+        places = [value.view_as(value) if need else value for value, need in zip(given, needed, strict=True)]
+        outputs = forward(places)
+        pairs = [
+            (output, gradient)
+            for output, gradient in zip(outputs, upstream, strict=True)
+            if gradient is not None and output.requires_grad
+        ]
+        wanted = [place for place, need in zip(places, needed, strict=True) if need]
+        found: Iterable[Tensor | None] = [None] * len(wanted)
+        if pairs and wanted:
+            found = torch.autograd.grad(
+                [output for output, _ in pairs],
+                wanted,
+                [gradient for _, gradient in pairs],
+                create_graph=recorded,
+                allow_unused=True,
+            )
+    left = iter(found)
+    return tuple(next(left) if need else None for need in needed)
