@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
                 raise UsageError(f"{asked}; there are {', '.join(commands)}")
     except ExperimentError as error:
         # All processes of a run have read the same command.
-        if distributed.leads() or not isinstance(error, UsageError):
+        if distributed.is_main_process() or not isinstance(error, UsageError):
             print(f"experiments: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:

@@ -177,7 +177,7 @@ def _carry_out_all(runs: Sequence[Run], conditions: Conditions) -> int:
     status = 0
     for run in runs:
         record = carry_out(run, conditions)
-        if distributed.leads():
+        if distributed.is_main_process():
             print(_ending(record, conditions.runs), flush=True)
         if record.status == "interrupted":
             return INTERRUPTED

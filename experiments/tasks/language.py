@@ -244,7 +244,7 @@ class LanguageProblem(Problem):
             total += model.cross_entropy(reading.output, targets) * len(targets)
         return total / (len(text) - 1)
 
-    def carried(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """The states of all columns, by layer and name."""
         return {
             f"state.{layer}.{name}": self.gather(tensor, 1).clone()
@@ -252,8 +252,8 @@ class LanguageProblem(Problem):
             for name, tensor in flatten(state).items()
         }
 
-    def take_up(self, carried: Mapping[str, Tensor]) -> None:
-        """Go on with what `carried` gave.
+    def load_state_dict(self, carried: Mapping[str, Tensor]) -> None:
+        """Go on with what `state_dict` gave.
 
         Raises
         ------

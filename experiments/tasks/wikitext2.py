@@ -238,15 +238,15 @@ class WikiText2(LanguageProblem):
         self.average.eval()
         return self.average
 
-    def carried(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """The states, the validation losses, and the average where there is one."""
-        carried = super().carried() | {"history": torch.tensor(self.history, dtype=torch.float64)}
+        carried = super().state_dict() | {"history": torch.tensor(self.history, dtype=torch.float64)}
         if self.average is not None:
             carried |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         return carried
 
-    def take_up(self, carried: Mapping[str, Tensor]) -> None:
-        """Go on with what `carried` gave.
+    def load_state_dict(self, carried: Mapping[str, Tensor]) -> None:
+        """Go on with what `state_dict` gave.
 
         Raises
         ------
@@ -258,4 +258,4 @@ class WikiText2(LanguageProblem):
         average = {name.removeprefix("average."): rest.pop(name) for name in carried if name.startswith("average.")}
         if average:
             self._begin_to_average().load_state_dict(average)
-        super().take_up(rest)
+        super().load_state_dict(rest)

@@ -53,7 +53,7 @@ def capture(step: int, times: Times, problem: Problem) -> Checkpoint:
     tensors = {f"model.{name}": value for name, value in problem.model.state_dict().items()}
     for index, state in problem.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
-    tensors |= {f"carried.{name}": value for name, value in problem.carried().items()}
+    tensors |= {f"carried.{name}": value for name, value in problem.state_dict().items()}
     tensors |= _random_states("cpu", torch.get_rng_state())
     if problem.device.type == "cuda":
         tensors |= _random_states("cuda", torch.cuda.get_rng_state(problem.device))
@@ -90,7 +90,7 @@ def restore(checkpoint: Checkpoint, problem: Problem) -> None:
     try:
         problem.model.load_state_dict(parts["model"])
         problem.optimizer.load_state_dict({**problem.optimizer.state_dict(), "state": states})
-        problem.take_up(parts["carried"])
+        problem.load_state_dict(parts["carried"])
     except (RuntimeError, ValueError) as error:
         raise ExperimentError(f"the checkpoint does not fit the model: {error}") from None
     random = parts["random"]

@@ -35,14 +35,14 @@ def rank() -> int:
     return int(os.environ["RANK"]) if dist.is_torchelastic_launched() else 0
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that writes the run's folder and speaks to the user."""
     return rank() == 0
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Print a line on stderr, once however many processes there are."""
-    if leads():
+    if is_main_process():
         print(line, file=sys.stderr, flush=True)
 
 
@@ -87,16 +87,16 @@ def joined(device: torch.device) -> Iterator[None]:
 @contextlib.contextmanager
 def leader_first() -> Iterator[None]:
     """Let the others into the block when the leading process has left it."""
-    if not leads():
+    if not is_main_process():
         dist.barrier()
     yield
-    if leads() and count() > 1:
+    if is_main_process() and count() > 1:
         dist.barrier()
 
 
 def scatter_randomness(seed: int) -> None:
     """Give each process but the first a random stream of its own, as for dropout; models are made before, all alike."""
-    if not leads():
+    if not is_main_process():
         torch.manual_seed(int(np.random.SeedSequence([seed, rank()]).generate_state(1)[0]))
 
 

@@ -86,7 +86,7 @@ class MetricsLog:
         OSError
             Of the write; the file stands as before.
         """
-        if distributed.leads():
+        if distributed.is_main_process():
             append_durably(self.path, b"".join(_encode(row) for row in self._read))
         self._read.clear()
 

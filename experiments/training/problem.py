@@ -12,12 +12,12 @@ from experiments.training import distributed
 class Problem(abc.ABC):
     """What a task gives the trainer: a model, its optimizer, and the loss of any step.
 
-    What the losses of the steps to come depend on is in the model, the optimizer and `carried`; all three are in a
+    What the losses of the steps to come depend on is in the model, the optimizer and `state_dict`; all three are in a
     checkpoint. A batch is drawn from the seed and its step alone.
 
     Where several processes train together, each takes its `share` of the whole batch in `loss`, a mean over the batch.
     Validation is of the whole batch in each. What is carried for a share of the batch only has to be made whole with
-    `gather` in `carried`, and `share`d again in `take_up`: another number of processes may go on with it.
+    `gather` in `state_dict`, and `share`d again in `load_state_dict`: another number of processes may go on with it.
     """
 
     model: nn.Module
@@ -39,12 +39,12 @@ class Problem(abc.ABC):
         """Change the parameters by their gradients."""
         self.optimizer.step()
 
-    def carried(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """What is carried from step to step beside parameters and optimizer; nothing, for most."""
         return {}
 
-    def take_up(self, carried: Mapping[str, Tensor]) -> None:
-        """Go on with what `carried` gave."""
+    def load_state_dict(self, carried: Mapping[str, Tensor]) -> None:
+        """Go on with what `state_dict` gave."""
         if carried:
             raise ValueError(f"carried has {', '.join(carried)}; it must be empty")
 

@@ -28,7 +28,7 @@ class Progress:
         self._began = time.monotonic()
         self._printed = done * LINES // steps
         # None: no bar where stderr is not a terminal.
-        disable = None if distributed.leads() else True
+        disable = None if distributed.is_main_process() else True
         self._bar = tqdm(total=steps, initial=done, desc=title, unit="step", disable=disable, dynamic_ncols=True)
 
     def update(self, step: int, loss: float) -> None:
@@ -45,7 +45,7 @@ class Progress:
         self._printed = step * LINES // self._steps
         speed = (step - self._done) / max(time.monotonic() - self._began, 1e-9)
         left = tqdm.format_interval(round((self._steps - step) / speed))
-        distributed.say(f"{self._title}: step {step}/{self._steps}, loss {loss:.4f}, {speed:.1f} steps/s, {left} left")
+        distributed.log(f"{self._title}: step {step}/{self._steps}, loss {loss:.4f}, {speed:.1f} steps/s, {left} left")
 
     def close(self) -> None:
         """Leave the terminal to others."""

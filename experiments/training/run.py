@@ -101,7 +101,7 @@ def _carry_out(run: Run, conditions: Conditions, folder: Path) -> Record:
         if record is not None:
             _check_same_run(record, run, folder)
             if record.status in {"finished", "nan"}:
-                distributed.say(f"{run.name} has ended before: nothing to do")
+                distributed.log(f"{run.name} has ended before: nothing to do")
                 return record
         checkpoint = _last_checkpoint(folder)
     problem = _problem(run, conditions.device, checkpoint)
@@ -111,7 +111,7 @@ def _carry_out(run: Run, conditions: Conditions, folder: Path) -> Record:
     record = _new_record(run, sessions, done, times)
     outcome = _train(problem, run, folder, conditions, record, times)
     record = _with_outcome(record, outcome)
-    if distributed.leads():
+    if distributed.is_main_process():
         if record.status == "finished":
             record = conclude(folder, record, run.settings.levels())
         save_record(folder, record)
@@ -151,7 +151,7 @@ def _last_checkpoint(folder: Path) -> Checkpoint | None:
     """Last good checkpoint, with the losses cut to it; None if there is none yet."""
     checkpoint, remarks = load_checkpoint(folder, folder.name)
     for remark in remarks:
-        distributed.say(remark)
+        distributed.log(remark)
     cut_metrics(folder / METRICS, 0 if checkpoint is None else checkpoint.step)
     return checkpoint
 
@@ -191,7 +191,7 @@ def _remark_changes(sessions: list[Session]) -> None:
     )
     for name, value in after.items():
         if before.get(name) != value:
-            distributed.say(f"the run began with {name} {before.get(name)} and goes on with {value}")
+            distributed.log(f"the run began with {name} {before.get(name)} and goes on with {value}")
 
 
 def _new_record(run: Run, sessions: list[Session], done: int, times: Times) -> Record:
@@ -217,7 +217,7 @@ def _train(problem: Problem, run: Run, folder: Path, conditions: Conditions, rec
     """Train from the record's step on, which begins with writing the record."""
     with contextlib.ExitStack() as stack:
         watchers = []
-        if distributed.leads():
+        if distributed.is_main_process():
             save_record(folder, record)
             if conditions.tensorboard:
                 watchers.append(stack.enter_context(board(folder, record.step)))
@@ -230,7 +230,7 @@ def _train(problem: Problem, run: Run, folder: Path, conditions: Conditions, rec
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system gives back however the process ends, in the leading process."""
-    if not distributed.leads():
+    if not distributed.is_main_process():
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -137,7 +137,7 @@ class Trainer:
         """Write the losses first: a checkpoint is only ever as far as the losses before it."""
         self.log.write()
         state = capture(step, self._times(), self.problem)
-        if distributed.leads():
+        if distributed.is_main_process():
             save_checkpoint(self.folder, self.folder.name, state)
 
 

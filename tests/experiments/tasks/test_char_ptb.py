@@ -142,15 +142,15 @@ class TestStates:
     @pytest.mark.parametrize("model", MODELS)
     def test_they_go_through_a_checkpoint(self, model: ModelName) -> None:
         first, second = (CharPtb(TINY, model, CPU) for _ in range(2))
-        assert first.carried() == {}
+        assert first.state_dict() == {}
         first.loss(1)
-        carried = first.carried()
+        carried = first.state_dict()
         assert set(carried) == {
             f"state.0.{name}"
             for name in ["h", "c"]
             + [f"{norm}.{what}" for norm in ("ih", "hh", "c") for what in ("mean", "var") if model != "lstm"]
         }
-        second.take_up(carried)
+        second.load_state_dict(carried)
         assert torch.equal(second.loss(2), first.loss(2))
 
     def test_a_state_and_its_tensors_are_the_same(self) -> None:
@@ -166,12 +166,12 @@ class TestStates:
     @pytest.mark.parametrize("name", ["state.1.h", "other", "state.x.h"])
     def test_another_model_s_are_refused_by_name(self, name: str) -> None:
         with pytest.raises(ValueError, match=f"carried has {name}; it must have states of 1 layers"):
-            CharPtb(TINY, "atn", CPU).take_up({name: torch.zeros(1, 4, 6)})
+            CharPtb(TINY, "atn", CPU).load_state_dict({name: torch.zeros(1, 4, 6)})
 
     def test_processes_share_the_columns_and_keep_their_own_states(self, monkeypatch: pytest.MonkeyPatch) -> None:
         whole = CharPtb(TINY, "atn", CPU)
         expected = [whole.loss(step).item() for step in (1, 2)]
-        carried = whole.carried()
+        carried = whole.state_dict()
         halves = []
         for rank in range(2):
             with monkeypatch.context() as patch:
@@ -180,7 +180,7 @@ class TestStates:
                 part = CharPtb(TINY, "atn", CPU)
                 halves.append([part.loss(step).item() for step in (1, 2)])
                 resumed = CharPtb(TINY, "atn", CPU)
-                resumed.take_up(carried)
+                resumed.load_state_dict(carried)
                 assert resumed.loss(3).item() == pytest.approx(part.loss(3).item(), rel=1e-6)
         assert [sum(pair) / 2 for pair in zip(*halves, strict=True)] == pytest.approx(expected, rel=1e-6)
 

@@ -68,10 +68,10 @@ class Carrying(Problem):
     def validation(self, step: int) -> dict[str, torch.Tensor]:
         return {VALIDATION: self.loss(step)}
 
-    def carried(self) -> dict[str, torch.Tensor]:
+    def state_dict(self) -> dict[str, torch.Tensor]:
         return {"h": self.h}
 
-    def take_up(self, carried: Mapping[str, torch.Tensor]) -> None:
+    def load_state_dict(self, carried: Mapping[str, torch.Tensor]) -> None:
         self.h = carried["h"]
 
     def train(self, step: int) -> None:

@@ -131,7 +131,7 @@ def stopped(runs: Path) -> int:
     loss = Copying.loss
 
     def told(self: Copying, step: int) -> Tensor:
-        if step == STOPPED and not distributed.leads():
+        if step == STOPPED and not distributed.is_main_process():
             signal.raise_signal(signal.SIGTERM)
         return loss(self, step)
 

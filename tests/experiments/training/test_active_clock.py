@@ -25,9 +25,9 @@ def work() -> None:
 
 
 def test_the_time_of_a_stopped_process_does_not_count() -> None:
-    program = [sys.executable, "-m", "tests.experiments.test_active_clock"]
+    program = [sys.executable, "-m", "tests.experiments.training.test_active_clock"]
     with subprocess.Popen(  # noqa: S603 - this very module
-        program, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        program, cwd=Path(__file__).parents[3], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
