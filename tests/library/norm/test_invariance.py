@@ -23,8 +23,14 @@ from torch import nn
 import atn.functional as F
 from atn.choices import Base
 from atn_reference import (
+    NormPropLSTMParameters,
+    ada_norm_backward,
+    ada_norm_forward,
     assorted_time_norm_backward,
     assorted_time_norm_forward,
+    norm_prop,
+    norm_prop_lstm_backward,
+    norm_prop_lstm_forward,
     weight_norm_backward,
     weight_norm_forward,
 )
@@ -152,6 +158,13 @@ INVARIANT = {
 """Table B.1, its last row read in both ways; only bn at a single time for the whole batch departs from the print."""
 
 
+FURTHER = {"prop": "wn", "ada": "ln"}
+"""Columns beyond the paper's, and the column that each must be equal to.
+
+Norm-Prop depends on a weight by the directions of its rows, as WN does; AdaNorm is a function of LN's output alone.
+"""
+
+
 class Outcome(NamedTuple):
     """Output y (T, B, N) and the gradients of x and W."""
 
@@ -170,10 +183,27 @@ def run_oracle(norm: str, k: int, x: Array, W: Array, dy: Array) -> Outcome:
         weight, weight_cache = weight_norm_forward(W, np.ones(len(W)))
         dW, _ = weight_norm_backward(np.einsum("tbn,tbi->ni", dy, x), weight_cache)
         return Outcome(x @ weight.T, dy @ weight, dW)
+    if norm == "prop":
+        return _run_norm_prop(x, W, dy)
+    if norm == "ada":
+        z, ada_cache = ada_norm_forward(x @ W.T, eps=0.0)
+        da = ada_norm_backward(dy, ada_cache).a
+        return Outcome(z, da @ W, np.einsum("tbn,tbi->ni", da, x))
     base, window = _window_of(norm, k)
     y, cache = assorted_time_norm_forward(x @ W.T, window, eps=0.0, base=base)
     da = assorted_time_norm_backward(dy, cache).a
     return Outcome(y, da @ W, np.einsum("tbn,tbi->ni", da, x))
+
+
+def _run_norm_prop(x: Array, W: Array, dy: Array) -> Outcome:
+    """The whole Norm-Prop LSTM, W in each of its four gates; y is its h, and the recurrent weight is one for a size."""
+    N = len(W)
+    weight_hh = np.random.default_rng(N).standard_normal((4 * N, N))
+    ones = np.ones(4 * N)
+    parameters = NormPropLSTMParameters(np.concatenate([W] * 4), weight_hh, ones, ones, np.ones(N))
+    output, cache = norm_prop_lstm_forward(x, parameters, norm_prop(1.0, 1.0, 1.0))
+    gradients = norm_prop_lstm_backward(dy, cache)
+    return Outcome(output.h, gradients.x, np.sum(np.split(gradients.parameters.weight_ih, 4), axis=0))
 
 
 def run_library(backend: str, norm: str, k: int, x: Array, W: Array, dy: Array) -> Outcome:
@@ -252,6 +282,16 @@ def cells(*, invariant: bool) -> list[Any]:
     ]
 
 
+def further_cells(*, invariant: bool) -> list[Any]:
+    """Cells of `FURTHER` that say yes, or that say no."""
+    return [
+        pytest.param(norm, row, id=f"{row}-{norm}")
+        for row in TRANSFORMATIONS
+        for norm, like in FURTHER.items()
+        if (like in INVARIANT[row]) == invariant
+    ]
+
+
 @pytest.mark.parametrize("subject", ["oracle", *BACKENDS])
 class TestTableB1:
     """Appendix B, Table B.1, with the last row read as one case at one step and as the whole batch at one step."""
@@ -268,6 +308,23 @@ class TestTableB1:
     @hypothesis.example(problem=LinearProblem(T=4, B=3, I=2, N=3, k=2, delta=2.0, seed=0))
     def test_cell_says_no(self, subject: str, norm: str, row: str, problem: LinearProblem) -> None:
         assert change_of_output(subject, norm, row, problem) >= MARGIN
+
+
+class TestFurtherColumns:
+    """The same rows for the oracle's further norms."""
+
+    @pytest.mark.parametrize(("norm", "row"), further_cells(invariant=True))
+    @hypothesis.settings(max_examples=25)
+    @given(problem=linear_problems())
+    def test_cell_says_yes(self, norm: str, row: str, problem: LinearProblem) -> None:
+        assert_invariant("oracle", norm, row, problem)
+
+    @pytest.mark.parametrize(("norm", "row"), further_cells(invariant=False))
+    @hypothesis.settings(max_examples=25)
+    @given(problem=linear_problems())
+    @hypothesis.example(problem=LinearProblem(T=4, B=3, I=2, N=3, k=2, delta=2.0, seed=0))
+    def test_cell_says_no(self, norm: str, row: str, problem: LinearProblem) -> None:
+        assert change_of_output("oracle", norm, row, problem) >= MARGIN
 
 
 class TestTableB1OfTheGPUKernels:
@@ -289,3 +346,4 @@ class TestTableB1OfTheGPUKernels:
 
 def test_invariance_has_forty_cells() -> None:
     assert len(cells(invariant=True)) + len(cells(invariant=False)) == 40
+    assert len(further_cells(invariant=True)) + len(further_cells(invariant=False)) == 8 * len(FURTHER)
