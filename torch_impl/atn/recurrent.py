@@ -28,6 +28,7 @@ from atn.validation import (
     check_flag,
     check_floating,
     check_matches,
+    check_shape,
     check_steps,
     probability,
     whole_number,
@@ -196,14 +197,19 @@ class RecurrentLayers(nn.Module, ABC):
     def _register_layer(
         self, suffix: str, inputs: int, device: torch.device | str | None, dtype: torch.dtype | None
     ) -> None:
-        H, rows = self.hidden_size, self.gates * self.hidden_size
-        shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, H), "bias_ih": (rows,), "bias_hh": (rows,)}
+        shapes = self._shapes(inputs)
         for name in self._parameters_of_torch:
             parameter = nn.Parameter(torch.empty(shapes[name], device=device, dtype=dtype))
             self.register_parameter(f"{name}_{suffix}", parameter)
         for name, features in self._sites().items():
             if (site := self._norm.site(features, device, dtype)) is not None:
                 self.register_module(f"{name}_{suffix}", site)
+
+    def _shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of a layer's parameters, and of gain and shift of its norms."""
+        H, rows = self.hidden_size, self.gates * self.hidden_size
+        shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, H), "bias_ih": (rows,), "bias_hh": (rows,)}
+        return {**shapes, **{name: (features,) for name, features in self._sites().items()}}
 
     # ------------------------------------------------------------------------------------------------------- running
 
@@ -274,6 +280,12 @@ class RecurrentLayers(nn.Module, ABC):
         }
         for name, tensor in named.items():
             check_matches("input", data, name, tensor)
+        for (suffix, inputs), layer in zip(self._layers(), weights, strict=True):
+            # One that was replaced, by assignment or by torch.func.functional_call, may have any shape.
+            shapes = self._shapes(inputs)
+            for name, tensor in layer.named(suffix):
+                shape = shapes[name.partition(f"_{suffix}")[0]]
+                check_shape(name, tensor, shape, "(rows, columns)" if len(shape) > 1 else "(N,)")
         # Kernels need not know a batch without cases, whose gradients are zeros.
         backend = backend_for("eager" if data.numel() == 0 else self.backend, data.device)
         tensors = [data, *named.values()]

@@ -13,13 +13,19 @@ FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Dtypes that the library computes with; the first two are computed in float32 (`precision`)."""
 
 
+LARGEST = 2**63 - 1
+"""Largest integer that an operator of torch takes."""
+
+
 def whole_number(name: str, value: object) -> int:
-    """`value` as an int of at least 1; anything that is not an integer is a TypeError, bool included."""
+    """`value` as an int from 1 to `LARGEST`; anything that is not an integer is a TypeError, bool included."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer of at least 1, got {value!r} of type {type(value).__name__}")
     if value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return int(value)
+    if (number := int(value)) > LARGEST:
+        raise ValueError(f"{name} must be an integer of at most 2**63 - 1, got {value!r}")
+    return number
 
 
 def epsilon(eps: object) -> float:

@@ -9,7 +9,8 @@ the features of step s, and `S(t)` the last K_t = min(k, t+1) steps up to t,
 equals Eqs. (7)-(8) exactly and is never negative. It needs K_t pairs of numbers where the equations need K_t rows, so
 the cost of a step does not grow with the number of features remembered, and a stream carries k-1 pairs.
 
-Two forms: `WindowOfSteps` takes one step after the other, as the recurrence does; `window_statistics` takes a whole
+Three forms: `WindowOfSteps` and `LongWindowOfSteps` take one step after the other, as the recurrence does, the first
+with a few operations on k numbers, the second with O(log k) operations on one; `window_statistics` takes a whole
 sequence at once, in O(log k) operations on arrays.
 
 Letters: T time, B batch, N features, M steps in memory; R is the axis that keeps a statistic of its own: B for
@@ -23,6 +24,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from atn.choices import Base
+from atn.sliding_window import Parts, SlidingWindow
+
+LONGEST_DIRECT_WINDOW = 256
+"""Up to this k a recurrence keeps its window in one tensor; beyond it the copies, and what autograd keeps of them, grow
+with T k, and windows are merged from shorter ones. The choice is by k alone, so that a stream equals the whole."""
 
 
 class StepStatistics(NamedTuple):
@@ -140,6 +146,43 @@ class WindowOfSteps:
     def memory(self) -> StepStatistics:
         """The last k-1 steps, or all where there were fewer: what the next call needs."""
         return StepStatistics(self._means.squeeze(-1), self._vars.squeeze(-1))
+
+
+class LongWindowOfSteps:
+    """As `WindowOfSteps`, merged pairwise: O(log k) operations a step on one number a case."""
+
+    def __init__(self, k: int, memory: StepStatistics) -> None:
+        self._k = k
+        self._steps: list[StepStatistics] = []
+        self._windows = SlidingWindow(k, _merged)
+        for mean, var in zip(memory.mean.unsqueeze(-1), memory.var.unsqueeze(-1), strict=True):
+            self.add(mean, var)
+
+    def add(self, mean: Float[Tensor, "B 1"], var: Float[Tensor, "B 1"]) -> tuple[Tensor, Tensor]:
+        """Take in the statistics of the next step; mean and variance of the window that ends in it, (B, 1) each."""
+        step = StepStatistics(mean, var)
+        self._steps.append(step)
+        return self._windows.add(step)
+
+    def memory(self) -> StepStatistics:
+        """The last k-1 steps, or all where there were fewer: what the next call needs."""
+        means, variances = zip(*self._steps[-(self._k - 1) :], strict=True)
+        return StepStatistics(torch.stack(means).squeeze(-1), torch.stack(variances).squeeze(-1))
+
+
+def _merged(parts: Parts[StepStatistics]) -> StepStatistics:
+    """Statistics of two parts of a window, as `_merge` has them for every step at once."""
+    near, far = parts.near, parts.far
+    share = parts.far_length / (parts.far_length + parts.near_length)
+    delta = far.mean - near.mean
+    spread = torch.add(near.var, far.var - near.var, alpha=share)
+    var = torch.addcmul(spread, delta, delta, value=share * (1 - share))
+    return StepStatistics(torch.add(near.mean, delta, alpha=share), var)
+
+
+def window_of_steps(k: int, memory: StepStatistics) -> WindowOfSteps | LongWindowOfSteps:
+    """The form of a recurrence's window that suits its length k, after the steps in `memory`."""
+    return WindowOfSteps(k, memory) if k <= LONGEST_DIRECT_WINDOW else LongWindowOfSteps(k, memory)
 
 
 def normalize(

@@ -1,10 +1,7 @@
 """The fused backend beyond its numbers: registration, tracing, memory kept, the build, and what serves without one."""
 
 import itertools
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from atn.choices import Base
 from atn.state import LayerMemory
 from atn.window import StepStatistics
 from tests.support.comparison import assert_close
+from tests.support.processes import USE, script
 
 
 def leaf(*shape: int, seed: int) -> Tensor:
@@ -148,25 +146,6 @@ def test_keeps_fourteen_numbers_a_cell_and_step(k: int) -> None:
     total = sum(count for address, count in kept.items() if address not in known)
     assert output.shape == (T, B, H)
     assert total <= 14 * T * B * H + 16 * T * B
-
-
-def script(program: str, **environment: str) -> subprocess.Popen[str]:
-    """Start a Python program in a process of its own."""
-    return subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-c", program],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-USE = """
-import torch, atn
-out, _ = atn.ATNLSTM(3, 4, k=2)(torch.ones(5, 2, 3))
-out.sum().backward()
-print([info.reason for info in atn.backends() if info.name == "fused"][0])
-"""
 
 
 def test_without_a_compiler_a_plain_loop_serves(tmp_path: Path) -> None:

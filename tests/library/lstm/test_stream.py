@@ -6,42 +6,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from atn import ATNLSTM, LSTMState
+from atn import ATNLSTM
 from atn.choices import BiasPlacement, Norm
 from tests.support.comparison import assert_close
-from tests.support.lstms import NORMS, random, with_random_parameters
+from tests.support.lstms import NORMS, in_chunks, random, with_exact_input_products, with_random_parameters
 
 pytestmark = pytest.mark.usefixtures("auto_backend")
-
-
-def with_exact_input_products(module: ATNLSTM) -> ATNLSTM:
-    """One power of two in each row of every W_ih, so that W_ih x is exact however a matrix product is ordered.
-
-    A matrix library may sum in another order when the chunk has another length. Everything else of a layer runs in the
-    same shapes and the same order for chunks as for the whole, so it must agree bit for bit.
-    """
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if name.startswith("weight_ih"):
-                rows = torch.arange(len(parameter))
-                parameter.zero_()
-                parameter[rows, rows % parameter.shape[1]] = 2.0 ** (rows % 3 - 1).to(parameter.dtype)
-    return module
-
-
-def in_chunks(module: ATNLSTM, x: Tensor, lengths: list[int], axis: int = 0) -> tuple[Tensor, LSTMState]:
-    """Stream `x` in chunks of these lengths along `axis`, the rest at the end."""
-    outputs, state, start = [], None, 0
-    for length in [*lengths, x.shape[axis]]:
-        chunk = x.narrow(axis, start, min(length, x.shape[axis] - start))
-        if chunk.shape[axis]:
-            output, state = module.stream(chunk, state)
-            outputs.append(output)
-            start += chunk.shape[axis]
-    assert state is not None
-    return torch.cat(outputs, axis), state
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])

@@ -1,7 +1,7 @@
 """The backend in plain PyTorch operations: any device, every derivative by autograd.
 
 The product with the input, and its norm, have no recurrence and are done for the whole sequence at once. What stays in
-the time loop costs the same at every step, whatever k.
+the time loop costs a few operations a step, O(log k) of them where k is long.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,14 @@ from atn.backend.interface import Affine, LayerOutput, LayerWeights, NormSetting
 from atn.choices import Base
 from atn.state import LayerMemory
 from atn.window import (
+    LongWindowOfSteps,
     StepStatistics,
     WindowOfSteps,
     centered,
     normalize,
     step_statistics,
     steps_of,
+    window_of_steps,
     window_statistics,
 )
 
@@ -77,7 +79,7 @@ def _normalized_layer(
     from_input, steps_ih = eager_norm(a, gamma_ih, beta, memory.ih, norm.k, norm.eps, "layer")
 
     weight_hh = weights.weight_hh.t()
-    hh, cell = WindowOfSteps(norm.k, memory.hh), WindowOfSteps(norm.k, memory.c)
+    hh, cell = window_of_steps(norm.k, memory.hh), window_of_steps(norm.k, memory.c)
 
     def gates(a: Tensor, h: Tensor) -> Tensor:
         from_h = h @ weight_hh if bias_hh is None else torch.addmm(bias_hh, h, weight_hh)
@@ -115,7 +117,9 @@ def _time_loop(
     return torch.stack(h_all), torch.stack(c_all)
 
 
-def _normalize_next(a: Float[Tensor, "B N"], window: WindowOfSteps, eps: float) -> Float[Tensor, "B N"]:
+def _normalize_next(
+    a: Float[Tensor, "B N"], window: WindowOfSteps | LongWindowOfSteps, eps: float
+) -> Float[Tensor, "B N"]:
     """Eq. (9) without gain and shift, for the step that comes next."""
     mean, var = window.add(*step_statistics(a))
     return centered(a, mean) * (var + eps).rsqrt()

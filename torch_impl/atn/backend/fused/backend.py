@@ -19,14 +19,14 @@ from atn.backend.interface import LayerFunction, NormFunction
 
 
 class CompiledKernels:
-    """The compiled operators, which take their arguments one by one, as kernels."""
+    """The compiled operators, which take their arguments by name, as kernels."""
 
     def __init__(self, operators: Any) -> None:
         self._operators = operators
 
-    def __getattr__(self, name: str) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    def __getattr__(self, name: str) -> Callable[[Any], tuple[Any, ...]]:
         operator = getattr(self._operators, name)
-        return lambda given: operator(*given)
+        return lambda given: operator(**given._asdict())
 
 
 def kernels() -> Kernels:

@@ -48,17 +48,46 @@ def _load() -> None:
 
     capability = torch.backends.cpu.get_cpu_capability()
     name = f"atn_compiled_{_digest(capability)}"
-    folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions") / name
+    folder = cache_folder() / name
     folder.mkdir(parents=True, exist_ok=True)
     library, complete = folder / f"{name}.so", folder / "complete"
     with filelock.FileLock(folder / "build.lock"):
         # Once built it is never built again: another checkout with the same sources is another path to ninja, and a
         # build would overwrite what a running process has mapped.
-        if not (complete.exists() and library.exists()):
+        if not _is_whole(library, complete):
             print(f"atn: compiling the fused backend, once, into {folder} ...", file=sys.stderr, flush=True)
+            # What is damaged may still be mapped by a process that loaded it whole: give the new one a file of its own.
+            for stale in (library, folder / "ops.o"):
+                stale.unlink(missing_ok=True)
             _build(name, folder, capability)
-            complete.touch()
+            _write_atomically(complete, _fingerprint(library))
     torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]  # torch does not annotate it
+
+
+def cache_folder() -> Path:
+    """Where torch keeps the extensions that it builds."""
+    return Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
+
+
+def _is_whole(library: Path, complete: Path) -> bool:
+    """Whether the library is the one that a build finished: a copy cut short would end the process when it is used."""
+    try:
+        return complete.read_text("ascii") == _fingerprint(library)
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
+
+
+def _fingerprint(library: Path) -> str:
+    """Size in bytes and sha256 of a file."""
+    content = library.read_bytes()
+    return f"{len(content)} {hashlib.sha256(content).hexdigest()}\n"
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """Write a file that is either whole or not there."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_text(text, encoding="ascii")
+    unfinished.replace(path)
 
 
 def _build(name: str, folder: Path, capability: str) -> None:
@@ -66,7 +95,14 @@ def _build(name: str, folder: Path, capability: str) -> None:
 
     # torch's own lock outlives a killed build and would be waited for forever; ours does not.
     (folder / "lock").unlink(missing_ok=True)
-    flags = ["-O3", "-fno-math-errno", "-fopenmp", f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}"]
+    flags = [
+        "-std=c++20",
+        "-O3",
+        "-fno-math-errno",
+        "-fopenmp",
+        f"-DCPU_CAPABILITY={capability}",
+        f"-DCPU_CAPABILITY_{capability}",
+    ]
     with _ninja_on_path():
         cpp_extension.load(
             name,

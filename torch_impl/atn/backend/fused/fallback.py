@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from atn.backend.custom_ops.signatures import LSTMBackward, LSTMForward, NormBackward, NormForward
+from atn.sliding_window import Parts, SlidingWindow
+from atn.window import LONGEST_DIRECT_WINDOW, LongWindowOfSteps, StepStatistics, WindowOfSteps, window_of_steps
 
 
 class _Norm(NamedTuple):
@@ -38,18 +40,19 @@ class _Norm(NamedTuple):
     def memory(self) -> int:
         return len(self.step_mean) - len(self.mean)
 
-    def first(self, t: int) -> int:
-        return max(0, self.memory + t + 1 - self.k)
+    def window(self) -> WindowOfSteps | LongWindowOfSteps:
+        """The window in front of the first step."""
+        M = self.memory
+        return window_of_steps(self.k, StepStatistics(self.step_mean[:M], self.step_var[:M]).last(self.k - 1))
 
-    def forward(self, t: int, row: Tensor) -> Tensor:
+    def forward(self, t: int, row: Tensor, window: WindowOfSteps | LongWindowOfSteps) -> Tensor:
         """The row (B, N) of step t normalized, without gain and shift."""
         s = self.memory + t
         torch.mean(row, 1, out=self.step_mean[s])
         torch.mean((row - self.step_mean[s].unsqueeze(1)).square(), 1, out=self.step_var[s])
-        means, variances = self.step_mean[self.first(t) : s + 1], self.step_var[self.first(t) : s + 1]
-        torch.mean(means, 0, out=self.mean[t])
-        variance = (variances + (means - self.mean[t]).square()).mean(0)
-        self.rstd[t] = (variance + self.eps).rsqrt()
+        mean, variance = window.add(self.step_mean[s].unsqueeze(1), self.step_var[s].unsqueeze(1))
+        self.mean[t] = mean.squeeze(1)
+        self.rstd[t] = (variance.squeeze(1) + self.eps).rsqrt()
         return self.normalized(t, row)
 
     def normalized(self, t: int, row: Tensor) -> Tensor:
@@ -62,35 +65,70 @@ class _Norm(NamedTuple):
         return y if self.beta is None else y + self.beta
 
 
-class _Gradient(NamedTuple):
-    """Gradients of a norm's statistics, by window (divided by its number of steps) and by step."""
+class _WindowSums(NamedTuple):
+    """Sums over the windows t that contain a step: of dmu[t] + 2 dvar[t] (center - mu[t]), and of dvar[t]."""
 
-    norm: _Norm
-    dmean: Tensor
-    dvar: Tensor
-    dstep_mean: Tensor
-    dstep_var: Tensor
+    level: Tensor
+    slope: Tensor
+    center: Tensor
+    """Mean of the nearest of the windows."""
+
+
+def _merged_sums(parts: Parts[_WindowSums]) -> _WindowSums:
+    near, far = parts.near, parts.far
+    level = near.level + (far.level + 2 * far.slope * (near.center - far.center))
+    return _WindowSums(level, near.slope + far.slope, near.center)
+
+
+class _Gradient:
+    """Gradients of a norm's statistics, by window (divided by its number of steps) and by step, from the last."""
+
+    def __init__(self, norm: _Norm, by_window: Tensor, by_step: Tensor) -> None:
+        self.norm = norm
+        self._dmean, self._dvar = by_window[0], by_window[1]
+        self._dstep_mean, self._dstep_var = by_step[0], by_step[1]
+        self._sums = SlidingWindow(norm.k, _merged_sums) if norm.k > LONGEST_DIRECT_WINDOW else None
 
     def backward(self, t: int, dy: Tensor, xhat: Tensor) -> Tensor:
         """Gradient of the row of step t; every later step must have been through."""
         norm = self.norm
         g = dy if norm.gamma is None else dy * norm.gamma
-        r, share = norm.rstd[t], 1 / (norm.memory + t + 1 - norm.first(t))
-        self.dmean[t] = -r * g.sum(1) * share
-        self.dvar[t] = -0.5 * r.square() * (g * xhat).sum(1) * share
+        r, share = norm.rstd[t], 1 / min(norm.k, norm.memory + t + 1)
+        self._dmean[t] = -r * g.sum(1) * share
+        self._dvar[t] = -0.5 * r.square() * (g * xhat).sum(1) * share
         s, features = norm.memory + t, dy.shape[1]
-        self.collect(s)
-        scale = 2 * self.dstep_var[s] / features
-        level = self.dstep_mean[s] / features + scale * (norm.mean[t] - norm.step_mean[s])
+        self._collect(s)
+        scale = 2 * self._dstep_var[s] / features
+        level = self._dstep_mean[s] / features + scale * (norm.mean[t] - norm.step_mean[s])
         return r.unsqueeze(1) * g + level.unsqueeze(1) + (scale / r).unsqueeze(1) * xhat
 
-    def collect(self, s: int) -> None:
+    def finish(self) -> None:
+        """Go on through the steps of the memory."""
+        for s in reversed(range(self.norm.memory)):
+            self._collect(s)
+
+    def _collect(self, s: int) -> None:
         """Sum over the windows that contain row s, counted from the memory's first."""
+        level, slope = self._direct_sums(s) if self._sums is None else self._merged_sums(s, self._sums)
+        self._dstep_mean[s] += level
+        self._dstep_var[s] += slope
+
+    def _direct_sums(self, s: int) -> tuple[Tensor, Tensor]:
         norm = self.norm
         start, end = max(0, s - norm.memory), max(0, min(len(norm.mean), s - norm.memory + norm.k))
-        dvar, mean = self.dvar[start:end], norm.mean[start:end]
-        self.dstep_mean[s] += (self.dmean[start:end] + 2 * dvar * (norm.step_mean[s] - mean)).sum(0)
-        self.dstep_var[s] += dvar.sum(0)
+        dvar, mean = self._dvar[start:end], norm.mean[start:end]
+        level = (self._dmean[start:end] + 2 * dvar * (norm.step_mean[s] - mean)).sum(0)
+        return level, dvar.sum(0)
+
+    def _merged_sums(self, s: int, sums: SlidingWindow[_WindowSums]) -> tuple[Tensor, Tensor]:
+        norm, t = self.norm, s - self.norm.memory
+        if t >= 0:
+            step = _WindowSums(self._dmean[t], self._dvar[t], norm.mean[t])
+        else:  # a window that ends in the memory has no gradient
+            nothing = torch.zeros_like(norm.mean[0])
+            step = _WindowSums(nothing, nothing, norm.mean[0])
+        total = sums.add(step)
+        return total.level + 2 * total.slope * (norm.step_mean[s] - total.center), total.slope
 
 
 def _norm(
@@ -111,7 +149,8 @@ def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
     a, gamma, beta, memory, k, eps = given
     steps, windows = _with_memory(memory, len(a)), a.new_empty(2, *a.shape[:2])
     norm = _norm(steps, windows, k, eps, gamma, beta)
-    return torch.stack([norm.affine(norm.forward(t, row)) for t, row in enumerate(a)]), steps, windows
+    window = norm.window()
+    return torch.stack([norm.affine(norm.forward(t, row, window)) for t, row in enumerate(a)]), steps, windows
 
 
 def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -119,12 +158,11 @@ def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     dy, dsteps, a, gamma, steps, windows, k, eps = given
     norm = _norm(steps, windows, k, eps, gamma)
     by_step = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
-    gradient = _Gradient(norm, *torch.empty_like(windows), *by_step)
+    gradient = _Gradient(norm, torch.empty_like(windows), by_step)
     da, xhat = torch.empty_like(a), (a - norm.mean.unsqueeze(2)) * norm.rstd.unsqueeze(2)
     for t in reversed(range(len(a))):
         da[t] = gradient.backward(t, dy[t], xhat[t])
-    for s in range(norm.memory):
-        gradient.collect(s)
+    gradient.finish()
     return da, (dy * xhat).sum((0, 1)), dy.sum((0, 1)), by_step[:, : norm.memory].clone()
 
 
@@ -141,7 +179,9 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
     normed = given.k > 0
     steps = _with_memory(given.memory, T) if normed else x.new_empty(3, 2, 0, B)
     windows = x.new_empty(3, 2, T if normed else 0, B)
-    ih, hh, cell = _norms(given, steps, windows)
+    norms = _norms(given, steps, windows)
+    ih, hh, cell = norms
+    window_ih, window_hh, window_c = (norm.window() for norm in norms)
     xhat_ih = torch.nn.functional.linear(x, given.weight_ih, given.bias_ih)
     xhat_hh, gates = x.new_empty(T if normed else 1, B, 4 * H), x.new_empty(T, B, 4 * H)
     h_all, c_all = x.new_empty(T, B, H), x.new_empty(T, B, H)
@@ -149,7 +189,7 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
     for t in range(T):
         recurrent = torch.nn.functional.linear(h, given.weight_hh, given.bias_hh)
         if normed:
-            xhat_ih[t], xhat_hh[t] = ih.forward(t, xhat_ih[t]), hh.forward(t, recurrent)
+            xhat_ih[t], xhat_hh[t] = ih.forward(t, xhat_ih[t], window_ih), hh.forward(t, recurrent, window_hh)
             total = ih.affine(xhat_ih[t]) + hh.affine(xhat_hh[t])
         else:
             total = xhat_ih[t] + recurrent
@@ -161,7 +201,7 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
         ):
             function(values, out=gate)
         c = torch.addcmul(f * c, i, g, out=c_all[t])
-        h.copy_(o * (cell.affine(cell.forward(t, c)) if normed else c).tanh())
+        h.copy_(o * cell.affine(cell.forward(t, c, window_c) if normed else c).tanh())
         h_all[t] = h
     kept = T if normed else 0
     return h_all, c_all, steps, xhat_ih[:kept].clone(), xhat_hh[:kept].clone(), gates, windows
@@ -179,7 +219,7 @@ def lstm_backward(
     norms = _norms(given, steps, windows)
     by_step = torch.zeros_like(steps) if given.dsteps is None else given.dsteps.clone()
     by_window = torch.empty_like(windows)
-    ih, hh, cell = (_Gradient(norm, *by_window[i], *by_step[i]) for i, norm in enumerate(norms))
+    ih, hh, cell = (_Gradient(norm, by_window[i], by_step[i]) for i, norm in enumerate(norms))
     da_ih, da_hh = h.new_empty(T if normed else 0, B, 4 * H), h.new_empty(T, B, 4 * H)
     # What the norms pass on, kept for every step: sums over all of them at once lose fewer digits than running ones.
     dgates, dread, xhat_c = h.new_empty(T, B, 4 * H), torch.empty_like(h), torch.empty_like(h)
@@ -188,9 +228,10 @@ def lstm_backward(
         i, f, g, o = gates[t].chunk(4, dim=1)
         dh = dh if given.dh is None else dh + given.dh[t]
         xhat_c[t] = cell.norm.normalized(t, c[t]) if normed else c[t]
-        read = (cell.norm.affine(xhat_c[t]) if normed else xhat_c[t]).tanh()
+        read = cell.norm.affine(xhat_c[t]).tanh()
         dread[t] = dh * o * (1 - read.square())
-        dc = dc + (cell.backward(t, dread[t], xhat_c[t]) if normed else dread[t])
+        scaled = dread[t] if given.gamma_c is None else dread[t] * given.gamma_c
+        dc = dc + (cell.backward(t, dread[t], xhat_c[t]) if normed else scaled)
         dc = dc if given.dc is None else dc + given.dc[t]
         before = given.c_0 if t == 0 else c[t - 1]
         dgates[t] = torch.cat(
@@ -202,12 +243,12 @@ def lstm_backward(
         else:
             da_hh[t] = dgates[t]
         dh = da_hh[t] @ given.weight_hh
+    for gradient in (ih, hh, cell):
+        gradient.finish()
     M = steps.shape[2] - len(da_ih)
-    for s in range(M):
-        for gradient in (ih, hh, cell):
-            gradient.collect(s)
-    # Without a norm no preactivations are kept, and these sums are of nothing.
-    dgates, dread, xhat_c = (one if normed else one[:0] for one in (dgates, dread, xhat_c))
+    # Without a norm no preactivations are kept, and the sums over the gates are of nothing.
+    if not normed:
+        dgates = dgates[:0]
     sums = ((dgates * xhat_ih).sum((0, 1)), (dgates * xhat_hh).sum((0, 1)), dgates.sum((0, 1)))
     sums_c = ((dread * xhat_c).sum((0, 1)), dread.sum((0, 1)))
     return da_ih, da_hh, *sums, *sums_c, dh, dc, by_step[:, :, :M].clone()

@@ -2,18 +2,20 @@
 //
 // With the mean m and the biased variance q of each step, those of a window are
 //     mu = mean of m,   var = mean of q + (m - mu)^2,
-// exactly, never negative, and from scalars alone; so is the sum over the windows that contain a step, which the
-// backward pass needs and which lie in the future.
+// exactly, never negative, and from scalars alone. A short window is computed so; a long one is merged from shorter
+// ones (sliding.h).
 //
-// Letters: T time, B cases, N features, k window length, M steps of memory in front of the first.
+// Letters: T time, B cases, N features, k window length, M steps of memory in front of the first. A step is counted by t
+// from the first of the sequence, or by s = M + t from the first of the memory.
 
 #pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
+#include <optional>
 
 #include "rows.h"
+#include "sliding.h"
 
 namespace atn {
 
@@ -22,98 +24,162 @@ template <typename S>
 struct Norm {
   int64_t T, B, N, k, M;
   S eps;
-  const S* gamma;   // (N,) or null
-  const S* beta;  // (N,) or null
+  const S* gamma;  // (N,) or null
+  const S* beta;   // (N,) or null
   S* step_mean;    // (M + T, B)
   S* step_var;     // (M + T, B)
   S* mean;         // (T, B), of the window
   S* rstd;         // (T, B), 1 / sqrt(var + eps) of the window
 
-  void step(int64_t t, int64_t b, const S* row) const {
-    row_statistics(row, N, step_mean + (M + t) * B + b, step_var + (M + t) * B + b);
-  }
+  bool windows_are_long() const { return k > LONGEST_DIRECT_WINDOW; }
 
-  // First row of the window that ends in step t, counted from the memory's first.
-  int64_t first(int64_t t) const { return std::max<int64_t>(0, M + t + 1 - k); }
-
-  // Statistics of the window that ends in step t, for cases [from, to): Eqs. (7)-(8).
-  void window(int64_t t, int64_t from, int64_t to) const {
-    S* __restrict mu = mean + t * B;
-    S* __restrict r = rstd + t * B;
-    const int64_t start = first(t), end = M + t;
-    const S weight = S(1) / S(end - start + 1);
-    for (int64_t b = from; b < to; ++b) mu[b] = 0;
-    for (int64_t s = start; s <= end; ++s)
-      for (int64_t b = from; b < to; ++b) mu[b] += step_mean[s * B + b];
-    for (int64_t b = from; b < to; ++b) mu[b] *= weight, r[b] = 0;
-    for (int64_t s = start; s <= end; ++s)
-      for (int64_t b = from; b < to; ++b) {
-        const S d = step_mean[s * B + b] - mu[b];
-        r[b] += step_var[s * B + b] + d * d;
-      }
-    for (int64_t b = from; b < to; ++b) r[b] = S(1) / std::sqrt(r[b] * weight + eps);
-  }
+  // First step of the window that ends in step t, counted from the memory's first. Written so that no k overflows.
+  int64_t first(int64_t t) const { return k > M + t ? 0 : M + t + 1 - k; }
+  int64_t window_length(int64_t t) const { return std::min(k, M + t + 1); }
 };
 
-// Sum of many rows. A few rows at a time in S, then in long double: adding thousands of rows one after the other would
-// cost digits that a pairwise sum keeps.
+// The forward pass.
 template <typename S>
-class RowSum {
+class NormForward {
  public:
-  explicit RowSum(int64_t n) : recent_(n), total_(n) {}
-
-  void add(int64_t j, Vec<S> v, int64_t count) { store(load(recent_.data() + j, count) + v, recent_.data() + j, count); }
-
-  void row_done() {
-    if (++rows_ == 32) flush();
+  explicit NormForward(const Norm<S>& norm) : norm_(norm) {
+    if (norm.windows_are_long()) sliding_.emplace(norm.k, norm.M + norm.T, norm.B);
   }
 
-  void add_to(S* out) {
-    flush();
-    for (size_t j = 0; j < total_.size(); ++j) out[j] += static_cast<S>(total_[j]);
+  // Takes in the memory's steps, for cases [from, to). Before any other.
+  void start(int64_t from, int64_t to) {
+    for (int64_t s = 0; s < norm_.M && sliding_; ++s) push(s, from, to);
+  }
+
+  // Statistics of one row of step t.
+  void step(int64_t t, int64_t b, const S* row) const {
+    const int64_t i = (norm_.M + t) * norm_.B + b;
+    row_statistics(row, norm_.N, norm_.step_mean + i, norm_.step_var + i);
+  }
+
+  // Statistics of the window that ends in step t, for cases [from, to): Eqs. (7)-(8).
+  void window(int64_t t, int64_t from, int64_t to) {
+    if (sliding_)
+      merged_window(t, from, to);
+    else
+      short_window(t, from, to);
   }
 
  private:
-  void flush() {
-    for (size_t j = 0; j < total_.size(); ++j) total_[j] += recent_[j], recent_[j] = 0;
-    rows_ = 0;
+  void short_window(int64_t t, int64_t from, int64_t to) const {
+    const int64_t B = norm_.B, start = norm_.first(t), end = norm_.M + t;
+    S* __restrict mu = norm_.mean + t * B;
+    S* __restrict r = norm_.rstd + t * B;
+    const S weight = S(1) / S(end - start + 1);
+    for (int64_t b = from; b < to; ++b) mu[b] = 0;
+    for (int64_t s = start; s <= end; ++s)
+      for (int64_t b = from; b < to; ++b) mu[b] += norm_.step_mean[s * B + b];
+    for (int64_t b = from; b < to; ++b) mu[b] *= weight, r[b] = 0;
+    for (int64_t s = start; s <= end; ++s)
+      for (int64_t b = from; b < to; ++b) {
+        const S d = norm_.step_mean[s * B + b] - mu[b];
+        r[b] += norm_.step_var[s * B + b] + d * d;
+      }
+    for (int64_t b = from; b < to; ++b) r[b] = S(1) / std::sqrt(r[b] * weight + norm_.eps);
   }
 
-  std::vector<S> recent_;
-  std::vector<long double> total_;
-  int rows_ = 0;
+  void merged_window(int64_t t, int64_t from, int64_t to) {
+    const Pair<S> window = push(norm_.M + t, from, to);
+    S* mu = norm_.mean + t * norm_.B;
+    S* r = norm_.rstd + t * norm_.B;
+    for (int64_t b = from; b < to; ++b) {
+      mu[b] = window.first[b];
+      r[b] = S(1) / std::sqrt(window.second[b] + norm_.eps);
+    }
+  }
+
+  Pair<S> push(int64_t s, int64_t from, int64_t to) {
+    const auto step = [&](int64_t i) { return Pair<S>{norm_.step_mean + i * norm_.B, norm_.step_var + i * norm_.B}; };
+    return sliding_->push(s, from, to, step, merge);
+  }
+
+  // Mean and variance of both parts, by the pairwise update of Chan, Golub and LeVeque (1979). Written so that rounding
+  // cannot make a variance negative.
+  static void merge(const Parts<S>& parts, Pair<S> out, int64_t from, int64_t to) {
+    const S share = S(parts.far_length) / S(parts.far_length + parts.near_length), between = share * (S(1) - share);
+    const S *near_mean = parts.near.first, *near_var = parts.near.second;
+    const S *far_mean = parts.far.first, *far_var = parts.far.second;
+    S* __restrict mean = out.first;
+    S* __restrict var = out.second;
+    for (int64_t b = from; b < to; ++b) {
+      const S delta = far_mean[b] - near_mean[b];
+      mean[b] = near_mean[b] + share * delta;
+      var[b] = near_var[b] + share * (far_var[b] - near_var[b]) + between * delta * delta;
+    }
+  }
+
+  Norm<S> norm_;
+  std::optional<SlidingWindow<S>> sliding_;
 };
 
-// Backward of a norm. `dmean` and `dvar` are the gradients of the statistics of each window, already divided by its
-// number of steps; those of a step sum over the windows that contain it, all of which lie in the future.
+// The backward pass, from the last step to the first. The gradients of a step's mean and variance sum over the windows
+// that contain it, all of which lie in its future:
+//     dm[s] = sum over t of dmean[t] + 2 dvar[t] (m[s] - mean[t]),   dq[s] = sum over t of dvar[t].
 template <typename S>
-struct NormGradient {
-  const Norm<S>& norm;
-  S* dmean;       // (T, B)
-  S* dvar;        // (T, B)
-  S* dstep_mean;  // (M + T, B): gradient of each step's mean, seeded with that of the memory passed out
-  S* dstep_var;   // (M + T, B)
+class NormBackward {
+ public:
+  // By step, with the memory's in front: the gradients of the statistics of the window that ends there, divided by its
+  // length, and zero for those that end in the memory; and the gradients of the step's own statistics, which start from
+  // what flows back through the memory passed out.
+  struct Buffers {
+    S* dmean;       // (M + T, B)
+    S* dvar;        // (M + T, B)
+    S* dstep_mean;  // (M + T, B)
+    S* dstep_var;   // (M + T, B)
+  };
 
-  // From sum of g and sum of g * xhat, where g = gain * dy.
-  void statistics(int64_t t, int64_t b, S sum_g, S sum_gx) const {
-    const int64_t i = t * norm.B + b;
-    const S share = S(1) / S(norm.M + t + 1 - norm.first(t));
-    const S r = norm.rstd[i];
-    dmean[i] = -r * sum_g * share;
-    dvar[i] = S(-0.5) * r * r * sum_gx * share;
+  NormBackward(const Norm<S>& norm, const Buffers& buffers) : norm_(norm), buffers_(buffers) {
+    if (norm.windows_are_long()) sliding_.emplace(norm.k, norm.M + norm.T, norm.B);
   }
 
-  // Gradient of the mean and variance of row s (counted from the memory's first), for cases [from, to).
-  void collect(int64_t s, int64_t from, int64_t to) const {
-    const int64_t B = norm.B;
-    S* __restrict dm = dstep_mean + s * B;
-    S* __restrict dq = dstep_var + s * B;
-    const S* m = norm.step_mean + s * B;
-    const int64_t start = std::max<int64_t>(0, s - norm.M), end = std::min(norm.T, s - norm.M + norm.k);
-    for (int64_t t = start; t < end; ++t) {
-      const S* __restrict dmu = dmean + t * B;
-      const S* __restrict dv = dvar + t * B;
-      const S* __restrict mu = norm.mean + t * B;
+  // From sum of g and sum of g * xhat over the row, where g = gamma * dy.
+  void statistics(int64_t t, int64_t b, S sum_g, S sum_gx) const {
+    const S share = S(1) / S(norm_.window_length(t));
+    const S r = norm_.rstd[t * norm_.B + b];
+    const int64_t i = (norm_.M + t) * norm_.B + b;
+    buffers_.dmean[i] = -r * sum_g * share;
+    buffers_.dvar[i] = S(-0.5) * r * r * sum_gx * share;
+  }
+
+  // Gradient of the mean and variance of step t, for cases [from, to). After the `statistics` of these cases.
+  void collect(int64_t t, int64_t from, int64_t to) { collect_step(norm_.M + t, from, to); }
+
+  // The same of every step of the memory. After all steps of the sequence.
+  void finish(int64_t from, int64_t to) {
+    for (int64_t s = norm_.M - 1; s >= 0; --s) collect_step(s, from, to);
+  }
+
+  // da = r * g + level + slope * xhat, the coefficients of one row.
+  void coefficients(int64_t t, int64_t b, S* level, S* slope) const {
+    const int64_t i = t * norm_.B + b, s = (norm_.M + t) * norm_.B + b;
+    const S scale = 2 * buffers_.dstep_var[s] / S(norm_.N);
+    *level = buffers_.dstep_mean[s] / S(norm_.N) + scale * (norm_.mean[i] - norm_.step_mean[s]);
+    *slope = scale / norm_.rstd[i];
+  }
+
+ private:
+  void collect_step(int64_t s, int64_t from, int64_t to) {
+    if (sliding_)
+      collect_merged(s, from, to);
+    else
+      collect_short(s, from, to);
+  }
+
+  void collect_short(int64_t s, int64_t from, int64_t to) const {
+    const int64_t B = norm_.B;
+    S* __restrict dm = buffers_.dstep_mean + s * B;
+    S* __restrict dq = buffers_.dstep_var + s * B;
+    const S* m = norm_.step_mean + s * B;
+    const int64_t end = std::min(norm_.M + norm_.T, s + norm_.k);  // a short k cannot overflow
+    for (int64_t r = std::max(norm_.M, s); r < end; ++r) {
+      const S* __restrict dmu = buffers_.dmean + r * B;
+      const S* __restrict dv = buffers_.dvar + r * B;
+      const S* __restrict mu = center(r);
       for (int64_t b = from; b < to; ++b) {
         dm[b] += dmu[b] + 2 * dv[b] * (m[b] - mu[b]);
         dq[b] += dv[b];
@@ -121,13 +187,47 @@ struct NormGradient {
     }
   }
 
-  // da = r * g + level + slope * xhat, the coefficients of one row.
-  void coefficients(int64_t t, int64_t b, S* level, S* slope) const {
-    const int64_t i = t * norm.B + b, s = (norm.M + t) * norm.B + b;
-    const S scale = 2 * dstep_var[s] / S(norm.N);
-    *level = dstep_mean[s] / S(norm.N) + scale * (norm.mean[i] - norm.step_mean[s]);
-    *slope = scale / norm.rstd[i];
+  void collect_merged(int64_t s, int64_t from, int64_t to) {
+    const int64_t B = norm_.B;
+    const Pair<S> sums = push(s, from, to);
+    S* __restrict dm = buffers_.dstep_mean + s * B;
+    S* __restrict dq = buffers_.dstep_var + s * B;
+    const S *m = norm_.step_mean + s * B, *mu = center(s);
+    for (int64_t b = from; b < to; ++b) {
+      dm[b] += sums.first[b] + 2 * sums.second[b] * (m[b] - mu[b]);
+      dq[b] += sums.second[b];
+    }
   }
+
+  // Mean of the window that ends in step s, counted with the memory's. Those that end in the memory have no gradient,
+  // and any number will do.
+  const S* center(int64_t s) const { return norm_.mean + std::max<int64_t>(0, s - norm_.M) * norm_.B; }
+
+  // Time runs backward: step i of the sliding window is row s = last - i. An aggregate is the sum over its windows t of
+  // dmean[t] + 2 dvar[t] (c - mean[t]), where c is the mean of the nearest of them, and the sum of dvar[t]. Seen from
+  // the center of the near part, the far one has 2 * (sum of dvar) * (difference of the centers) more.
+  Pair<S> push(int64_t s, int64_t from, int64_t to) {
+    const int64_t B = norm_.B, last = norm_.M + norm_.T - 1;
+    const auto step = [&](int64_t i) {
+      return Pair<S>{buffers_.dmean + (last - i) * B, buffers_.dvar + (last - i) * B};
+    };
+    const auto merge = [&](const Parts<S>& parts, Pair<S> out, int64_t begin, int64_t end) {
+      const S *near_center = center(last - parts.near_end), *far_center = center(last - parts.far_end);
+      const S *near_mean = parts.near.first, *near_var = parts.near.second;
+      const S *far_mean = parts.far.first, *far_var = parts.far.second;
+      S* __restrict mean = out.first;
+      S* __restrict var = out.second;
+      for (int64_t b = begin; b < end; ++b) {
+        mean[b] = near_mean[b] + (far_mean[b] + 2 * far_var[b] * (near_center[b] - far_center[b]));
+        var[b] = near_var[b] + far_var[b];
+      }
+    };
+    return sliding_->push(last - s, from, to, step, merge);
+  }
+
+  Norm<S> norm_;
+  Buffers buffers_;
+  std::optional<SlidingWindow<S>> sliding_;
 };
 
 }  // namespace atn

@@ -8,35 +8,38 @@
 #pragma once
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "rows.h"
+#include "threads.h"
 
 namespace atn {
-
-struct Range {
-  int64_t from, to;
-  int64_t count() const { return to - from; }
-};
 
 template <typename S>
 class Panels {
  public:
-  // The weight is (inner, columns), its element (i, j) at weight[i * inner_stride + j * column_stride]. For a single
+  // The weight is (inner, columns), its element (i, j) at data[i * inner_stride + j * column_stride]. For a single
   // product a panel is laid out where it is needed, and not kept.
-  Panels(const S* weight, int64_t inner, int64_t columns, int64_t inner_stride, int64_t column_stride, int64_t products)
-      : weight_(weight),
-        inner_(inner),
-        columns_(columns),
-        inner_stride_(inner_stride),
-        column_stride_(column_stride),
-        kept_(products > 1 ? at::empty({count(), inner, WIDTH}, c10::CppTypeToScalarType<S>::value) : at::Tensor()) {
+  struct Weight {
+    const S* data;
+    int64_t inner, columns;
+    int64_t inner_stride, column_stride;
+    int64_t products;
+  };
+
+  explicit Panels(const Weight& weight)
+      : weight_(weight.data),
+        inner_(weight.inner),
+        columns_(weight.columns),
+        inner_stride_(weight.inner_stride),
+        column_stride_(weight.column_stride),
+        kept_(weight.products > 1 ? at::empty({count(), inner_, WIDTH}, c10::CppTypeToScalarType<S>::value)
+                                  : at::Tensor()) {
     if (!kept_.defined()) return;
-    at::parallel_for(0, count(), 1 + (1 << 16) / (inner * WIDTH), [&](int64_t from, int64_t to) {
+    at::parallel_for(0, count(), 1 + (1 << 16) / (inner_ * WIDTH), [&](int64_t from, int64_t to) {
       for (int64_t p = from; p < to; ++p) lay_out(p, kept(p));
     });
   }

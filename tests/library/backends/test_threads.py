@@ -1,0 +1,124 @@
+"""The fused backend on several threads: forward and backward of layer and norm, against one thread and the oracle.
+
+The rest of the suite runs on one thread. Cases are shared out among threads, so what differs from one thread to many is
+where a case is computed, and the order in which the sums over cases are added up.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.against_oracle import assert_results_close
+from tests.support.comparison import assert_close
+from tests.support.problems import LSTMProblem, NormProblem
+from tests.support.runners import Result, run_lstm_oracle, run_lstm_torch, run_norm_oracle, run_norm_torch
+
+THREADS = (1, 2, 3, 5, 8)
+
+CASES = (1, 3, 4, 7)
+"""Fewer cases than threads, as many, more, and no multiple of them."""
+
+JOINT = 260
+"""Hidden size from which all cases take a step together, and threads share the product's columns too."""
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def norm_problem(T: int, B: int, k: int) -> NormProblem:
+    return NormProblem(T=T, B=B, N=11, k=k, base="layer", affine=True, eps=1e-3, offset=0.0, constant_row=False, seed=B)
+
+
+def lstm_problem(T: int, B: int, k: int, H: int = 5, norm: Any = "atn", I: int = 3) -> LSTMProblem:
+    return LSTMProblem(
+        T=T, B=B, I=I, H=H, layers=1, directions=1, norm=norm, k=k, eps=1e-1, bias_placement="inside",
+        bias=I > 1, affine=True, initial_state=True, seed=B,
+    )  # fmt: skip
+
+
+def on_threads(count: int, problem: NormProblem | LSTMProblem, dtype: str) -> Result:
+    """Forward and backward of a problem on so many threads."""
+    torch.set_num_threads(count)
+    assert torch.get_num_threads() == count
+    if isinstance(problem, NormProblem):
+        return run_norm_torch(problem, "fused", dtype)
+    return run_lstm_torch(problem, "fused", dtype)
+
+
+def assert_same_cases(one: Result, other: Result, cases: tuple[str, ...]) -> None:
+    """What belongs to a case is the same bit for bit, on whichever thread the case runs."""
+    for name, array in (one.outputs | one.gradients).items():
+        if name in one.outputs or name in cases:
+            assert_close((other.outputs | other.gradients)[name], array, quantity="exact", backend="fused", what=name)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("k", [1, 4, 100])
+@pytest.mark.parametrize("B", CASES)
+def test_norm(B: int, k: int, dtype: str) -> None:
+    problem = norm_problem(150, B, k)
+    expected = run_norm_oracle(problem)
+    for count in THREADS:
+        assert_results_close(on_threads(count, problem, dtype), expected, "fused")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("k", [1, 4, 100])
+@pytest.mark.parametrize("B", CASES)
+def test_layer(B: int, k: int, dtype: str) -> None:
+    problem = lstm_problem(12 if k < 100 else 110, B, k)
+    expected = run_lstm_oracle(problem)
+    for count in THREADS:
+        assert_results_close(on_threads(count, problem, dtype), expected, "fused")
+
+
+@pytest.mark.parametrize("norm", ["atn", "none"])
+@pytest.mark.parametrize("B", [1, 7])
+def test_layer_whose_cases_step_together(B: int, norm: str) -> None:
+    problem = lstm_problem(5, B, 3, JOINT, norm)
+    expected = run_lstm_oracle(problem)
+    for count in THREADS:
+        assert_results_close(on_threads(count, problem, "float64"), expected, "fused")
+
+
+@pytest.mark.parametrize("k", [3, 70])
+def test_what_belongs_to_a_case_does_not_depend_on_its_thread(k: int) -> None:
+    # One input and no bias: the product with it has no sum that BLAS could split among threads.
+    for problem in (norm_problem(90, 7, k), lstm_problem(90, 7, k, I=1), lstm_problem(4, 7, k, JOINT, I=1)):
+        alone = on_threads(1, problem, "float32")
+        for count in THREADS[1:]:
+            cases = ("a",) if isinstance(problem, NormProblem) else ("h_0", "c_0")
+            assert_same_cases(alone, on_threads(count, problem, "float32"), cases)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("kind", ["norm", "layer"])
+def test_sums_over_thousands_of_rows_keep_their_digits(kind: str, count: int) -> None:
+    """Gradients of gains and shifts over 15,000 rows in float32, against the same in float64.
+
+    The upstream gradients are such that no sum cancels: added up one row after the other it would lose digits.
+    """
+    problem = norm_problem(3000, 5, 7) if kind == "norm" else lstm_problem(3000, 5, 7)
+    if isinstance(problem, NormProblem):
+        problem.arrays["dy"] += 3.0 + 2.0 * problem.arrays["a"]
+    else:
+        problem.arrays["dh"] += 3.0
+    expected, actual = (on_threads(count, problem, dtype).gradients for dtype in ("float64", "float32"))
+    names = [name for name in expected if name.startswith(("gamma", "beta", "norm_"))]
+    assert len(names) == (2 if kind == "norm" else 6)
+    for name in names:
+        assert_close(actual[name], expected[name], quantity="long sum", backend="fused", what=name, dtype="float32")
+
+
+def test_a_long_layer() -> None:
+    """T = 3,000: a race has many chances here."""
+    problem = lstm_problem(3000, 5, 45)
+    alone = on_threads(1, problem, "float64")
+    for count in THREADS[1:]:
+        assert_results_close(on_threads(count, problem, "float64"), alone, "fused")
