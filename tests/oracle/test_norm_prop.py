@@ -32,10 +32,9 @@ from atn_reference import (
 from tests.support.comparison import assert_all_close, assert_close
 from tests.support.complex_step import Array, Tree, assert_gradients, leaves, random_like
 from tests.support.oracle_cases import H, T, lstm_state, norm_prop_parameters, sequence
+from tests.support.tolerances import STANDARD_ERRORS
 
 NORM = NormProp(0.4, 0.15)
-STANDARD_ERRORS = 4.0
-"""How far a seeded simulation may be from an exact value: a draw beyond is one in 16,000, and the seeds are fixed."""
 
 
 def backward(upstream: Tree, cache: Any) -> Tree:
