@@ -139,7 +139,7 @@ def test_k_counts_as_different_only_where_it_is_not_the_paper_s() -> None:
         ("batch", 0, 1),
         ("k", 0, 1),
         ("seed", -1, 0),
-        ("lr", math.nan, 0),
+        ("lr", -1.0, 0),
         ("momentum", -0.1, 0),
         ("training_sequences", 3, 4),
         ("validation_sequences", 0, 1),
@@ -148,6 +148,11 @@ def test_k_counts_as_different_only_where_it_is_not_the_paper_s() -> None:
 def test_settings_out_of_range_are_refused_by_name(field: str, value: float, bound: int) -> None:
     with pytest.raises(ValueError, match=f"^{field} is {value}; it must be at least {bound}$"):
         with_field(TINY, field, value)
+
+
+def test_a_learning_rate_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^lr is nan; it must be a finite number$"):
+        with_field(TINY, "lr", math.nan)
 
 
 @pytest.mark.parametrize(

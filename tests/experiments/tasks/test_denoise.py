@@ -142,7 +142,7 @@ def test_the_preset_is_the_paper_s() -> None:
     ("field", "value"), [("T", 0), ("batch", 0), ("k", 0), ("seed", -1), ("lr", math.nan), ("beta1", -0.1)]
 )
 def test_settings_out_of_range_are_refused_by_name(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"^{field} is .* at least"):
+    with pytest.raises(ValueError, match=f"^{field} is .*; it must be (at least|a finite number)"):
         with_field(TINY, field, value)
 
 
@@ -213,7 +213,7 @@ def test_gradients_are_clipped_where_the_settings_say_so(clip: float | None, nor
 
 @pytest.mark.parametrize("clip", [0.0, -1.0, math.inf, math.nan])
 def test_a_clip_that_is_no_positive_number_is_refused(clip: float) -> None:
-    with pytest.raises(ValueError, match=r"clip is .*; it must be a positive number"):
+    with pytest.raises(ValueError, match=r"clip is .*; it must be a (positive|finite) number"):
         dataclasses.replace(TINY, clip=clip)
 
 
