@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from proofs import (
+from proofs import ada_norm, norm_prop
+from proofs.atn import (
     control,
-    detach,
     gradients,
     networks,
-    norm_prop,
     proposition1,
     recurrence,
     scaling,
@@ -111,10 +110,10 @@ PROOFS: tuple[Proof, ...] = (
     _proof(norm_prop.folded, "np-cost"),
     _proof(norm_prop.determinant, "np-20-26"),
     _proof(norm_prop.through_the_cell, "np-20-26"),
-    _proof(detach.backward_terms, "ada-backward"),
-    _proof(detach.recentering, "ada-recentering"),
-    _proof(detach.along_the_deviations, "ada-variance"),
-    _proof(detach.smaller_variance, "ada-variance"),
-    _proof(detach.ada_norm, "ada-gradient"),
-    _proof(detach.ada_norm_monotone, "ada-monotone"),
+    _proof(ada_norm.backward_terms, "ada-backward"),
+    _proof(ada_norm.recentering, "ada-recentering"),
+    _proof(ada_norm.along_the_deviations, "ada-variance"),
+    _proof(ada_norm.smaller_variance, "ada-variance"),
+    _proof(ada_norm.ada_norm, "ada-gradient"),
+    _proof(ada_norm.ada_norm_monotone, "ada-monotone"),
 )

@@ -25,9 +25,9 @@ from atn_reference import (
     window_statistics_forward,
 )
 from atn_reference.printed import proposition1 as printed
-from proofs.networks import small_lstm, small_rnn
-from proofs.recurrence import CROSSED, LAG_ONE, ONE_UNIT, Recurrence, total_derivative
-from proofs.scaling import output_change_bound
+from proofs.atn.networks import small_lstm, small_rnn
+from proofs.atn.recurrence import CROSSED, LAG_ONE, ONE_UNIT, Recurrence, total_derivative
+from proofs.atn.scaling import output_change_bound
 from tests.support.comparison import assert_all_close, assert_close
 
 Array = NDArray[np.float64]

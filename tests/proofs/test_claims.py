@@ -9,10 +9,10 @@ import sympy as sp
 
 from proofs import __main__ as command
 from proofs import claims as registry
+from proofs.atn.table_b1 import CELLS
 from proofs.claims import EXPERIMENTS, PAPERS, VERDICTS, load_claims, load_papers
 from proofs.evidence import Identity
 from proofs.index import PROOFS, Proof
-from proofs.table_b1 import CELLS
 
 ERRATA = Path(registry.__file__).with_name("ERRATA.md")
 ERRATA_OF_ALL = sorted(ERRATA.parent.glob("ERRATA*.md"))

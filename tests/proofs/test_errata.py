@@ -3,10 +3,10 @@
 import pytest
 import sympy as sp
 
-from proofs import control, gradients, proposition1, recurrence, scaling, sign, window
+from proofs.atn import control, gradients, proposition1, recurrence, scaling, sign, window
+from proofs.atn.recurrence import CROSSED, LAG_ONE, ONE_UNIT, printed_chain, total_derivative
+from proofs.atn.scaling import output
 from proofs.evidence import Difference, Evidence, open_ends
-from proofs.recurrence import CROSSED, LAG_ONE, ONE_UNIT, printed_chain, total_derivative
-from proofs.scaling import output
 
 R = sp.Rational
 

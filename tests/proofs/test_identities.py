@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import sympy as sp
 
-from proofs import control, detach, gradients, networks, norm_prop, proposition1, recurrence, scaling, sign, window
+from proofs import ada_norm, norm_prop
+from proofs.atn import control, gradients, networks, proposition1, recurrence, scaling, sign, window
+from proofs.atn.window import a, window_mean, window_variance
 from proofs.evidence import Difference, Identity, NonNegative, Positive, open_ends
 from proofs.index import PROOFS, Proof
 from proofs.sums import j, k, n, over_units, over_window, residual, s
-from proofs.window import a, window_mean, window_variance
 
 
 def proofs_of(module: ModuleType) -> list[Any]:
@@ -68,8 +69,8 @@ def test_norm_prop(proof: Proof) -> None:
     assert open_ends(proof.prove()) == []
 
 
-@pytest.mark.parametrize("proof", proofs_of(detach))
-def test_detach(proof: Proof) -> None:
+@pytest.mark.parametrize("proof", proofs_of(ada_norm))
+def test_ada_norm(proof: Proof) -> None:
     assert open_ends(proof.prove()) == []
 
 

@@ -3,10 +3,8 @@
 import pytest
 import sympy as sp
 
-from proofs.claims import load_claims
-from proofs.evidence import open_ends
-from proofs.normalizers import NORMALIZERS
-from proofs.table_b1 import (
+from proofs.atn.normalizers import NORMALIZERS
+from proofs.atn.table_b1 import (
     CELLS,
     ROWS,
     VARIABLES,
@@ -17,6 +15,8 @@ from proofs.table_b1 import (
     problem_of,
     prove,
 )
+from proofs.claims import load_claims
+from proofs.evidence import open_ends
 
 BY_CELL = [pytest.param(cell, id=f"{cell.row.name}-{cell.norm}", marks=pytest.mark.claim(cell.claim)) for cell in CELLS]
 

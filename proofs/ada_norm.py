@@ -8,10 +8,10 @@ from typing import Any
 
 import sympy as sp
 
+from proofs.atn.gradients import g, r, window_gradient
+from proofs.atn.window import a, window_mean
 from proofs.evidence import Difference, Evidence, Identity, NonNegative, Positive
-from proofs.gradients import g, r, window_gradient
 from proofs.sums import distribute, k, n, over_units, residual, s
-from proofs.window import a, window_mean
 
 xhat = sp.IndexedBase("xhat")
 V = sp.Symbol("V", positive=True)

@@ -4,10 +4,10 @@ from typing import Any
 
 import sympy as sp
 
+from proofs.atn.scaling import output
+from proofs.atn.window import window_mean, window_variance
 from proofs.evidence import Difference, Evidence, Identity, Positive
-from proofs.scaling import output
 from proofs.sums import j, n, over_units, residual, s
-from proofs.window import window_mean, window_variance
 
 w, x = sp.IndexedBase("w"), sp.IndexedBase("x")
 i = sp.Symbol("i", integer=True)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import sympy as sp
 
+from proofs.atn.normalizers import NORMALIZERS, Entries, Problem
 from proofs.evidence import Difference, Evidence, Identity
-from proofs.normalizers import NORMALIZERS, Entries, Problem
 
 T, B, N, D = 3, 2, 2, 2
 CASE, STEP, UNIT = 0, 1, 0

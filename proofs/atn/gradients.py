@@ -7,9 +7,9 @@ from typing import Any
 
 import sympy as sp
 
+from proofs.atn.window import a, window_mean, window_variance
 from proofs.evidence import Difference, Evidence, Identity
 from proofs.sums import distribute, j, k, n, over_units, over_window, residual, s
-from proofs.window import a, window_mean, window_variance
 
 r = sp.Symbol("r", positive=True)
 """(sigma^2 + eps)^(-1/2)."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import sympy as sp
 
+from proofs.atn.window import a, eps, window_mean, window_variance
 from proofs.evidence import Difference, Evidence, Identity
 from proofs.sums import j, k, n, over_window, residual, s
-from proofs.window import a, eps, window_mean, window_variance
 
 i, p, m = sp.symbols("i p m", integer=True)
 x = sp.Symbol("x", real=True)

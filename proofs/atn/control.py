@@ -4,10 +4,10 @@ from typing import Any
 
 import sympy as sp
 
+from proofs.atn.scaling import output
+from proofs.atn.window import a, window_mean, window_variance
 from proofs.evidence import Difference, Evidence, Identity, NonNegative
-from proofs.scaling import output
 from proofs.sums import distribute, j, k, n, over_window, residual, s
-from proofs.window import a, window_mean, window_variance
 
 
 def largest_deviation() -> tuple[Evidence, ...]:
