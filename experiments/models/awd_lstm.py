@@ -1,10 +1,12 @@
-"""The language model that both texts are learned with: AWD-LSTM (Merity, Keskar, Socher 2018) with ATN in its layers.
+"""The model of both language-model tasks: AWD-LSTM (Merity, Keskar, Socher 2018) with ATN in its layers.
 
-Words become vectors, pass through one recurrent layer after another, and the last one's output is read out as logits
-of the next word, by the transposed table of vectors where the weights are tied. In training five kinds of dropout act:
-whole words are taken out of the table; the inputs, the outputs between layers and the last output lose features, the
-same ones at every step of a window ("locked"); and the recurrent weights lose entries, the same ones at every step
-(DropConnect). With all probabilities 0 and one layer this is the released character model.
+An embedding maps each word to a vector, a stack of recurrent layers processes the vectors, and a linear decoder maps
+the output of the last layer to logits of the next word. With tied weights the decoder uses the embedding matrix.
+
+Five kinds of dropout act in training. Embedding dropout removes whole words from the embedding matrix. Dropout of the
+inputs, of the outputs between layers and of the last output removes the same features at every step of a window
+("locked" or variational dropout). DropConnect removes the same entries of the recurrent weights at every step. With
+all probabilities 0 and one layer this is the released character model.
 """
 
 from collections.abc import Sequence
@@ -23,31 +25,31 @@ States = tuple[LSTMState, ...]
 
 
 class Dropout(NamedTuple):
-    """Probabilities of AWD-LSTM's dropouts."""
+    """Dropout probabilities of AWD-LSTM."""
 
     words: float = 0.0
-    """Of a word of the table."""
+    """Probability of dropping a word of the embedding matrix."""
     inputs: float = 0.0
-    """Of a feature of the input."""
+    """Probability of dropping a feature of the first layer's input."""
     between: float = 0.0
-    """Of a feature between two layers."""
+    """Probability of dropping a feature between two layers."""
     output: float = 0.0
-    """Of a feature of the last layer's output."""
+    """Probability of dropping a feature of the last layer's output."""
     weights: float = 0.0
-    """Of an entry of W_hh."""
+    """Probability of dropping an entry of W_hh."""
 
 
 class Reading(NamedTuple):
-    """What the model makes of a window.
+    """Output and states of the model for one window.
 
     Attributes
     ----------
     hidden : Tensor (T, B, H)
         Output of the last layer.
     output : Tensor (T, B, H)
-        The same after dropout, which is read out.
+        Output of the last layer after dropout; the decoder takes it as input.
     states : tuple of LSTMState
-        To go on from with the next window.
+        Final state of each layer, with which the next window can begin.
     """
 
     hidden: Tensor
@@ -56,30 +58,30 @@ class Reading(NamedTuple):
 
 
 class LanguageModel(nn.Module):
-    """AWD-LSTM with a plain, LN or ATN layer.
+    """AWD-LSTM whose layers are plain, LN or ATN-LSTMs.
 
-    The table of vectors and the read-out begin uniform in ±0.1 and the read-out's bias at 0, as in AWD-LSTM and in the
-    released script.
+    The embedding and the weights of the decoder are initialized uniformly in [-0.1, 0.1] and the decoder's bias with 0,
+    as in AWD-LSTM and in the released script.
 
     Parameters
     ----------
     recurrence : Recurrence
-        The recurrent layers.
+        Norm and initialization of the recurrent layers.
     vocabulary : int
         Number of words.
     embedding : int
-        Length of a word's vector.
+        Size of the embedding of a word.
     hidden : sequence of int
         Hidden size of each layer.
     tied : bool
-        Whether the read-out's weights are the table of vectors; needs ``hidden[-1] == embedding``.
+        Whether the decoder uses the embedding matrix as its weights; requires ``hidden[-1] == embedding``.
     dropout : Dropout
-        Probabilities; all 0 by default.
+        Dropout probabilities, all 0 by default.
 
     Raises
     ------
     ValueError
-        Tied weights of different sizes.
+        The weights are tied and the last layer has another size than the embedding.
     """
 
     def __init__(
@@ -98,14 +100,14 @@ class LanguageModel(nn.Module):
                 f"tied weights need a last layer as large as the embedding, {embedding}; it is {hidden[-1]}"
             )
         self.dropout = dropout
-        self.words = nn.Embedding(vocabulary, embedding)
+        self.embedding = nn.Embedding(vocabulary, embedding)
         self.layers = nn.ModuleList(
             recurrence.layer(inputs, size) for inputs, size in zip([embedding, *hidden], hidden, strict=False)
         )
-        # One tensor has one name: the checkpoint's format knows no second name for the same one.
-        self.read_out = None if tied else nn.Parameter(torch.empty(vocabulary, hidden[-1]))
-        self.read_out_bias = nn.Parameter(torch.zeros(vocabulary))
-        for weight in (self.words.weight, self.read_out):
+        # Tied weights are registered under one name only, because the checkpoint's format allows a tensor one name.
+        self.decoder_weight = None if tied else nn.Parameter(torch.empty(vocabulary, hidden[-1]))
+        self.decoder_bias = nn.Parameter(torch.zeros(vocabulary))
+        for weight in (self.embedding.weight, self.decoder_weight):
             if weight is not None:
                 nn.init.uniform_(weight, -0.1, 0.1)
         if dropout.weights > 0:
@@ -113,48 +115,48 @@ class LanguageModel(nn.Module):
                 parametrize.register_parametrization(layer, "weight_hh_l0", DropConnect(dropout.weights))
 
     def forward(self, tokens: Tensor, states: States | None = None) -> Reading:
-        """Read a window.
+        """Process one window.
 
         Parameters
         ----------
         tokens : Tensor (T, B), int64
-            Words, each column a text of its own.
+            Words; each column is a separate text.
         states : tuple of LSTMState, optional
-            What the window before left; None at the beginning of the texts.
+            Final states of the previous window; None at the beginning of the texts.
         """
-        x = self.words(tokens)
+        x = self.embedding(tokens)
         if self.training and self.dropout.words > 0:
-            kept = functional.dropout(x.new_ones(self.words.num_embeddings), self.dropout.words)
+            kept = functional.dropout(x.new_ones(self.embedding.num_embeddings), self.dropout.words)
             x = x * kept[tokens].unsqueeze(2)
         x = self._locked(x, self.dropout.inputs)
-        after: list[LSTMState] = []
+        final_states: list[LSTMState] = []
         for number, layer in enumerate(self.layers):
             if number > 0:
                 x = self._locked(x, self.dropout.between)
             x, state = cast("ATNLSTM", layer).stream(x, None if states is None else states[number])
-            after.append(state)
-        return Reading(x, self._locked(x, self.dropout.output), tuple(after))
+            final_states.append(state)
+        return Reading(x, self._locked(x, self.dropout.output), tuple(final_states))
 
     def cross_entropy(self, output: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy, a scalar, of the words `targets` (T, B) given the output (T, B, H)."""
-        weight = self.words.weight if self.read_out is None else self.read_out
-        logits = functional.linear(output, weight, self.read_out_bias)
+        weight = self.embedding.weight if self.decoder_weight is None else self.decoder_weight
+        logits = functional.linear(output, weight, self.decoder_bias)
         return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     def _locked(self, x: Tensor, probability: float) -> Tensor:
-        """Dropout of features of each column of x (T, B, N), the same ones at all T steps."""
+        """Locked dropout of x (T, B, N): within a column the same features are dropped at all T steps."""
         if not self.training or probability == 0:
             return x
         return x * functional.dropout(x.new_ones(1, *x.shape[1:]), probability)
 
 
 class DropConnect(nn.Module):
-    """Weights of which each entry is 0 with some probability while training, and the others are scaled accordingly."""
+    """Dropout of single entries of a weight during training; the other entries are scaled up to keep the mean."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The weights that a window is read with."""
+        """The weight that the layer computes with, with a new mask for each window during training."""
         return functional.dropout(weight, self.probability, self.training)

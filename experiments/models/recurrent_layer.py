@@ -1,4 +1,4 @@
-"""Which recurrent layer a run has: the plain LSTM, LN or ATN, and what the three leave open."""
+"""The recurrent layer of a run: a plain LSTM, an LN-LSTM or an ATN-LSTM, and the settings that describe it."""
 
 import abc
 import dataclasses
@@ -10,18 +10,18 @@ from experiments.training.settings import ModelName, Settings, require_at_least
 
 
 class Recurrence(NamedTuple):
-    """A recurrent layer but for its sizes. LN is the layer of ATN with k = 1."""
+    """Description of a recurrent layer without its sizes."""
 
     model: ModelName
 
     k: int
-    """Window length of ATN; the other two models have none."""
+    """Window length of ATN; the plain LSTM and LN do not use it."""
 
     eps: float
     """Added to the variance under the root in each norm."""
 
     bias_placement: BiasPlacement
-    """Whether the biases are added before or after the norms; the plain LSTM does not know the difference."""
+    """Whether the biases are added before or after the norms; for the plain LSTM both are the same."""
 
     init: Init
     """Initialization of the layer."""
@@ -30,7 +30,7 @@ class Recurrence(NamedTuple):
     """Whether the norms have gains and shifts."""
 
     def layer(self, input_size: int, hidden_size: int) -> ATNLSTM:
-        """The layer, with so many features at each step of its input and of its state."""
+        """A layer with `input_size` features of the input and `hidden_size` features of the state."""
         if self.model == "lstm":
             return ATNLSTM(input_size, hidden_size, norm="none", init=self.init)
         norm: Norm = "ln" if self.model == "ln" else "atn"
@@ -48,12 +48,12 @@ class Recurrence(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecurrenceSettings(Settings, abc.ABC):
-    """Settings of every task that trains a recurrent network; each field says where its value comes from.
+    """Settings of every task that trains a recurrent network; the docstring of a field gives the source of its value.
 
     Raises
     ------
     ValueError
-        A negative eps.
+        `eps` is negative.
     """
 
     eps: float
@@ -61,17 +61,17 @@ class RecurrenceSettings(Settings, abc.ABC):
     code."""
 
     bias_placement: BiasPlacement
-    """Biases before or after the norms. Eq. (14) has them outside; section 5.1 says that its own experiment, noisy
-    MNIST, has them outside and the others inside, and so has the released code."""
+    """Whether the biases are added before the norms (inside) or after them (outside). Eq. (14) has them outside.
+    Section 5.1 says that noisy MNIST has them outside and the other experiments inside; the released code agrees."""
 
     init: Init
-    """Initialization of the layers of LN and ATN. Open in the paper; "paper" is what the released code does: W_ih
-    orthogonal, W_hh four identity blocks, biases 0, gains 1."""
+    """Initialization of the layers of LN and ATN. Open in the paper; "paper" is that of the released code: W_ih is
+    orthogonal, W_hh consists of four identity matrices, biases are 0 and gains 1."""
 
     lstm_init: Init
-    """Initialization of the layers of the plain LSTM. Open in the paper; "torch" since the released code takes
-    nn.LSTMCell as it comes, and so does AWD-LSTM, on which the paper bases its language models. The paper's baseline
-    thus differs from the other two in its initialization as well."""
+    """Initialization of the layers of the plain LSTM. Open in the paper; "torch", since the released code uses
+    nn.LSTMCell with its default initialization, and so does AWD-LSTM, on which the paper bases its language models.
+    The paper's baseline thus differs from the other two models in its initialization as well."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,6 +82,6 @@ class RecurrenceSettings(Settings, abc.ABC):
         """Window length of ATN."""
 
     def recurrence(self, model: ModelName) -> Recurrence:
-        """Layer of a model by these settings."""
+        """Description of the layer of a model under these settings."""
         init = self.lstm_init if model == "lstm" else self.init
         return Recurrence(model, self.window(), self.eps, self.bias_placement, init)

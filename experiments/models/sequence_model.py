@@ -1,4 +1,4 @@
-"""The model of every task but the language models: one recurrent layer and a linear read-out at every step."""
+"""The model of every task except the language models: one recurrent layer, and a linear layer at every step."""
 
 from torch import Tensor, nn
 
@@ -8,14 +8,14 @@ from experiments.models.recurrent_layer import Recurrence
 class SequenceModel(nn.Module):
     """``logits[t] = W h[t] + b`` over the hidden states h of an LSTM, an LN-LSTM or an ATN-LSTM.
 
-    The read-out's weights are drawn by He's normal rule and its bias is 0, as in the released scripts.
+    W is initialized by He's normal rule and b with 0, as in the released scripts.
 
     Parameters
     ----------
     recurrence : Recurrence
-        The recurrent layer.
+        Norm and initialization of the recurrent layer.
     input_size, hidden_size, output_size : int
-        Features at each step of the input, of the hidden state and of the logits.
+        Number of features of the input, of the hidden state and of the logits at each step.
     """
 
     def __init__(self, recurrence: Recurrence, input_size: int, hidden_size: int, output_size: int) -> None:

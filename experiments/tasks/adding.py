@@ -1,14 +1,15 @@
 """The adding problem, section 4.1.2 of the paper: Table 2 and Figure 3.
 
-Numbers uniform in [0, 1), two of them marked, one in each half; after the last step the model has to give their sum::
+The input is a sequence of numbers uniform in [0, 1), two of which are marked, one in each half. After the last step the
+model must output the sum of the two::
 
     x[t] = (number, 1 where it is marked and else 0)        T steps
     y    = sum of the two marked numbers
 
-The loss is the squared error of the last step. Whoever always says 1 pays `CHANCE`.
+The loss is the squared error of the last step. A model that always outputs 1 has the loss `CHANCE`.
 
-The training set is fixed: training goes through it in the same order again and again, as the released script does.
-None of it is kept, for a batch can be drawn from the seed and its number within the set at any time.
+The training set is fixed, and every epoch goes through it in the same order, as in the released script. It is not
+stored, because the seed and the number of a batch within the set determine the batch.
 """
 
 import dataclasses
@@ -29,21 +30,21 @@ CHANCE = 1 / 6
 """Squared error of the best constant, 1: the variance of the sum of two numbers uniform in [0, 1)."""
 
 FIRST_LEVEL = Level(CHANCE / 10, 50)
-"""A tenth of chance, in the mean of 50 losses: the end of the first fall."""
+"""A tenth of `CHANCE`, in the mean of 50 losses: the end of the first fall."""
 
 VALIDATED_AT_ONCE = 100
-"""Validation sequences in one forward pass; with more of them what is in work no longer fits the caches."""
+"""Validation sequences in one forward pass. With more sequences the working set no longer fits into the caches."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AddingSettings(SyntheticSettings):
-    """Settings of the adding problem; each field says where its value comes from."""
+    """Settings of the adding problem; the docstring of a field gives the source of its value."""
 
     paper_k: ClassVar[dict[int, int]] = {100: 25, 200: 5}
     """Section 4.1.2."""
 
     T: int
-    """Numbers in a sequence. Paper: 100 and 200."""
+    """Number of steps of a sequence. Paper: 100 and 200."""
 
     batch: int
     """Sequences in a batch. Paper: 50."""
@@ -64,11 +65,11 @@ class AddingSettings(SyntheticSettings):
     """Smoothing of RMSProp's squared gradients. Open in the paper; 0.99, PyTorch's default, as in the script."""
 
     training_sequences: int
-    """Size of the fixed training set. Open in the paper; 100,000 as in the script. What is left after the last whole
-    batch is not used."""
+    """Size of the fixed training set. Open in the paper; 100,000 as in the script. Sequences after the last whole
+    batch are not used."""
 
     validation_sequences: int
-    """Size of the validation set, all of which each validation goes through. Open in the paper; 10,000 as in the
+    """Size of the validation set, over all of which each validation averages. Open in the paper; 10,000 as in the
     script."""
 
     def __post_init__(self) -> None:
@@ -79,7 +80,7 @@ class AddingSettings(SyntheticSettings):
         require_at_least(self, 1, "validation_sequences")
 
     def levels(self) -> tuple[Level, ...]:
-        """The level that the report compares the beginnings of runs by."""
+        """The loss level at which the report compares how fast the runs begin."""
         return (FIRST_LEVEL,)
 
 
@@ -104,10 +105,10 @@ PAPER = AddingSettings(
     init="paper",
     lstm_init="torch",
 )
-"""What the text of the paper says."""
+"""The settings that the text of the paper gives."""
 
 RELEASED = PAPER
-"""What the released script does, which the text does not contradict anywhere."""
+"""The settings of the released script, which agree with the text."""
 
 SMOKE = dataclasses.replace(
     RELEASED,
@@ -121,13 +122,13 @@ SMOKE = dataclasses.replace(
     training_sequences=400,
     validation_sequences=100,
 )
-"""All of the code in seconds; its numbers mean nothing."""
+"""Small sizes that run all of the code in seconds; the losses mean nothing."""
 
 PRESETS: Mapping[PresetName, AddingSettings] = {"paper": PAPER, "released": RELEASED, "smoke": SMOKE}
 
 
 def draw_sequences(rng: np.random.Generator, T: int, count: int) -> tuple[Tensor, Tensor]:
-    """Sequences of the problem.
+    """Draw sequences and their targets.
 
     The first mark is uniform among the steps 0 to ``h - 1`` and the second among h to ``T - 1``, with
     ``h = (T - 1) // 2``, as in the released script. The paper says "in the first and second half".
@@ -135,18 +136,18 @@ def draw_sequences(rng: np.random.Generator, T: int, count: int) -> tuple[Tensor
     Parameters
     ----------
     rng : numpy.random.Generator
-        What they are drawn from.
+        Random generator.
     T : int
-        Their length, at least 3.
+        Length of a sequence, at least 3.
     count : int
-        Their number, B.
+        Number of sequences, B.
 
     Returns
     -------
     x : Tensor (T, B, 2), float32
-        Numbers and marks.
+        Numbers x[:, :, 0] and marks x[:, :, 1].
     y : Tensor (1, B), float32
-        Sums.
+        Sum of the two marked numbers.
     """
     half = (T - 1) // 2
     numbers = rng.random((T, count), dtype=np.float32)
@@ -158,7 +159,7 @@ def draw_sequences(rng: np.random.Generator, T: int, count: int) -> tuple[Tensor
 
 
 class Adding(SyntheticProblem[AddingSettings]):
-    """The problem as the trainer sees it: a model, its optimizer, and the loss of any step."""
+    """Training problem: the model, its optimizer, and the batch of each step."""
 
     def __init__(self, settings: AddingSettings, model: ModelName, device: torch.device) -> None:
         super().__init__(settings, model, device, 2, 1)
@@ -167,7 +168,7 @@ class Adding(SyntheticProblem[AddingSettings]):
         )
 
     def batch(self, split: Split, step: int) -> tuple[Tensor, Tensor]:
-        """Sequences (T, batch, 2) and sums (1, batch) of a step: of training, the same again in each epoch."""
+        """Sequences (T, batch, 2) and sums (1, batch) of a step; training batches repeat in each epoch."""
         settings = self.settings
         if split == "validation":
             return draw_sequences(generator(settings.seed, split, 0), settings.T, settings.validation_sequences)
@@ -180,7 +181,7 @@ class Adding(SyntheticProblem[AddingSettings]):
         return functional.mse_loss(last, y.to(self.device))
 
     def validation(self, step: int) -> dict[str, Tensor]:
-        """Mean squared error over the whole validation set, the same at each step."""
+        """Mean squared error over the whole validation set, which is the same at each step."""
         x, y = self.batch("validation", step)
         parts = zip(torch.split(x, VALIDATED_AT_ONCE, 1), torch.split(y, VALIDATED_AT_ONCE, 1), strict=True)
         total = torch.stack([self.cost(some_x, some_y) * some_y.numel() for some_x, some_y in parts]).sum()

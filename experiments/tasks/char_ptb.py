@@ -1,12 +1,13 @@
 """Character-level Penn Treebank, section 4.2.1 of the paper: Table 4.
 
-One recurrent layer has to tell the next character. All losses are in nats; `bits_per_character` makes the paper's unit
-of them. Measured are ``validation``, where every window begins with an empty state as the released code has it, and
-``validation_carried``, where the state goes through the whole text.
+A model with one recurrent layer predicts the next character. All losses are in nats; `bits_per_character` converts
+them to the paper's unit. A validation measures two losses: ``validation``, for which every window begins with an empty
+state as in the released code, and ``validation_carried``, for which the state is carried through the whole text.
 
-The paper and its released script differ: the paper names 1,000 units, fixed windows of 220 characters, k = 10, and
-learning rates divided by 10 at epochs 80 and 90; the script builds 200 units, since its tied weights make the layer as
-large as the embedding, draws the windows' lengths, has k = 20, no such division, and never uses the carried state.
+The paper and its released script differ. The paper has 1,000 units, fixed windows of 220 characters, k = 10, and a
+learning rate that is divided by 10 at epochs 80 and 90. The script has 200 units, because its tied weights require a
+layer as large as the embedding; it draws the lengths of the windows, has k = 20, keeps the learning rate, and never
+uses the carried state.
 """
 
 import dataclasses
@@ -28,20 +29,22 @@ VALIDATION_CARRIED = "validation_carried"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CharPtbSettings(LanguageSettings):
-    """Settings of character-level Penn Treebank; each field says where its value comes from.
+    """Settings of character-level Penn Treebank; the docstring of a field gives the source of its value.
 
-    Of those that every language model has: `bptt` is 220 in both; `vary_bptt` is what the script does, while the paper
-    has subsequences of 220 characters; `carry` is off in the script, whose state is never used, and on for
-    the paper, since AWD-LSTM, on which it bases the experiment, carries; `embedding` is the script's 200, open in the
-    paper; `tied` is on in the script, and off for the paper, where embedding and layer differ in size; `lr` is 1e-2 and
-    `clip` 3 in both; `k` is the paper's 10 and the script's 20.
+    The sources of the fields that every language model has are these. `bptt` is 220, `lr` 1e-2 and `clip` 3 in the
+    paper and in the script. `k` is 10 in the paper and 20 in the script. `vary_bptt` is on in the script only; the
+    paper has subsequences of 220 characters. `carry` is off in the script, which never uses the state, and on in the
+    preset "paper", because the paper bases the experiment on AWD-LSTM, which carries its state. `embedding` is 200 in
+    the script and open in the paper. `tied` is on in the script, and off in the preset "paper", where embedding and
+    layer differ in size.
     """
 
     hidden: int
-    """Hidden size of the one layer. Paper: 1,000; the released script builds 200."""
+    """Hidden size of the one layer. Paper: 1,000; the released script has 200."""
 
     drops: tuple[int, ...]
-    """Epochs after which the learning rate is divided by 10. Paper: 80 and 90; none in the released script."""
+    """Numbers of epochs after which the learning rate is divided by 10. Paper: 80 and 90; none in the released
+    script."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,7 +56,8 @@ class CharPtbSettings(LanguageSettings):
 
 
 PAPER = CharPtbSettings(
-    # The paper names no number of epochs but drops after 80 and 90: 100 of 713 windows each, validated once an epoch.
+    # The paper gives no number of epochs, but reduces the learning rate after 80 and 90. These are 100 epochs of 713
+    # windows each, with a validation at the end of each epoch.
     steps=100 * 713,
     seed=1111,  # the released script's
     validate_every=713,
@@ -75,7 +79,7 @@ PAPER = CharPtbSettings(
     init="paper",
     lstm_init="torch",
 )
-"""What the text of the paper says."""
+"""The settings that the text of the paper gives."""
 
 RELEASED = dataclasses.replace(
     PAPER,
@@ -89,7 +93,7 @@ RELEASED = dataclasses.replace(
     k=20,
     drops=(),
 )
-"""What the released script does."""
+"""The settings of the released script."""
 
 SMOKE = dataclasses.replace(
     PAPER,
@@ -105,34 +109,35 @@ SMOKE = dataclasses.replace(
     k=3,
     drops=(2,),
 )
-"""All of the code in seconds and without data; its numbers mean nothing."""
+"""Small sizes that run all of the code in seconds, without data; the losses mean nothing."""
 
 PRESETS: Mapping[PresetName, CharPtbSettings] = {"paper": PAPER, "released": RELEASED, "smoke": SMOKE}
 
 
 def bits_per_character(loss: float) -> float:
-    """The unit of Table 4, from a loss in nats: ``loss / ln 2``."""
+    """Convert a loss in nats to the unit of Table 4: ``loss / ln 2``."""
     return loss / math.log(2)
 
 
 class CharPtb(LanguageProblem):
-    """The problem as the trainer sees it.
+    """Training problem: the model, its optimizer, and the validation.
 
     Parameters
     ----------
     settings : CharPtbSettings
-        All that decides the numbers.
+        Settings that determine every number of the run.
     model : {"lstm", "ln", "atn"}
         Which model to train.
     device : torch.device
-        Where to.
+        Device of the model and of its data.
     data_dir : Path, optional
-        Folder of the data sets; by default the one that ``ATN_DATA_DIR`` names, or else a download.
+        Folder of the data sets. By default it is the one that ``ATN_DATA_DIR`` names; without that the data are
+        downloaded.
 
     Raises
     ------
     ExperimentError
-        If the text is missing or damaged.
+        The text is missing or damaged.
     """
 
     def __init__(
@@ -144,12 +149,12 @@ class CharPtb(LanguageProblem):
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.lr)
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of a step, divided by 10 for each drop that lies behind it."""
+        """Learning rate of a step, divided by 10 for each of the epochs in `drops` that has passed."""
         epoch = self.windows.of(step).epoch
         return super().learning_rate(step) * math.pow(0.1, sum(epoch >= drop for drop in self.drops))
 
     def validation(self, step: int) -> dict[str, Tensor]:  # noqa: ARG002 - the whole text every time
-        """Mean cross-entropy of the validation text with empty states, and with the state carried through it."""
+        """Mean cross-entropy of the validation text, with an empty state for each window and with the carried state."""
         return {
             VALIDATION: self.evaluate(self.model, "validation", carry=False),
             VALIDATION_CARRIED: self.evaluate(self.model, "validation", carry=True),

@@ -1,12 +1,13 @@
 """The copying problem, section 4.1.1 of the paper: Table 1 and Figure 2.
 
-Ten symbols from 1 to 8, T blanks, a marker, nine blanks; from the marker on the model has to give the symbols back::
+The input consists of ten symbols from 1 to 8, T blanks, a marker and nine blanks. Beginning at the marker, the model
+must output the ten symbols in their order::
 
     x = [10 symbols] [T zeros] [9] [9 zeros]        one-hot, 10 features
     y = [T + 10 zeros]          [10 symbols]        9 classes
 
-The loss is the cross-entropy averaged over all T + 20 steps. Whoever knows where the symbols stand but not which they
-are pays `baseline(T)`.
+The loss is the cross-entropy averaged over all T + 20 steps. A model that outputs blanks where the target is blank and
+guesses the symbols has the loss `baseline(T)`.
 """
 
 import dataclasses
@@ -33,10 +34,10 @@ LENGTH = 10
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CopyingSettings(SyntheticSettings):
-    """Settings of the copying problem; each field says where its value comes from."""
+    """Settings of the copying problem; the docstring of a field gives the source of its value."""
 
     T: int
-    """Blanks between the symbols and the marker. Paper: 100 and 200."""
+    """Number of blanks between the symbols and the marker. Paper: 100 and 200."""
 
     batch: int
     """Sequences in a batch. Paper: 128."""
@@ -48,7 +49,7 @@ class CopyingSettings(SyntheticSettings):
     """Section 4.1.1."""
 
     k: int | None
-    """Window length of ATN. Paper: 45; None is that at both lengths."""
+    """Window length of ATN. None for the paper's: 45 at T = 100 and at T = 200."""
 
     lr: float
     """Learning rate of RMSProp. Paper: 1e-4; the released script has 2e-4."""
@@ -86,15 +87,15 @@ PAPER = CopyingSettings(
     init="paper",
     lstm_init="torch",
 )
-"""What the text of the paper says."""
+"""The settings that the text of the paper gives."""
 
 RELEASED = dataclasses.replace(PAPER, lr=2e-4, momentum=0.9)
-"""What the released script does."""
+"""The settings of the released script."""
 
 SMOKE = dataclasses.replace(
     RELEASED, steps=100, validate_every=10, T=5, batch=32, hidden=24, k=4, lr=1e-3, momentum=0.9
 )
-"""All of the code in seconds; its numbers mean nothing."""
+"""Small sizes that run all of the code in seconds; the losses mean nothing."""
 
 PRESETS: Mapping[PresetName, CopyingSettings] = {"paper": PAPER, "released": RELEASED, "smoke": SMOKE}
 
@@ -105,25 +106,25 @@ def baseline(T: int) -> float:
 
 
 def first_level(T: int) -> Level:
-    """5 % above the baseline, in the mean of 20 losses: where the steep part ends, before the models part."""
+    """5 % above the baseline, in the mean of 20 losses: the end of the steep fall, before the models differ."""
     return Level(1.05 * baseline(T), 20)
 
 
 def draw_symbols(settings: CopyingSettings, split: Split, step: int) -> Tensor:
-    """Symbols (10, batch), int64, uniform in 1..8: the same for the same seed, split and step, whatever came before."""
+    """Symbols (10, batch), int64, uniform in 1..8; the seed, the split and the step determine them."""
     shape = (LENGTH, settings.batch)
     return torch.from_numpy(generator(settings.seed, split, step).integers(1, SYMBOLS + 1, size=shape))
 
 
 def make_batch(symbols: Tensor, T: int) -> tuple[Tensor, Tensor]:
-    """Input and target of the problem.
+    """Input and target of a batch.
 
     Parameters
     ----------
     symbols : Tensor (10, B), int64
-        What is to be copied.
+        Symbols to copy.
     T : int
-        Number of blanks in between.
+        Number of blanks between the symbols and the marker.
 
     Returns
     -------
@@ -141,7 +142,7 @@ def make_batch(symbols: Tensor, T: int) -> tuple[Tensor, Tensor]:
 
 
 class Copying(SyntheticProblem[CopyingSettings]):
-    """The problem as the trainer sees it: a model, its optimizer, and the loss of any step."""
+    """Training problem: the model, its optimizer, and the batch of each step."""
 
     def __init__(self, settings: CopyingSettings, model: ModelName, device: torch.device) -> None:
         super().__init__(settings, model, device, SYMBOLS + 2, SYMBOLS + 1)

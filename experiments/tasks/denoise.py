@@ -1,17 +1,18 @@
 """The denoise task, section 4.1.3 of the paper: Table 3 and Figure 4.
 
-Ten symbols from 1 to 9 stand somewhere among blanks; after a marker the model has to give them in their order::
+The input has ten symbols from 1 to 9 at random places among blanks, and then a marker. After the marker the model must
+output the symbols in their order::
 
     x = [T + 9 steps: the symbols in their places, else 0] [marker] [10 zeros]        10 features
     y = [T + 10 zeros]                                              [10 symbols]      10 classes
 
-The loss is the cross-entropy averaged over all T + 20 steps. Whoever knows where the symbols are asked for but not
-which they are pays `baseline(T)`.
+The loss is the cross-entropy averaged over all T + 20 steps. A model that outputs blanks where the target is blank and
+guesses the symbols has the loss `baseline(T)`.
 
 The paper's code of this task is not published. The data are those of the generator that the paper cites
 (jingli9111/GORU-tensorflow, denoise_task.py) and that its authors used, unchanged, for another paper of theirs
 (emucllari1/NC-GRU, denoise_task/denoise_task.py). Its input is one-hot of the symbols 0 to 9 alone, so the marker, 10,
-is the zero vector: the only step at which nothing is hot.
+is the zero vector, and no other step of the input is zero.
 """
 
 import dataclasses
@@ -32,12 +33,12 @@ SYMBOLS = 9
 """The symbols are 1 to 9; 0 is the blank and 10 the marker."""
 
 LENGTH = 10
-"""Number of symbols to find."""
+"""Number of symbols in a sequence."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DenoiseSettings(SyntheticSettings):
-    """Settings of the denoise task; each field says where its value comes from."""
+    """Settings of the denoise task; the docstring of a field gives the source of its value."""
 
     free: ClassVar[tuple[str, ...]] = ("T", "replace")
 
@@ -48,9 +49,9 @@ class DenoiseSettings(SyntheticSettings):
     """The symbols stand among the first T + 9 steps. Paper: 100 and 200."""
 
     replace: bool
-    """Whether positions are drawn with replacement. Open in the paper; True as in the public generator, where a later
-    symbol then overwrites an earlier one that is asked for all the same: even the best guess has the loss
-    `denoise_floor.floor(T)`. False: ten places, nothing is lost."""
+    """Whether the places are drawn with replacement. Open in the paper; True as in the public generator. A later symbol
+    can then overwrite an earlier one that is still part of the target, so that no model has a loss below
+    `denoise_floor.floor(T)`. With False the ten places differ, and the lowest loss is 0."""
 
     batch: int
     """Sequences in a batch. Paper: 128."""
@@ -71,8 +72,8 @@ class DenoiseSettings(SyntheticSettings):
     """Decay of Adam's mean of squared gradients. Open in the paper; 0.999, PyTorch's default."""
 
     clip: float | None = None
-    """Largest norm of the gradient, to which a longer one is scaled down. Open in the paper; None does not clip, as
-    both public scripts of the task."""
+    """Norm to which a longer gradient is scaled down. Open in the paper; None, which does not clip, as in both public
+    scripts of the task."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,16 +85,16 @@ class DenoiseSettings(SyntheticSettings):
             raise ValueError(f"clip is {self.clip}; it must be a positive number, or None for no clipping")
 
     def levels(self) -> tuple[Level, ...]:
-        """The level that the report compares the beginnings of runs by."""
+        """The loss level at which the report compares how fast the runs begin."""
         return (first_level(self.T),)
 
 
 PAPER = DenoiseSettings(
-    # Open in the paper; both public scripts of the task take 10,000.
+    # Open in the paper; 10,000 in both public scripts of the task.
     steps=10_000,
-    # Open in the paper: seed and validation are as in the released script of the copying task, a new batch every 100
-    # steps. The public script of this task validates at every step, on one batch, which costs a third of the time and
-    # whose losses share the luck of that batch.
+    # Open in the paper. Seed and validation are those of the released script of the copying task: a new batch every 100
+    # steps. The public script of this task validates at every step on one fixed batch. That takes a third of the time,
+    # and every validation loss then depends on the same batch.
     seed=5544,
     validate_every=100,
     T=100,
@@ -109,10 +110,10 @@ PAPER = DenoiseSettings(
     init="paper",
     lstm_init="torch",
 )
-"""What the text of the paper says."""
+"""The settings that the text of the paper gives."""
 
 SMOKE = dataclasses.replace(PAPER, steps=100, validate_every=10, T=5, batch=32, hidden=24, k=4)
-"""All of the code in seconds; its numbers mean nothing."""
+"""Small sizes that run all of the code in seconds; the losses mean nothing."""
 
 PRESETS: Mapping[PresetName, DenoiseSettings] = {"paper": PAPER, "smoke": SMOKE}
 """No preset "released": the script of this task is not published."""
@@ -124,7 +125,7 @@ def baseline(T: int) -> float:
 
 
 def first_level(T: int) -> Level:
-    """90 % of the baseline, in the mean of 50 losses: the baseline is left."""
+    """90 % of the baseline, in the mean of 50 losses: the loss has left the baseline."""
     return Level(0.9 * baseline(T), 50)
 
 
@@ -139,14 +140,14 @@ def draw_places(rng: np.random.Generator, T: int, count: int, *, replace: bool) 
 
 
 def make_batch(symbols: Tensor, places: Tensor, T: int) -> tuple[Tensor, Tensor]:
-    """Input and target of the task.
+    """Input and target of a batch.
 
     Parameters
     ----------
     symbols : Tensor (10, B), int64
-        What is to be found.
+        Symbols, which are also the target.
     places : Tensor (10, B), int64
-        At which steps, ascending; of several symbols at one step the last stays.
+        Steps of the symbols, ascending. Of several symbols at one step only the last is in the input.
     T : int
         The symbols stand among the first T + 9 steps.
 
@@ -167,7 +168,7 @@ def make_batch(symbols: Tensor, places: Tensor, T: int) -> tuple[Tensor, Tensor]
 
 
 class Denoise(SyntheticProblem[DenoiseSettings]):
-    """The task as the trainer sees it: a model, its optimizer, and the loss of any step."""
+    """Training problem: the model, its optimizer, and the batch of each step."""
 
     def __init__(self, settings: DenoiseSettings, model: ModelName, device: torch.device) -> None:
         super().__init__(settings, model, device, SYMBOLS + 1, SYMBOLS + 1)
@@ -175,7 +176,7 @@ class Denoise(SyntheticProblem[DenoiseSettings]):
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.lr, betas=betas)
 
     def update(self, step: int) -> None:
-        """Change the parameters by their gradients, clipped where the settings say so."""
+        """Take an optimizer step, after clipping the norm of the gradient if the settings have `clip`."""
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         super().update(step)

@@ -1,15 +1,17 @@
 """The lowest loss that any model can have on the denoise task whose places are drawn with replacement.
 
-Of symbols that fall on one place the last is seen and all are asked for. Who sees m symbols knows the first m ends of
-groups that make up the ten, but not how long the groups are. Their lengths n_1, ..., n_m have the probability of
-``1 / (n_1! ... n_m!)``, up to a factor, whatever the symbols are and wherever they stand. So with
+Two or more of the ten symbols can be drawn at the same place. Only the last of them is then in the input, while the
+target contains all ten. A model therefore observes m <= 10 symbols. The ten symbols form m groups, one for each place
+that was drawn; the model observes the last symbol of each group, but not the lengths n_1, ..., n_m of the groups.
+The probability of these lengths is proportional to ``1 / (n_1! ... n_m!)``, independently of the symbols and of the
+places. With
 
-    e[j, i] = probability that the first i groups are j symbols long,
-    r[j]    = probability that the symbol j is no end of a group, so that it can be any,
+    e[j, i] = probability that the i-th group ends with the j-th symbol, that is n_1 + ... + n_i = j,
+    r[j]    = 1 - sum of e[j, i] over i, the probability that the j-th symbol is not observed,
 
-the j-th symbol is v with the probability ``r[j] / 9 + sum of e[j, i] over the seen symbols i that are v``. The loss of
-a model that knows this is the mean entropy of these distributions. Outputs are not fed back, so what counts is the
-distribution of each symbol by itself. Everything is summed exactly; nothing is simulated.
+the j-th symbol is v with probability ``r[j] / 9 + sum of e[j, i] over the observed symbols i that equal v``. The lowest
+loss is the mean entropy of these distributions. Each symbol counts by its own distribution, since the model does not
+receive its earlier outputs as input. All sums are computed exactly; nothing is simulated.
 """
 
 import functools
@@ -26,68 +28,71 @@ def floor(T: int) -> float:
 
 
 def lost_entropy(places: int, length: int, symbols: int) -> float:
-    """Sum over the symbols of a sequence of what is unknown of each, in nats, when all that can be seen was seen.
+    """Expected sum, in nats, of the entropies of the symbols of a sequence, given the symbols that are observed.
 
     Parameters
     ----------
     places : int
-        Number of places that are drawn from.
+        Number of places to draw from.
     length : int
-        Number of symbols, each of which gets a place, with replacement.
+        Number of symbols; a place is drawn for each, with replacement.
     symbols : int
-        Number of different symbols, all as likely.
+        Number of different symbols, all equally likely.
     """
-    chances = ((seen, _chance_of_seeing(seen, places, length)) for seen in range(1, min(length, places) + 1))
-    return math.fsum(float(chance) * _entropy(seen, length, symbols) for seen, chance in chances)
+    counts = range(1, min(length, places) + 1)
+    return math.fsum(
+        float(_probability_of_groups(groups, places, length)) * _entropy(groups, length, symbols) for groups in counts
+    )
 
 
-def _chance_of_seeing(seen: int, places: int, length: int) -> Fraction:
-    """Probability that `length` draws hit exactly `seen` different places."""
-    return Fraction(math.comb(places, seen) * _onto(length, seen), places**length)
+def _probability_of_groups(groups: int, places: int, length: int) -> Fraction:
+    """Probability that `length` draws with replacement hit exactly `groups` different places."""
+    return Fraction(math.comb(places, groups) * _onto(length, groups), places**length)
 
 
 @functools.cache
 def _onto(items: int, groups: int) -> int:
-    """Number of ways to put `items` into `groups` groups, each with a name and none empty."""
+    """Number of ways to put distinguishable `items` into distinguishable `groups`, none of which is empty."""
     if groups == 0:
         return int(items == 0)
     return sum(math.comb(items, first) * _onto(items - first, groups - 1) for first in range(1, items + 1))
 
 
-def _entropy(seen: int, length: int, symbols: int) -> float:
-    """As `lost_entropy`, where exactly `seen` symbols can be seen."""
-    return math.fsum(_entropy_of_one(_ends(j, seen, length), symbols) for j in range(1, length + 1))
+def _entropy(groups: int, length: int, symbols: int) -> float:
+    """Expected sum, in nats, of the entropies of the symbols of a sequence that forms `groups` groups."""
+    return math.fsum(_entropy_of_symbol(_ends(j, groups, length), symbols) for j in range(1, length + 1))
 
 
-def _ends(j: int, seen: int, length: int) -> list[Fraction]:
-    """Probabilities, those above 0, that the symbol j, counted from 1, ends the first, second, ... group."""
+def _ends(j: int, groups: int, length: int) -> list[Fraction]:
+    """The probabilities e[j, 1], e[j, 2], ... that are not 0; j counts from 1."""
     ways = math.comb(length, j)
-    splits = [ways * _onto(j, i) * _onto(length - j, seen - i) for i in range(1, min(j, seen) + 1)]
-    return [Fraction(split, _onto(length, seen)) for split in splits if split]
+    splits = [ways * _onto(j, i) * _onto(length - j, groups - i) for i in range(1, min(j, groups) + 1)]
+    return [Fraction(split, _onto(length, groups)) for split in splits if split]
 
 
-def _entropy_of_one(ends: Sequence[Fraction], symbols: int) -> float:
-    """Entropy of one symbol, in nats, averaged over what the symbols are that are seen at these ends."""
-    anything = (1 - sum(ends, Fraction())) / symbols
+def _entropy_of_symbol(ends: Sequence[Fraction], symbols: int) -> float:
+    """Entropy in nats of a symbol with the probabilities `ends`, averaged over the values of the observed symbols."""
+    unobserved = (1 - sum(ends, Fraction())) / symbols
     total = 0.0
-    for equal in _groupings(ends):
-        # The ends of each group show the same symbol, and those of different groups different ones.
-        chance = math.perm(symbols, len(equal)) / symbols ** len(ends)
-        likely = [float(anything + weight) for weight in equal]
-        total += chance * (sum(map(_surprise, likely)) + (symbols - len(equal)) * _surprise(float(anything)))
+    for equal in _partition_sums(ends):
+        # Observed symbols of one block of the partition are equal, those of different blocks differ.
+        probability = math.perm(symbols, len(equal)) / symbols ** len(ends)
+        observed = [float(unobserved + weight) for weight in equal]
+        total += probability * (sum(map(_surprise, observed)) + (symbols - len(equal)) * _surprise(float(unobserved)))
     return total
 
 
-def _groupings(weights: Sequence[Fraction]) -> Iterator[list[Fraction]]:
-    """Sums of the groups, for each way to divide the weights into groups."""
+def _partition_sums(weights: Sequence[Fraction]) -> Iterator[list[Fraction]]:
+    """For each partition of the weights into blocks, the sum of each block."""
     if not weights:
         yield []
         return
-    for sums in _groupings(weights[1:]):
+    for sums in _partition_sums(weights[1:]):
         yield [weights[0], *sums]
         for index, value in enumerate(sums):
             yield [*sums[:index], value + weights[0], *sums[index + 1 :]]
 
 
 def _surprise(probability: float) -> float:
+    """-p log p, the term of an entropy in nats; 0 at p = 0."""
     return -probability * math.log(probability) if probability > 0 else 0.0

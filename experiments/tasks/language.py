@@ -1,4 +1,4 @@
-"""What the two language models share: windows of a text, states carried from one to the next, and how to measure."""
+"""The code that both language-model tasks share: windows of a text, the state between windows, and the evaluation."""
 
 import dataclasses
 import functools
@@ -20,44 +20,44 @@ from experiments.training.problem import Problem
 from experiments.training.settings import ModelName, require_at_least
 
 SHORTEST = 5
-"""Fewest words in a window that is drawn."""
+"""Smallest length, in words, of a window whose length is drawn."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LanguageSettings(RecurrenceSettings):
-    """Settings of every language model; each field says where its value comes from.
+    """Settings of every language model; the docstring of a field gives the source of its value.
 
     Raises
     ------
     ValueError
-        A size below 1, a window shorter than two words, or a negative number where there is none.
+        A size is below 1, a window is shorter than two words, or a learning rate or a norm is negative.
     """
 
     corpus: Literal["real", "generated"]
-    """The text of the paper, or a small generated one, on which the numbers mean nothing."""
+    """Text to train on: the corpus of the paper, or a small generated one whose losses mean nothing."""
 
     batch: int
-    """Columns that the training text is cut into and that are read side by side. Paper: 32."""
+    """Batch size: number of columns that the training text is cut into. Paper: 32."""
 
     eval_batch: int
-    """Columns that the other texts are cut into. Open in the paper; 10 as in the released script."""
+    """Batch size of the validation and the test text. Open in the paper; 10 as in the released script."""
 
     bptt: int
-    """Words in a window, through which gradients flow."""
+    """Words in a window; gradients flow through one window (truncated backpropagation through time)."""
 
     vary_bptt: bool
-    """Whether windows have random lengths about `bptt`, as `window_lengths` draws them, with the learning rate scaled
-    accordingly."""
+    """Whether the window lengths are drawn at random around `bptt`; the learning rate of a step is then multiplied by
+    the length of its window divided by `bptt`."""
 
     carry: bool
-    """Whether a window begins with the state that the window before it left, the memories of the norms included, or
-    with an empty one."""
+    """Whether a window begins with the final state of the window before it, including the memories of the norms. If
+    not, every window begins with an empty state."""
 
     embedding: int
-    """Length of a word's vector."""
+    """Size of the embedding of a word."""
 
     tied: bool
-    """Whether the read-out's weights are the table of vectors."""
+    """Whether the decoder uses the embedding matrix as its weights."""
 
     k: int
     """Window length of ATN."""
@@ -79,42 +79,48 @@ class LanguageSettings(RecurrenceSettings):
         return self.k
 
     def layers(self) -> tuple[int, ...]:
-        """Hidden size of each layer; every task's settings say."""
+        """Hidden size of each layer, defined by the settings of a task."""
         raise NotImplementedError
 
     def dropout(self) -> Dropout:
-        """Probabilities of the dropouts; all 0."""
+        """Dropout probabilities, all 0 unless the settings of a task define them."""
         return Dropout()
 
 
 def generated_corpus() -> Corpus:
-    """A small text by a simple rule, for trying the code."""
+    """A small text that follows a simple rule, for trying the code without data."""
     sizes: dict[Split, int] = {"train": 3000, "validation": 400, "test": 300}
     tokens = {split: generated_tokens(size, 12, seed=size) for split, size in sizes.items()}
     return Corpus(tokens, 12)
 
 
 class Window(NamedTuple):
-    """The words that a step is trained on: rows ``start`` to ``start + length``, each to be told from those before."""
+    """The part of the text that one step is trained on.
+
+    The model reads rows ``start`` to ``start + length - 1`` and predicts rows ``start + 1`` to ``start + length``.
+    """
 
     epoch: int
-    """Epochs before this one."""
+    """Number of the epoch, counted from 0."""
     start: int
+    """First row that the model reads."""
     length: int
+    """Number of rows that the model reads."""
     scale: float
-    """Factor of the learning rate."""
+    """Factor of the learning rate at this step."""
 
     @property
     def end(self) -> int:
-        """First row after those that are read."""
+        """First row that the model does not read."""
         return self.start + self.length
 
 
 def window_lengths(bptt: int, key: list[int]) -> Iterator[int]:
-    """Lengths of windows, drawn as AWD-LSTM and the released script draw them, without end.
+    """An endless sequence of window lengths, drawn as AWD-LSTM and the released script draw them.
 
-    The mean is `bptt`, one time in twenty half of it; normally distributed about it with standard deviation 5, rounded
-    towards zero, and at least 5. The same lengths for the same key.
+    Each length is drawn from a normal distribution with standard deviation 5, rounded towards zero, and raised to 5 if
+    it is shorter. The mean of the distribution is `bptt` with probability 0.95 and ``bptt / 2`` with probability 0.05.
+    Equal keys give equal lengths.
     """
     random = np.random.default_rng(key)
     while True:
@@ -123,21 +129,21 @@ def window_lengths(bptt: int, key: list[int]) -> Iterator[int]:
 
 
 class Windows:
-    """Which window each step is trained on: the text from beginning to end, again and again.
+    """The window of each training step. Each epoch reads the text once, from beginning to end.
 
     Parameters
     ----------
     settings : LanguageSettings
-        Of which `bptt`, `vary_bptt` and `seed` decide the windows.
+        Settings; `bptt`, `vary_bptt` and `seed` determine the windows.
     rows : int
-        Length of the columns.
+        Number of rows of the training text.
     """
 
     def __init__(self, settings: LanguageSettings, rows: int) -> None:
         self.settings = settings
         self.rows = rows
         self._ends: list[int] = []
-        """Last step of each epoch, as far as anybody has asked."""
+        """Last step of each epoch, for the epochs that have been computed so far."""
         self._epoch = functools.lru_cache(maxsize=1)(self._make_epoch)
 
     def of(self, step: int) -> Window:
@@ -155,7 +161,7 @@ class Windows:
             window_lengths(bptt, [self.settings.seed, epoch]) if self.settings.vary_bptt else iter(lambda: bptt, 0)
         )
         windows, start = [], 0
-        # The last row is only ever told, never read; a window of a single word is left out, as in the script.
+        # The last row is only predicted, never read. A window of a single word is left out, as in the released script.
         while start < self.rows - 2:
             length = next(lengths)
             windows.append(Window(epoch, start, min(length, self.rows - 1 - start), length / bptt))
@@ -164,21 +170,21 @@ class Windows:
 
 
 class LanguageProblem(Problem):
-    """A language model as the trainer sees it; a task adds its optimizer and what it measures.
+    """Training problem of a language model. A subclass adds the optimizer and the validation of a task.
 
-    The loss of a step depends on the states that the steps before it left, so steps are taken in order. These states
-    belong to this process's share of the columns.
+    The loss of a step depends on the states after the previous step, so the steps must be taken in order. A process
+    holds the states of its own share of the columns.
 
     Parameters
     ----------
     settings : LanguageSettings
-        All that decides the numbers; the global generator is seeded from it before the model is made.
+        Settings that determine every number of the run. Their seed seeds the global generator before the model is made.
     model : {"lstm", "ln", "atn"}
         Which model to train.
     device : torch.device
-        Where to.
+        Device of the model and of its data.
     corpus : Corpus
-        The text.
+        Text to train on and to measure with.
     """
 
     def __init__(self, settings: LanguageSettings, model: ModelName, device: torch.device, corpus: Corpus) -> None:
@@ -201,7 +207,7 @@ class LanguageProblem(Problem):
             dropout=settings.dropout(),
         ).to(device)
         self.states: States | None = None
-        """What the last window left for the next one."""
+        """Final states of the previous window; None at the beginning of the text."""
 
     def loss(self, step: int) -> Tensor:
         """Mean cross-entropy in nats, a scalar, of this step's window."""
@@ -209,30 +215,31 @@ class LanguageProblem(Problem):
         return loss
 
     def read(self, step: int) -> tuple[Tensor, Reading]:
-        """Mean cross-entropy of this step's window, and what the model made of it."""
+        """Mean cross-entropy of this step's window, and the output and states of the model."""
         window = self.windows.of(step)
         text = self.share(self.columns["train"], 1)
-        begins = window.start == 0 or not self.settings.carry
-        reading = self.model(text[window.start : window.end].to(self.device), None if begins else self.states)
+        starts_empty = window.start == 0 or not self.settings.carry
+        reading = self.model(text[window.start : window.end].to(self.device), None if starts_empty else self.states)
         self.states = tuple(state.detach() for state in reading.states) if self.settings.carry else None
         targets = text[window.start + 1 : window.end + 1].to(self.device)
         return self.model.cross_entropy(reading.output, targets), reading
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of a step: longer windows have a higher one."""
+        """Learning rate of a step, in proportion to the length of its window if the lengths vary."""
         return self.settings.lr * self.windows.of(step).scale
 
     def update(self, step: int) -> None:
-        """Change the parameters by their gradients, whose norm is cut, at this step's learning rate."""
+        """Clip the norm of the gradient and take an optimizer step at this step's learning rate."""
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
         super().update(step)
 
     def evaluate(self, model: LanguageModel, split: Split, *, carry: bool) -> Tensor:
-        """Mean cross-entropy in nats, a float64 scalar, of all words of a text but the first of each column.
+        """Mean cross-entropy in nats, a float64 scalar, of all words of a text except the first of each column.
 
-        Read in windows of `bptt` words, each from the state that the one before it left (`carry`) or from none.
+        The text is read in windows of `bptt` words. With `carry`, a window begins with the final state of the window
+        before it; otherwise it begins with an empty state.
         """
         text = self.columns[split].to(self.device)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -245,7 +252,7 @@ class LanguageProblem(Problem):
         return total / (len(text) - 1)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The states of all columns, by layer and name."""
+        """The states of all columns, from all processes, by layer and name."""
         return {
             f"state.{layer}.{name}": self.gather(tensor, 1).clone()
             for layer, state in enumerate(self.states or ())
@@ -253,12 +260,12 @@ class LanguageProblem(Problem):
         }
 
     def load_state_dict(self, carried: Mapping[str, Tensor]) -> None:
-        """Go on with what `state_dict` gave.
+        """Restore the states that `state_dict` returned.
 
         Raises
         ------
         ValueError
-            If it is not of these layers.
+            A state belongs to a layer that the model does not have.
         """
         layers: dict[int, dict[str, Tensor]] = {}
         for path, tensor in carried.items():
@@ -272,7 +279,7 @@ class LanguageProblem(Problem):
 
 
 def flatten(state: LSTMState) -> dict[str, Tensor]:
-    """Tensors of the state of one layer by name; all have the batch as their second axis."""
+    """The tensors of the state of one layer by name; the second axis of each is the batch."""
     tensors = {"h": state.h, "c": state.c}
     for memory in state.memory:
         for norm, steps in (memory._asdict() if memory else {}).items():
@@ -281,7 +288,7 @@ def flatten(state: LSTMState) -> dict[str, Tensor]:
 
 
 def unflatten(tensors: Mapping[str, Tensor], layer: nn.Module) -> LSTMState:
-    """State of `layer` from what `flatten` gave."""
+    """State of `layer` from the tensors that `flatten` returned."""
     norms = {
         norm: StepStatistics(tensors[f"{norm}.mean"], tensors[f"{norm}.var"])
         for norm in LayerMemory._fields

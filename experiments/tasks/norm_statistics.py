@@ -1,16 +1,17 @@
 """Statistics after the norms, section 5.2 of the paper: Figure 6.
 
-One training iteration of the adding problem with T = 75, for LN and ATN of several k, without gains and shifts. At
-each of the T steps there are three norms, of W_hh h, of W_ih x and of c; each has a mean and a variance over the
-features of a case, of which the mean over the batch is kept.
+A run is one training iteration of the adding problem with T = 75, for LN or for ATN with some k, without gain and
+shift. At each of the T steps there are three norms, of W_hh h, of W_ih x and of c. The mean and the variance of the
+output of each norm are taken over the features of a case and averaged over the batch.
 
-Open in the paper, and chosen here:
+The paper leaves these choices open:
 
-- which iteration: the first one, so that the values are those of the initial parameters;
-- over what the statistics are taken: over the features of a case, which is what LN makes constant, and then averaged;
-- everything else is as for the adding problem, section 4.1.2.
+- the iteration; here it is the first one, so that the values are those of the initial parameters;
+- the axes of the statistics; here they are taken over the features of a case, for which LN makes them constant, and
+  then averaged over the batch;
+- the other settings; here they are those of the adding problem, section 4.1.2.
 
-The values are in the curve of the run, as what was measured at the step; `read_statistics` has them by norm.
+The curve of a run contains the values as measurements of its step; `read_statistics` returns them by norm.
 """
 
 import dataclasses
@@ -39,18 +40,19 @@ WINDOWS: Mapping[PresetName, tuple[int, ...]] = {"paper": (5, 25, 55), "smoke": 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StatisticsSettings(AddingSettings):
-    """Settings of the adding problem; section 5.2 says T, k, and that there are no gains and shifts."""
+    """Settings of the adding problem. Section 5.2 gives T, k, and that the norms have no gain and shift."""
 
     free: ClassVar[tuple[str, ...]] = ("k",)
 
     T: int
-    """Numbers in a sequence. Paper: 75."""
+    """Number of steps of a sequence. Paper: 75."""
 
     k: int | None
-    """Window length of a single model, of which LN has 1. None: all of them, LN and ATN with `WINDOWS`."""
+    """Window length of a single model; k = 1 is LN. None for all models of the figure: LN, and ATN with each k of
+    `WINDOWS`."""
 
     def check_no_k(self) -> None:
-        """None is all models, at any T."""
+        """Accept k = None at every T: it stands for all models of the figure."""
 
 
 def _of_adding(settings: AddingSettings, T: int) -> StatisticsSettings:
@@ -61,20 +63,21 @@ PRESETS: Mapping[PresetName, StatisticsSettings] = {
     "paper": _of_adding(adding.PRESETS["paper"], 75),
     "smoke": _of_adding(adding.PRESETS["smoke"], 10),
 }
-"""Those of the adding problem with one iteration. No preset "released": the script of this is not published."""
+"""The presets of the adding problem with one iteration. There is no preset "released": the script of this experiment is
+not published."""
 
 
 def plan(preset: PresetName, settings: StatisticsSettings, models: Sequence[ModelName]) -> list[Part]:
-    """Runs of the figure: LN, and ATN with each window length.
+    """The runs of the figure: LN, and ATN with each window length.
 
     Parameters
     ----------
     preset : {"paper", "smoke"}
-        Which window lengths where the settings have None.
+        Preset that gives the window lengths if the settings have k = None.
     settings : StatisticsSettings
-        Of every run but for its k.
+        Settings of every run, apart from its k.
     models : sequence of {"lstm", "ln", "atn"}
-        Those to run; the plain LSTM has no norms and no part in this.
+        Models to run. The plain LSTM has no norms and is left out.
     """
     windows = (1, *WINDOWS[preset]) if settings.k is None else (settings.k,)
     runs: list[tuple[ModelName, int]] = [("ln" if k == 1 else "atn", k) for k in windows]
@@ -82,7 +85,7 @@ def plan(preset: PresetName, settings: StatisticsSettings, models: Sequence[Mode
 
 
 class Normalized(NamedTuple):
-    """What comes out of the three norms of a layer at every step, and what the layer makes of it."""
+    """Outputs of the three norms of a layer at every step, and the output of the layer."""
 
     hh: Tensor
     """ATN(W_hh h[t-1]), shape (T, B, 4H)."""
@@ -91,13 +94,13 @@ class Normalized(NamedTuple):
     c: Tensor
     """ATN(c[t]), shape (T, B, H)."""
     h: Tensor
-    """The layer's output, shape (T, B, H)."""
+    """Output of the layer, shape (T, B, H)."""
 
 
 def normalized(lstm: ATNLSTM, x: Tensor) -> Normalized:
-    """Values after the norms, without gains and shifts, for input x (T, B, features) and a layer of LN or ATN.
+    """Outputs of the norms of an LN or ATN layer, without gain and shift, for input x (T, B, features).
 
-    h and c are the layer's own, step by step; the norms are then those of the whole sequences, Eqs. (14)-(16).
+    The layer computes h and c step by step. The norms of the whole sequences follow from them by Eqs. (14)-(16).
     """
     state, hs, cs = None, [], []
     for step in torch.split(x, 1):
@@ -105,12 +108,12 @@ def normalized(lstm: ATNLSTM, x: Tensor) -> Normalized:
         hs.append(state.h)
         cs.append(state.c)
     h, c = torch.cat(hs), torch.cat(cs)
-    before = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
-    from_h, from_x = before @ lstm.get_parameter("weight_hh_l0").T, x @ lstm.get_parameter("weight_ih_l0").T
+    previous_h = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
+    a_hh, a_ih = previous_h @ lstm.get_parameter("weight_hh_l0").T, x @ lstm.get_parameter("weight_ih_l0").T
     if lstm.bias_placement == "inside":
-        from_h = from_h + lstm.get_parameter("bias_hh_l0")
-        from_x = from_x + lstm.get_parameter("bias_ih_l0")
-    hh, ih, cell = (assorted_time_norm(a, lstm.k or 1, eps=lstm.eps) for a in (from_h, from_x, c))
+        a_hh = a_hh + lstm.get_parameter("bias_hh_l0")
+        a_ih = a_ih + lstm.get_parameter("bias_ih_l0")
+    hh, ih, cell = (assorted_time_norm(a, lstm.k or 1, eps=lstm.eps) for a in (a_hh, a_ih, c))
     return Normalized(hh, ih, cell, h)
 
 
@@ -122,7 +125,7 @@ class Curves(NamedTuple):
 
 
 class Statistics(Adding):
-    """The adding problem without gains and shifts, which at each training step looks at what its norms give."""
+    """The adding problem without gain and shift, with the statistics of the norms' outputs at each training step."""
 
     affine: ClassVar[bool] = False
 
@@ -131,7 +134,7 @@ class Statistics(Adding):
         self._measured: dict[str, Tensor] = {}
 
     def loss(self, step: int) -> Tensor:
-        """Loss of the training batch, as of the adding problem; its statistics are kept for `validation`."""
+        """Mean squared error of the training batch; the statistics of the batch are kept for `validation`."""
         x, _ = self.batch("train", step)
         with torch.no_grad():
             values = normalized(self.model.lstm, x.to(self.device))
@@ -142,12 +145,12 @@ class Statistics(Adding):
         return super().loss(step)
 
     def validation(self, step: int) -> dict[str, Tensor]:
-        """Validation loss, as of the adding problem, and the statistics of the training batch before the update."""
+        """Mean squared error of the validation set, and the statistics of the training batch before the update."""
         return {**super().validation(step), **self._measured}
 
 
 def read_statistics(measured: Mapping[str, float]) -> Mapping[NormName, Curves]:
-    """The curves of Figure 6 of one model, from what was measured at a step of its run."""
+    """The curves of Figure 6 of one model, from the measurements at a step of its run."""
     steps = range(sum(name.startswith(_key("c", "mean", "")) for name in measured))
     return {
         norm: Curves(

@@ -1,12 +1,12 @@
 """Noisy MNIST pixel by pixel, section 5.1 of the paper: Figure 5.
 
-An image is a sequence of its 784 pixels, row by row, brightness in [0, 1] with Gaussian noise of variance 0.1 added.
-After the last pixel the model has to name the digit. The loss is the cross-entropy; whoever guesses pays ``ln 10`` and
-is right one time in ten.
+The input is the sequence of the 784 pixels of an image, row by row: brightness in [0, 1] plus Gaussian noise of
+variance 0.1. After the last pixel the model predicts the digit. The loss is the cross-entropy; a model that guesses has
+the loss ``ln 10`` and the accuracy 0.1.
 
-The paper leaves open how long and with which optimizer the models were trained, their size, and whether an image has
-the same noise in each epoch. Here the noise of a training image is new in each epoch, as data augmentation has it, and
-that of a validation image always the same, so that validations can be compared.
+The paper leaves open the number of steps, the optimizer, the size of the models, and whether an image has the same
+noise in each epoch. Here a training image gets new noise in each epoch, as in data augmentation. A validation image
+always has the same noise, so that validations can be compared.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from experiments.training.problem import Problem
 from experiments.training.settings import ModelName, PresetName, require_at_least
 
 ACCURACY = "accuracy"
-"""Name of the share of validation images that are recognized."""
+"""Name of the fraction of validation images that are classified correctly."""
 
 GENERATED_IMAGES: Mapping[Split, int] = {"train": 512, "validation": 64}
 """Number of images in the generated data set."""
@@ -39,38 +39,40 @@ GENERATED_IMAGES: Mapping[Split, int] = {"train": 512, "validation": 64}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PixelMnistSettings(RecurrenceSettings):
-    """Settings of noisy pixel-by-pixel MNIST; each field says where its value comes from."""
+    """Settings of noisy pixel-by-pixel MNIST; the docstring of a field gives the source of its value."""
 
     corpus: Literal["mnist", "generated"]
-    """MNIST as in the paper, or a few generated images, on which the numbers mean nothing."""
+    """Images to train on: MNIST as in the paper, or a few generated images whose losses mean nothing."""
 
     noise_variance: float
-    """Variance of the Gaussian noise on the pixels. Paper: 0.1. That pixels go from 0 to 1 is open in the paper and
+    """Variance of the Gaussian noise on the pixels. Paper: 0.1. The range of the pixels is open in the paper; [0, 1] is
     the usual scaling."""
 
     batch: int
-    """Images in a training batch; the rest of an epoch that fills no batch is left out. Open in the paper; 128 as in
-    the other experiments and in expRNN's script of this task."""
+    """Images in a training batch; images after the last whole batch of an epoch are left out. Open in the paper; 128 as
+    in the other experiments and in expRNN's script of this task."""
 
     eval_batch: int
-    """Images that are validated at a time, which decides the last bits alone. Open in the paper; 500, little memory."""
+    """Images in a batch of the validation; it affects only the rounding of the loss. Open in the paper; 500, which
+    needs little memory."""
 
     hidden: int
-    """Hidden size of the one layer. Open in the paper; 68 as in its copying experiment, small enough for a CPU."""
+    """Hidden size of the one layer. Open in the paper; 68 as in its copying experiment, which a CPU can train."""
 
     k: int
     """Window length of ATN. Paper: 10."""
 
     lr: float
-    """Learning rate of Adam. Open in the paper, the optimizer too; Adam with 1e-2 as in two of its other experiments,
-    faster than RMSProp with 1e-3 in a short trial."""
+    """Learning rate of Adam. The paper leaves the rate and the optimizer open. Adam with 1e-2 is used in two of its
+    other experiments, and learned faster than RMSProp with 1e-3 in a short trial."""
 
     clip: float
     """Largest norm of the gradient. Open in the paper; 1 as in Recurrent Batch Normalization's experiment."""
 
     chrono: bool
-    """Whether the gates begin with long memories, in all models: see `remember`. Open in the paper; on, since a forget
-    gate with bias 0 halves the cell at each step, and ATN was still at chance after the 600 steps of a short trial."""
+    """Whether the biases of the gates have chrono initialization, in all models (`remember`). Open in the paper; on,
+    since a forget gate with bias 0 halves the cell at each step, and without it the accuracy of ATN was still that of
+    guessing after the 600 steps of a short trial."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,7 +85,7 @@ class PixelMnistSettings(RecurrenceSettings):
 
 
 PAPER = PixelMnistSettings(
-    # Open in the paper: three epochs of 468 batches, and six validations on the way.
+    # Open in the paper: three epochs of 468 batches, with six validations.
     steps=3 * 468,
     seed=5544,
     validate_every=234,
@@ -101,21 +103,21 @@ PAPER = PixelMnistSettings(
     chrono=True,
     lstm_init="torch",
 )
-"""What the text of the paper says. There is no released script of this experiment, so `released` is the same."""
+"""The settings that the text of the paper gives. This experiment has no released script, so "released" equals it."""
 
 SMOKE = dataclasses.replace(PAPER, steps=4, validate_every=2, corpus="generated", batch=8, eval_batch=32, hidden=6, k=3)
-"""All of the code in seconds and without data; its numbers mean nothing."""
+"""Small sizes that run all of the code in seconds, without data; the losses mean nothing."""
 
 PRESETS: Mapping[PresetName, PixelMnistSettings] = {"paper": PAPER, "released": PAPER, "smoke": SMOKE}
 
 
 def read_corpus(settings: PixelMnistSettings, split: Split, data_dir: Path | None) -> Images:
-    """Images and labels of a part.
+    """Images and labels of the training or the validation set.
 
     Raises
     ------
     ExperimentError
-        If MNIST is missing or damaged.
+        MNIST is missing or damaged.
     """
     if settings.corpus == "generated":
         return generated_images(GENERATED_IMAGES[split], seed=len(split))
@@ -129,13 +131,13 @@ def order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
 
 
 def training_indices(settings: PixelMnistSettings, step: int, count: int) -> npt.NDArray[np.int64]:
-    """Which of the `count` training images are in the batch (B,) of a step, counted from 1."""
+    """Indices (B,), among the `count` training images, of the batch of a step; steps count from 1."""
     epoch, position = divmod(step - 1, count // settings.batch)
     return order(settings.seed, epoch, count)[position * settings.batch : (position + 1) * settings.batch]
 
 
 def make_sequences(pixels: npt.NDArray[np.uint8], variance: float, key: list[int]) -> Tensor:
-    """Noisy images as sequences.
+    """Convert images to noisy sequences.
 
     Parameters
     ----------
@@ -144,12 +146,12 @@ def make_sequences(pixels: npt.NDArray[np.uint8], variance: float, key: list[int
     variance : float
         Variance of the noise.
     key : list of int
-        The same noise for the same key, whatever came before.
+        Seed of the noise; equal keys give equal noise.
 
     Returns
     -------
     Tensor (784, B, 1), float32
-        Brightness from 0 to 1, row by row, with the noise on it.
+        Brightness from 0 to 1, row by row, plus the noise.
     """
     brightness = pixels.reshape(len(pixels), SIDE * SIDE).T.astype(np.float32) / 255
     noise = np.random.default_rng(key).standard_normal(brightness.shape, np.float32)
@@ -158,32 +160,34 @@ def make_sequences(pixels: npt.NDArray[np.uint8], variance: float, key: list[int
 
 @torch.no_grad()
 def remember(lstm: ATNLSTM, T: int) -> None:
-    """Set the biases of forget and input gates for memories as long as a sequence of T steps.
+    """Initialize the biases of the forget and input gates for dependencies over up to T steps.
 
-    Chrono initialization (Tallec and Ollivier 2018): ``b_f = log u`` with u uniform in [1, T - 1], and ``b_i = -b_f``.
+    This is chrono initialization (Tallec and Ollivier 2018): ``b_f = log u`` with u uniform in [1, T - 1], and
+    ``b_i = -b_f``.
     """
     forget = torch.empty(lstm.hidden_size).uniform_(1, T - 1).log()
     lstm.get_parameter("bias_ih_l0")[: 2 * lstm.hidden_size] = torch.cat([-forget, forget])
 
 
 class PixelMnist(Problem):
-    """The problem as the trainer sees it.
+    """Training problem: the model, its optimizer, and the validation.
 
     Parameters
     ----------
     settings : PixelMnistSettings
-        All that decides the numbers; the global generator is seeded from it before the model is made.
+        Settings that determine every number of the run. Their seed seeds the global generator before the model is made.
     model : {"lstm", "ln", "atn"}
         Which model to train.
     device : torch.device
-        Where to.
+        Device of the model and of its data.
     data_dir : Path, optional
-        Folder of the data sets; by default the one that ``ATN_DATA_DIR`` names, or else a download.
+        Folder of the data sets. By default it is the one that ``ATN_DATA_DIR`` names; without that the data are
+        downloaded.
 
     Raises
     ------
     ExperimentError
-        If MNIST is missing or damaged.
+        MNIST is missing or damaged.
     """
 
     def __init__(
@@ -211,12 +215,12 @@ class PixelMnist(Problem):
         return functional.cross_entropy(self._logits(x), y)
 
     def update(self, step: int) -> None:
-        """Change the parameters by their gradients, whose norm is cut."""
+        """Clip the norm of the gradient and take an optimizer step."""
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         super().update(step)
 
     def validation(self, step: int) -> dict[str, Tensor]:  # noqa: ARG002 - the same images every time
-        """Mean cross-entropy of all validation images, and the share that is recognized."""
+        """Mean cross-entropy of all validation images, and the fraction that is classified correctly."""
         loss = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device)
         count = len(self.test_labels)

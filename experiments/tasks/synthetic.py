@@ -1,4 +1,4 @@
-"""What the synthetic tasks of section 4.1 share: settings, model, and batches that are drawn from the seed."""
+"""The code that the synthetic tasks of section 4.1 share: settings, model, and batches drawn from the seed."""
 
 import abc
 import dataclasses
@@ -22,18 +22,18 @@ SPLITS: tuple[Split, ...] = ("train", "validation")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SyntheticSettings(RecurrenceSettings):
-    """Settings of every synthetic task; each field says where its value comes from.
+    """Settings of every synthetic task; the docstring of a field gives the source of its value.
 
     Raises
     ------
     ValueError
-        A size below 1, a negative learning rate, or no k at a T for which the paper has none.
+        A size is below 1, the learning rate is negative, or k is None at a T for which the paper gives no k.
     """
 
     free: ClassVar[tuple[str, ...]] = ("T",)
 
     paper_k: ClassVar[dict[int, int]] = {}
-    """T -> the paper's k, for tasks where it depends on T."""
+    """The paper's k for each T."""
 
     T: int
     """Length of the task. Paper: 100 and 200."""
@@ -45,7 +45,7 @@ class SyntheticSettings(RecurrenceSettings):
     """Hidden size of the one layer."""
 
     k: int | None
-    """Window length of ATN; None for the paper's at this T."""
+    """Window length of ATN. None for the paper's k at this T."""
 
     lr: float
     """Learning rate."""
@@ -60,19 +60,19 @@ class SyntheticSettings(RecurrenceSettings):
             require_at_least(self, 1, "k")
 
     def check_no_k(self) -> None:
-        """Check that None may stand in the place of k.
+        """Check that k may be None.
 
         Raises
         ------
         ValueError
-            If the paper has no k at this T.
+            The paper gives no k for this T.
         """
         if self.T not in self.paper_k:
             known = ", ".join(map(str, self.paper_k))
             raise ValueError(f"k is not given; the paper has one for T = {known} and none for T = {self.T}")
 
     def standard(self, name: str) -> Any:
-        """The paper's k at this T; see `Settings.standard`."""
+        """The value that replaces None in the field `name`: for k, the paper's k at this T."""
         return self.paper_k.get(self.T) if name == "k" else super().standard(name)
 
     def window(self) -> int:
@@ -84,30 +84,30 @@ S = TypeVar("S", bound=SyntheticSettings)
 
 
 def generator(seed: int, split: Split, index: int) -> np.random.Generator:
-    """Generator of one batch: the same for the same seed, split and index, whatever was drawn before."""
+    """Random generator of one batch. Its state depends on the seed, the split and the index alone."""
     return np.random.default_rng([seed, SPLITS.index(split), index])
 
 
 class SyntheticProblem(Problem, Generic[S]):
-    """A synthetic task as the trainer sees it: the model, and batches of which the seed decides everything.
+    """Training problem of a synthetic task: the model, and batches that the seed determines.
 
-    A task adds its optimizer and its batches. The training batch of step n is the n-th, and so is the validation batch.
+    A subclass adds its optimizer and its batches. Step n uses the n-th training batch and the n-th validation batch.
 
     Attributes
     ----------
     affine : bool
-        Whether the norms have gains and shifts.
+        Whether the norms have gain and shift.
 
     Parameters
     ----------
     settings : SyntheticSettings
-        All that decides the numbers; the global generator is seeded from it before the model is made.
+        Settings that determine every number of the run. Their seed seeds the global generator before the model is made.
     model : {"lstm", "ln", "atn"}
         Which model to train.
     device : torch.device
-        Where to.
+        Device of the model and of its data.
     input_size, output_size : int
-        Features of the input and of the logits at each step.
+        Number of features of the input and of the logits at each step.
     """
 
     affine: ClassVar[bool] = True
@@ -123,7 +123,7 @@ class SyntheticProblem(Problem, Generic[S]):
 
     @abc.abstractmethod
     def batch(self, split: Split, step: int) -> tuple[Tensor, Tensor]:
-        """Input (steps, B, features) and target (steps of the target, B) of this step's batch, on the CPU."""
+        """Input (T_in, B, features) and target (T_out, B) of this step's batch, on the CPU."""
 
     def cost(self, x: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy averaged over steps and cases, a scalar, of the classes y (T, B) given x (T, B, features)."""

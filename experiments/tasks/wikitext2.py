@@ -1,12 +1,13 @@
 """Word-level WikiText-2, section 4.2.2 of the paper: Table 5.
 
-AWD-LSTM (Merity, Keskar, Socher 2018) with ATN: three layers, tied weights, its five dropouts, and its penalties on
-large and on quickly changing outputs. Trained by SGD until the validation loss is worse than the best of all but the
-last few validations, and from then on with an average of the parameters, which is then what is measured (in
-AWD-LSTM: "NT-ASGD"). All losses are in nats; `perplexity` makes the paper's unit of them.
+The model is AWD-LSTM (Merity, Keskar, Socher 2018) with ATN: three layers, tied weights, five kinds of dropout, and
+penalties on large outputs and on quickly changing outputs. The optimizer is SGD. Averaging of the parameters begins at
+the first validation whose loss is worse than the best loss before the last few validations (NT-ASGD in AWD-LSTM); from
+then on validations measure the averaged parameters. All losses are in nats; `perplexity` converts them to the paper's
+unit.
 
-The paper says what it changed of AWD-LSTM and nothing of the rest; there is no released script. What it does not say is
-as in the command that AWD-LSTM's README gives for WikiText-2.
+The paper gives only its changes to AWD-LSTM, and there is no released script. The other settings are those of the
+command that AWD-LSTM's README gives for WikiText-2.
 """
 
 import dataclasses
@@ -29,50 +30,51 @@ TEST = "test"
 """Name of the loss on the test text."""
 
 AVERAGED = "averaged"
-"""Name of whether the averaged parameters were measured: 1 or 0."""
+"""Name of the value that tells whether the averaged parameters were measured: 1 or 0."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WikiText2Settings(LanguageSettings):
-    """Settings of WikiText-2; each field says where its value comes from.
+    """Settings of WikiText-2; the docstring of a field gives the source of its value.
 
-    Of those that every language model has: `bptt` is 70, `embedding` 400, `k` 25, `lr` 30 and `clip` 0.25 in the paper;
-    `vary_bptt`, `carry` and `tied` are on in AWD-LSTM, open in the paper.
+    The sources of the fields that every language model has are these. `bptt` is 70, `embedding` 400, `k` 25, `lr` 30
+    and `clip` 0.25 in the paper. `vary_bptt`, `carry` and `tied` are open in the paper and on in AWD-LSTM.
     """
 
     hidden: int
-    """Hidden size of the layers but the last, which is as large as the embedding. Paper: 1,150."""
+    """Hidden size of every layer except the last, whose size is that of the embedding. Paper: 1,150."""
 
     depth: int
     """Number of layers. Paper: 3."""
 
     nonmono: int
-    """Validations that the criterion does not look back to. Paper: 5."""
+    """Number of last validations that the criterion for averaging leaves out. Paper: 5."""
 
     weight_decay: float
-    """Factor of the parameters in their gradients. Open in the paper; 1.2e-6 as in AWD-LSTM."""
+    """Weight decay of SGD. Open in the paper; 1.2e-6 as in AWD-LSTM."""
 
     dropout_words: float
-    """Probability of taking a word out of the table. Open in the paper; 0.1 as in AWD-LSTM."""
+    """Probability of dropping a word of the embedding matrix. Open in the paper; 0.1 as in AWD-LSTM."""
 
     dropout_inputs: float
-    """Probability of taking out a feature of the input. Open in the paper; 0.65 as in AWD-LSTM."""
+    """Probability of dropping a feature of the first layer's input. Open in the paper; 0.65 as in AWD-LSTM."""
 
     dropout_between: float
-    """Probability of taking out a feature between layers. Open in the paper; 0.2 as in AWD-LSTM for this text."""
+    """Probability of dropping a feature between layers. Open in the paper; 0.2 as in AWD-LSTM for this text."""
 
     dropout_output: float
-    """Probability of taking out a feature of the last output. Open in the paper; 0.4 as in AWD-LSTM."""
+    """Probability of dropping a feature of the last layer's output. Open in the paper; 0.4 as in AWD-LSTM."""
 
     dropout_weights: float
-    """Probability of taking out an entry of W_hh. Open in the paper; 0.5 as in AWD-LSTM."""
+    """Probability of dropping an entry of W_hh. Open in the paper; 0.5 as in AWD-LSTM."""
 
     activation: float
-    """Weight of the mean square of the last output after dropout, which is added to the loss. Open in the paper; 2 as
-    in AWD-LSTM."""
+    """Weight of the penalty on the mean square of the last layer's output after dropout. Open in the paper; 2 as in
+    AWD-LSTM."""
 
     slowness: float
-    """Weight of the mean square of the last output's change from step to step. Open in the paper; 1 as in AWD-LSTM."""
+    """Weight of the penalty on the mean square of the change of the last layer's output from step to step. Open in the
+    paper; 1 as in AWD-LSTM."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,11 +86,11 @@ class WikiText2Settings(LanguageSettings):
                 raise ValueError(f"dropout_{name} is {value}; it must be at least 0 and below 1")
 
     def layers(self) -> tuple[int, ...]:
-        """Hidden sizes, the last of them that of the embedding."""
+        """Hidden size of each layer; the last one is the size of the embedding."""
         return (*[self.hidden] * (self.depth - 1), self.embedding)
 
     def dropout(self) -> Dropout:
-        """Probabilities of the dropouts."""
+        """Dropout probabilities."""
         return Dropout(
             self.dropout_words,
             self.dropout_inputs,
@@ -99,8 +101,8 @@ class WikiText2Settings(LanguageSettings):
 
 
 PAPER = WikiText2Settings(
-    # The paper names no number of epochs but a switch to averaging between 20 and 30: 100 of about 957 windows each,
-    # validated once an epoch.
+    # The paper gives no number of epochs, but says that averaging begins between epochs 20 and 30. These are 100 epochs
+    # of about 957 windows each, with a validation at the end of each epoch.
     steps=100 * 957,
     seed=1882,  # that of AWD-LSTM's command for this text
     validate_every=957,
@@ -131,11 +133,11 @@ PAPER = WikiText2Settings(
     init="paper",
     lstm_init="torch",
 )
-"""What the text of the paper says."""
+"""The settings that the text of the paper gives."""
 
 RELEASED = dataclasses.replace(PAPER, steps=750 * 383, validate_every=383, batch=80)
-"""There is no released script of this experiment: AWD-LSTM's own batch of 80 and its 750 epochs, of about 383 windows
-each, with the paper's layers."""
+"""The paper's layers with the batch of 80 and the 750 epochs, of about 383 windows each, of AWD-LSTM. There is no
+released script of this experiment."""
 
 SMOKE = dataclasses.replace(
     PAPER,
@@ -145,41 +147,42 @@ SMOKE = dataclasses.replace(
     batch=4,
     eval_batch=4,
     bptt=10,
-    # Large enough that no column loses all its features: constant rows have gradients without bound.
+    # Large enough that dropout never removes all features of a column: a constant row has very large gradients.
     embedding=32,
     hidden=12,
     k=3,
     lr=5.0,
     nonmono=1,
 )
-"""All of the code in seconds and without data; its numbers mean nothing."""
+"""Small sizes that run all of the code in seconds, without data; the losses mean nothing."""
 
 PRESETS: Mapping[PresetName, WikiText2Settings] = {"paper": PAPER, "released": RELEASED, "smoke": SMOKE}
 
 
 def perplexity(loss: float) -> float:
-    """The unit of Table 5, from a loss in nats: ``exp(loss)``."""
+    """Convert a loss in nats to the unit of Table 5: ``exp(loss)``."""
     return math.exp(loss)
 
 
 class WikiText2(LanguageProblem):
-    """The problem as the trainer sees it.
+    """Training problem: the model, its optimizer, the averaging, and the validation.
 
     Parameters
     ----------
     settings : WikiText2Settings
-        All that decides the numbers.
+        Settings that determine every number of the run.
     model : {"lstm", "ln", "atn"}
         Which model to train.
     device : torch.device
-        Where to.
+        Device of the model and of its data.
     data_dir : Path, optional
-        Folder of the data sets; by default the one that ``ATN_DATA_DIR`` names, or else a download.
+        Folder of the data sets. By default it is the one that ``ATN_DATA_DIR`` names; without that the data are
+        downloaded.
 
     Raises
     ------
     ExperimentError
-        If the text is missing or damaged.
+        The text is missing or damaged.
     """
 
     def __init__(
@@ -196,7 +199,7 @@ class WikiText2(LanguageProblem):
         """Mean of the parameters since averaging began."""
 
     def loss(self, step: int) -> Tensor:
-        """Mean cross-entropy in nats, a scalar, of this step's window; the penalties are in its gradient alone."""
+        """Mean cross-entropy in nats, a scalar, of this step's window; the penalties change its gradient only."""
         loss, reading = self.read(step)
         activation, slowness = self.penalties
         change = reading.hidden[1:] - reading.hidden[:-1]
@@ -204,31 +207,31 @@ class WikiText2(LanguageProblem):
         return loss + (penalty - penalty.detach())
 
     def update(self, step: int) -> None:
-        """Make the step, and take the new parameters into the average where there is one."""
+        """Take an optimizer step and, once averaging has begun, add the new parameters to the average."""
         super().update(step)
         if self.average is not None:
             self.average.update_parameters(self.model)
 
     def validation(self, step: int) -> dict[str, Tensor]:  # noqa: ARG002 - the whole texts every time
-        """Mean cross-entropy of the validation and the test text; averaging may begin by what is found."""
+        """Mean cross-entropy of the validation and the test text; decides whether averaging begins."""
         measured = {
             VALIDATION: self.evaluate(self._measured, "validation", carry=self.settings.carry),
             TEST: self.evaluate(self._measured, "test", carry=self.settings.carry),
             AVERAGED: torch.tensor(float(self.average is not None)),
         }
         if self.average is None:
-            self._judge(measured[VALIDATION].item())
+            self._check_criterion(measured[VALIDATION].item())
         return measured
 
     @property
     def _measured(self) -> LanguageModel:
-        """The averaged model where there is one."""
+        """The averaged model once averaging has begun, and otherwise the model itself."""
         if self.average is None:
             return self.model
         return cast("LanguageModel", self.average.module)
 
-    def _judge(self, loss: float) -> None:
-        """Begin to average where the loss is worse than the best of all but the last few."""
+    def _check_criterion(self, loss: float) -> None:
+        """Begin to average if the loss is worse than the best one before the last `nonmono` validations."""
         if len(self.history) > self.criterion and loss > min(self.history[: -self.criterion]):
             self._begin_to_average()
         self.history.append(loss)
@@ -239,19 +242,19 @@ class WikiText2(LanguageProblem):
         return self.average
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The states, the validation losses, and the average where there is one."""
+        """The states, the validation losses, and the averaged parameters once averaging has begun."""
         carried = super().state_dict() | {"history": torch.tensor(self.history, dtype=torch.float64)}
         if self.average is not None:
             carried |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         return carried
 
     def load_state_dict(self, carried: Mapping[str, Tensor]) -> None:
-        """Go on with what `state_dict` gave.
+        """Restore what `state_dict` returned.
 
         Raises
         ------
         ValueError
-            If it is not of this model.
+            An entry does not belong to this model.
         """
         rest = dict(carried)
         self.history = rest.pop("history", torch.zeros(0)).tolist()

@@ -1,7 +1,7 @@
 """The study of window lengths, section 5.3 of the paper: Figure 7.
 
-The copying problem at T = 100 with LSTM, LN and ATN of several k. Three of the runs are those of the copying task
-itself, which are not made again; the others are the copying problem under this task's name, with their k in it.
+The study trains LSTM, LN and ATN with several k on the copying problem at T = 100. Three of its runs are runs of the
+copying task and keep that task's name, so that they are not repeated. The other runs have this task's name and their k.
 """
 
 import dataclasses
@@ -20,15 +20,16 @@ WINDOWS: Mapping[PresetName, tuple[int, ...]] = {"paper": (25, 45, 65), "release
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WindowStudySettings(CopyingSettings):
-    """Settings of the copying problem; "under the same conditions" is all that section 5.3 says of them."""
+    """Settings of the copying problem. Section 5.3 says only that they are "under the same conditions"."""
 
     free: ClassVar[tuple[str, ...]] = ("T", "k")
 
     k: int | None
-    """Window length of a single ATN to train. None: the whole study, which is LSTM, LN, and ATN with `WINDOWS`."""
+    """Window length of a single ATN model to train. None for the whole study: LSTM, LN, and ATN with each k of
+    `WINDOWS`."""
 
     def check_no_k(self) -> None:
-        """None is the whole study, at any T."""
+        """Accept k = None at every T: it stands for the whole study."""
 
 
 def _study(settings: CopyingSettings) -> WindowStudySettings:
@@ -38,30 +39,33 @@ def _study(settings: CopyingSettings) -> WindowStudySettings:
 PRESETS: Mapping[PresetName, WindowStudySettings] = {
     name: _study(settings) for name, settings in copying.PRESETS.items()
 }
-"""Those of the copying problem."""
+"""The presets of the copying problem with k = None."""
 
 
 def plan(preset: PresetName, settings: WindowStudySettings, models: Sequence[ModelName]) -> list[Part]:
-    """Runs of the study: those that the copying task has under its own name, and the rest under this one's.
+    """The runs of the study: runs of the copying task under that task's name, and the others under this task's name.
 
     Parameters
     ----------
     preset : {"paper", "released", "smoke"}
-        Which copying runs, and which window lengths where the settings have None.
+        Preset of the copying runs, and of the window lengths if the settings have k = None.
     settings : WindowStudySettings
-        Of every run but for its k.
+        Settings of every run, apart from its k.
     models : sequence of {"lstm", "ln", "atn"}
-        Those to train.
+        Models to train.
     """
-    of_copying = copying.PRESETS[preset]
     shared = {name: value for name, value in dataclasses.asdict(settings).items() if name != "k"}
-    copied = dataclasses.replace(of_copying, **shared)
+    copying_settings = dataclasses.replace(copying.PRESETS[preset], **shared)
     parts = []
     for model in models:
         if model == "atn":
             windows = WINDOWS[preset] if settings.k is None else (settings.k,)
-            own = {k: Part(NAME, model, dataclasses.replace(settings, k=k)) for k in windows}
-            parts += [Part(copying.NAME, model, copied) if k == copied.k else part for k, part in own.items()]
+            parts += [
+                Part(copying.NAME, model, copying_settings)
+                if k == copying_settings.k
+                else Part(NAME, model, dataclasses.replace(settings, k=k))
+                for k in windows
+            ]
         elif settings.k is None:
-            parts.append(Part(copying.NAME, model, copied))
+            parts.append(Part(copying.NAME, model, copying_settings))
     return parts

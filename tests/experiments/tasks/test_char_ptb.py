@@ -196,9 +196,10 @@ class TestMeasures:
         measured = problem.validation(1)
         reading = problem.model(text[:-1])
         logits = functional.linear(
-            reading.output, problem.model.words.weight if TINY.tied else problem.model.get_parameter("read_out")
+            reading.output,
+            problem.model.embedding.weight if TINY.tied else problem.model.get_parameter("decoder_weight"),
         )
-        logits += problem.model.read_out_bias
+        logits += problem.model.decoder_bias
         whole = functional.cross_entropy(logits.flatten(0, 1), text[1:].flatten())
         assert measured[VALIDATION_CARRIED].item() == pytest.approx(whole.item(), rel=1e-6)
         windows = [text[start : start + 31] for start in range(0, len(text) - 1, 30)]

@@ -91,7 +91,7 @@ class TestDropout:
         x = seen[0]
         for word in range(7):
             rows = x[word == TOKENS]
-            table = model.words.weight[word]
+            table = model.embedding.weight[word]
             assert torch.equal(rows, torch.zeros_like(rows)) or torch.allclose(rows, (2 * table).expand_as(rows))
         assert {bool(row.any()) for row in x.flatten(0, 1)} == {False, True}
 
@@ -143,7 +143,7 @@ def judged(problem: WikiText2, losses: list[float]) -> list[bool]:
     begun = []
     for loss in losses:
         if problem.average is None:
-            problem._judge(loss)
+            problem._check_criterion(loss)
         begun.append(problem.average is not None)
     return begun
 
