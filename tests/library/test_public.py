@@ -14,7 +14,7 @@ SIGNATURES = {
     "ATNLSTM": [
         "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional",
         "k", "norm", "eps", "affine", "bias_placement", "init", "forget_bias",
-        "backend", "device", "dtype", "proj_size",
+        "backend", "device", "dtype", "proj_size", "options",
     ],
 }  # fmt: skip
 

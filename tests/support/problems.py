@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from atn.choices import Base, BiasPlacement, Norm
-from atn_reference import Affine, LSTMParameters
+from atn_reference import Affine, LSTMParameters, NormPropLSTMParameters, WeightNormLSTMParameters
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -74,8 +74,8 @@ class LSTMProblem:
     seed: int
 
     @cached_property
-    def parameters(self) -> list[list[LSTMParameters]]:
-        """Parameters by layer and direction."""
+    def parameters(self) -> list[list[Any]]:
+        """Parameters by layer and direction, of the oracle's type for the norm."""
         rng = np.random.default_rng([self.seed, 1])
         return [
             [self._layer(rng, self.I if layer == 0 else self.H * self.directions) for _ in range(self.directions)]
@@ -97,16 +97,38 @@ class LSTMProblem:
             arrays |= {"h_0": rng.uniform(-0.9, 0.9, state), "c_0": rng.standard_normal(state)}
         return arrays
 
-    def _layer(self, rng: np.random.Generator, inputs: int) -> LSTMParameters:
+    def _layer(self, rng: np.random.Generator, inputs: int) -> Any:
         gates = 4 * self.H
-        return LSTMParameters(
+        plain = LSTMParameters(
             weight_ih=rng.standard_normal((gates, inputs)) / np.sqrt(inputs),
             weight_hh=rng.standard_normal((gates, self.H)) / np.sqrt(self.H),
             bias_ih=0.3 * rng.standard_normal(gates) if self.bias else None,
             bias_hh=0.3 * rng.standard_normal(gates) if self.bias else None,
+        )
+        if self.norm in {"prop", "wn"}:
+            return self._by_rows(rng, plain)
+        return plain._replace(
             norm_ih=self._affine(rng, gates),
             norm_hh=self._affine(rng, gates),
             norm_c=self._affine(rng, self.H),
+        )
+
+    def _by_rows(self, rng: np.random.Generator, plain: LSTMParameters) -> Any:
+        """The same weights and biases, and gains for the rows; near 1 they saturate no gate."""
+        gamma_ih, gamma_hh = rng.uniform(0.5, 1.5, (2, 4 * self.H))
+        rows = WeightNormLSTMParameters(
+            plain.weight_ih, plain.weight_hh, gamma_ih, gamma_hh, plain.bias_ih, plain.bias_hh
+        )
+        if self.norm == "wn":
+            return rows
+        return NormPropLSTMParameters(
+            rows.weight_ih,
+            rows.weight_hh,
+            gamma_ih,
+            gamma_hh,
+            rng.uniform(0.5, 1.5, self.H),
+            rows.bias_ih,
+            rows.bias_hh,
         )
 
     def _affine(self, rng: np.random.Generator, features: int) -> Affine | None:
@@ -193,7 +215,7 @@ def draw_lstm_problem(draw: Draw) -> LSTMProblem:
         H=draw.integer(3, 6),
         layers=draw.integer(1, 3),
         directions=draw.integer(1, 2),
-        norm=draw.choice(("atn", "atn", "ln", "none")),
+        norm=draw.choice(("atn", "atn", "ln", "none", "prop", "wn")),
         k=_draw_window(draw, T),
         eps=draw.choice((1e-2, 1e-1, 1.0)),
         bias_placement=draw.choice(("outside", "inside")),

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 import atn.functional as F
 from atn import ATNLSTM
 from atn_reference import (
-    LSTMParameters,
     WindowNorm,
     assorted_time_norm_backward,
     assorted_time_norm_forward,
@@ -18,6 +17,7 @@ from atn_reference import (
     stacked_lstm_forward,
     window_statistics_forward,
 )
+from tests.support.oracle_stack import LAYERS, run_stack
 from tests.support.problems import Array, LSTMProblem, NormProblem
 
 BACKENDS = ("eager", "fused")
@@ -80,6 +80,8 @@ def oracle_norm(problem: LSTMProblem) -> WindowNorm | None:
 
 def run_lstm_oracle(problem: LSTMProblem) -> Result:
     """Forward and backward of `problem` by the oracle, in float64."""
+    if problem.norm in LAYERS:
+        return _run_layers_of_oracle(problem)
     arrays = problem.arrays
     state = (arrays["h_0"], arrays["c_0"]) if problem.initial_state else None
     (output, h_n, c_n), cache = stacked_lstm_forward(
@@ -90,6 +92,16 @@ def run_lstm_oracle(problem: LSTMProblem) -> Result:
     if problem.initial_state:
         named |= {"h_0": gradients.h_0, "c_0": gradients.c_0}
     return Result({"output": output, "h_n": h_n, "c_n": c_n}, named | named_parameters(gradients.parameters))
+
+
+def _run_layers_of_oracle(problem: LSTMProblem) -> Result:
+    arrays = problem.arrays
+    stack = run_stack(
+        LAYERS[problem.norm](problem), arrays["x"], problem.parameters, arrays.get("h_0"), arrays.get("c_0")
+    )
+    gradients, parameters = stack.backward(arrays["dh"], arrays["dh_n"], arrays["dc_n"])
+    named = {name: gradient for name, gradient in gradients.items() if name in arrays}
+    return Result(stack.outputs, named | named_parameters(parameters))
 
 
 def run_lstm_torch(problem: LSTMProblem, backend: str, dtype: str, device: str = "cpu") -> Result:
@@ -117,31 +129,37 @@ def make_module(problem: LSTMProblem, backend: str, dtype: str, device: str = "c
         problem.layers,
         bias=problem.bias,
         bidirectional=problem.directions == 2,
-        k=problem.k if problem.norm == "atn" else None,
         norm=problem.norm,
-        eps=problem.eps,
-        affine=problem.affine,
-        bias_placement=problem.bias_placement,
         backend=backend,
         dtype=DTYPES[dtype],
         device=device,
+        **norm_arguments(problem),
     )
     load_parameters(module, problem.parameters)
     return module
 
 
-def load_parameters(module: nn.Module, parameters: list[list[LSTMParameters]]) -> None:
-    """Copy the oracle's parameters into a module with the parameter names of `torch.nn.LSTM`."""
+def norm_arguments(problem: LSTMProblem) -> dict[str, Any]:
+    """The arguments of the module that the norm of `problem` takes."""
+    if problem.norm in {"prop", "wn"}:
+        return {}
+    arguments = {"eps": problem.eps, "affine": problem.affine, "bias_placement": problem.bias_placement}
+    return arguments | ({"k": problem.k} if problem.norm == "atn" else {})
+
+
+def load_parameters(module: nn.Module, parameters: list[list[Any]]) -> None:
+    """Copy the oracle's parameters into a module with the parameter names of `torch.nn.LSTM`; buffers stay."""
     arrays = named_parameters(parameters)
-    module.load_state_dict({name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()})
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    module.load_state_dict(tensors | dict(module.named_buffers()))
 
 
-def named_parameters(parameters: list[list[LSTMParameters]]) -> dict[str, Array]:
+def named_parameters(parameters: list[list[Any]]) -> dict[str, Array]:
     """Flatten parameters (or their gradients) by layer and direction into the names of `torch.nn.LSTM`."""
     return dict(_names_and_arrays(parameters))
 
 
-def _names_and_arrays(parameters: list[list[LSTMParameters]]) -> Iterator[tuple[str, Array]]:
+def _names_and_arrays(parameters: list[list[Any]]) -> Iterator[tuple[str, Array]]:
     for layer, directions in enumerate(parameters):
         for direction, values in enumerate(directions):
             suffix = f"l{layer}" + "_reverse" * direction
@@ -149,9 +167,11 @@ def _names_and_arrays(parameters: list[list[LSTMParameters]]) -> Iterator[tuple[
                 if (array := getattr(values, name)) is not None:
                     yield f"{name}_{suffix}", array
             for name in ("norm_ih", "norm_hh", "norm_c"):
-                if (affine := getattr(values, name)) is not None:
+                if (affine := getattr(values, name, None)) is not None:
                     yield f"{name}_{suffix}.weight", affine.gamma
                     yield f"{name}_{suffix}.bias", affine.beta
+                if (gamma := getattr(values, name.replace("norm", "gamma"), None)) is not None:
+                    yield f"{name}_{suffix}.weight", gamma
 
 
 def parameters_of(gradients: Arrays) -> frozenset[str]:

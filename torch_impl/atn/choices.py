@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-Norm = Literal["atn", "ln", "none"]
-"""Assorted-time normalization on layer normalization, layer normalization (k = 1), or a plain LSTM."""
+Norm = Literal["atn", "ln", "prop", "wn", "none"]
+"""Assorted-time normalization on layer normalization, layer normalization (k = 1), Normalization Propagation, weight
+normalization, or a plain cell."""
 
 Base = Literal["layer", "batch"]
 """What a window takes the mean over beside time: the features of a case ("layer"), or the batch ("batch")."""
@@ -11,5 +12,9 @@ Base = Literal["layer", "batch"]
 BiasPlacement = Literal["outside", "inside"]
 """Where the biases stand: after the norms (Eq. 14), or in front of them (what section 5.1 says the experiments ran)."""
 
-Init = Literal["torch", "paper"]
-"""How the parameters start: as `torch.nn.LSTM` draws them, or as the paper's released code sets them."""
+Init = Literal["torch", "paper", "orthogonal"]
+"""How the parameters start: as `torch.nn.LSTM` draws them, as the paper's released code sets them, or an orthogonal
+block for each gate."""
+
+Variance = Literal["literal", "independent"]
+"""How Norm-Prop's constants follow from the gains: NP (9)-(10), or NP (22)-(23)."""

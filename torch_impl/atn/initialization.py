@@ -1,7 +1,8 @@
-"""The two ways to start the parameters of recurrent layers, and where the values go."""
+"""The ways to start the parameters of recurrent layers, and where the values go."""
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +31,34 @@ def fill_as_paper(name: str, values: Tensor, H: int) -> None:
         values.fill_(0)
 
 
-FILLS: dict[Init, Callable[[str, Tensor, int], None]] = {"torch": fill_as_torch, "paper": fill_as_paper}
+def fill_orthogonal(name: str, values: Tensor, H: int) -> None:
+    """An orthogonal block (H, I) or (H, H) for each gate, biases 0."""
+    if not name.startswith("weight"):
+        values.fill_(0)
+        return
+    for block in torch.split(values, H):
+        block.copy_(nn.init.orthogonal_(torch.empty_like(block, dtype=compute_dtype([block]))))
+
+
+FILLS: dict[Init, Callable[[str, Tensor, int], None]] = {
+    "torch": fill_as_torch,
+    "paper": fill_as_paper,
+    "orthogonal": fill_orthogonal,
+}
 """What fills the values of `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh` in place, by the name of the start."""
+
+
+def forget_bias_start(value: object, *, bias: bool) -> float | None:
+    """`forget_bias` as a finite float, or None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"forget_bias must be a finite number or None, got {value!r} of type {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"forget_bias must be a finite number or None, got {value!r}")
+    if not bias:
+        raise ValueError(f"forget_bias must be None for bias=False, got {value!r}")
+    return float(value)
 
 
 @torch.no_grad()

@@ -1,19 +1,19 @@
 """The ATN-LSTM as a module that stands where `torch.nn.LSTM` stood."""
 
-import math
-from numbers import Real
-from typing import Any, ClassVar, cast, overload
+from typing import Any, ClassVar, Unpack, cast, overload
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from atn.backend.interface import Affine, LayerWeights
+from atn.backend.interface import Affine, LayerWeights, NormSettings
 from atn.backend.registry import Backend
 from atn.carried import Carried
 from atn.choices import BiasPlacement, Init, Norm
 from atn.initial_state import Chunk
+from atn.initialization import forget_bias_start
+from atn.norms.interface import NormOptions
 from atn.recurrent import RecurrentLayers
 from atn.stack import CellFunction, CellOutput
 from atn.state import LayerMemory, LSTMState
@@ -33,7 +33,15 @@ class ATNLSTM(RecurrentLayers):
 
     with the biases after the norms for `bias_placement="outside"`, inside them for "inside". ATN(a) at step t is
     Eq. (9), with the mean and the biased variance over the features and the last min(k, t+1) steps of the case
-    (Eqs. 7-8).
+    (Eqs. 7-8). The other norms are in the place of ATN, or change the weights:
+
+    | norm | statistics | parameters | biases inside | backends | paper |
+    |---|---|---|---|---|---|
+    | "atn" | the last k steps of a case | gain, shift | yes | all | Eqs. (7)-(9) |
+    | "ln" | one step of a case: k = 1 | gain, shift | yes | all | Eqs. (5)-(6) |
+    | "prop" | none: two constants | gain | no | all | Laurent, Ballas, Vincent 2017 |
+    | "wn" | none | gain of each row of W_ih, W_hh | no | all | Salimans, Kingma 2016 |
+    | "none" | none | none | no difference | all | `torch.nn.LSTM` |
 
     The arguments up to `bidirectional`, `device` and `dtype` are those of `torch.nn.LSTM`, and so are the shapes and
     the parameters: `weight_ih_l0` (4H, I), `weight_hh_l0` (4H, H), `bias_ih_l0`, `bias_hh_l0` (4H,), with the suffix
@@ -81,9 +89,9 @@ class ATNLSTM(RecurrentLayers):
     bidirectional
         Whether a second stack reads each sequence backwards.
     k
-        Length of the window, at least 1, may exceed T. Needed for `norm="atn"`, refused for the others.
+        Length of the window, at least 1, may exceed T. Needed for "atn", refused for the others.
     norm
-        "atn"; "ln", which is "atn" with k = 1; or "none", the function of `torch.nn.LSTM`.
+        A name of the table.
     eps
         Added to each variance under the root, at least 0.
     affine
@@ -92,7 +100,8 @@ class ATNLSTM(RecurrentLayers):
         "outside" (Eq. 14, with b = b_ih + b_hh) or "inside" (section 5.1). Without a norm both are the same.
     init
         "torch": uniform in +-1/sqrt(H), as `torch.nn.LSTM` draws them. "paper": W_ih orthogonal, W_hh four identity
-        blocks, biases 0. Gains are 1 and shifts 0.
+        blocks, biases 0. "orthogonal": an orthogonal block for each gate, biases 0. For "prop" rows are brought to
+        length 1, and `project_rows_` does so after a step of the optimizer. Shifts are 0; see `gamma`.
     forget_bias
         Bias of the forget gate at first, in the place of what `init` gives: that part of `bias_ih` has this value and
         that of `bias_hh` is 0. With `bias_placement="inside"` it stands in front of a norm, which takes off the mean
@@ -105,6 +114,12 @@ class ATNLSTM(RecurrentLayers):
         Of the parameters.
     proj_size
         Must be 0: projections are not supported.
+    gamma
+        Where the gains start: a number, or three for `norm_ih`, `norm_hh` and `norm_c`. By default 1; for "prop"
+        (2, 2, 1), as its paper has it for language, and 0.5 for images; for "wn" the lengths that the rows have.
+    variance
+        For "prop": its constants Var c and Var h, buffers of `norm_c_l0` that are not trained. "literal" (default),
+        from the starts of the gains by NP (9)-(10); "independent", by NP (22)-(23); or the two numbers.
 
     Raises
     ------
@@ -141,6 +156,7 @@ class ATNLSTM(RecurrentLayers):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         proj_size: int = 0,
+        **options: Unpack[NormOptions],
     ) -> None:
         super().__init__(
             input_size,
@@ -160,8 +176,9 @@ class ATNLSTM(RecurrentLayers):
             device=device,
             dtype=dtype,
             proj_size=proj_size,
+            **options,
         )
-        self.forget_bias = _forget_bias(forget_bias, bias=bias)
+        self.forget_bias = forget_bias_start(forget_bias, bias=bias)
         self.reset_parameters()
 
     @overload
@@ -254,12 +271,10 @@ class ATNLSTM(RecurrentLayers):
             getattr(self, f"weight_hh_{suffix}"),
             getattr(self, f"bias_ih_{suffix}", None),
             getattr(self, f"bias_hh_{suffix}", None),
-            *(None if norm is None else Affine(norm.weight, norm.bias) for norm in norms),
+            *(None if norm is None else Affine(norm.weight, getattr(norm, "bias", None)) for norm in norms),
         )
 
-    def _cell(self, backend: Backend) -> CellFunction:
-        norm = self._norm.settings(self.bias_placement)
-
+    def _cell(self, backend: Backend, norm: NormSettings | None) -> CellFunction:
         def cell(
             x: Tensor, weights: LayerWeights, states: tuple[Tensor, ...], memory: LayerMemory | None
         ) -> CellOutput:
@@ -278,16 +293,3 @@ class ATNLSTM(RecurrentLayers):
         if self.forget_bias is not None and name.startswith("bias"):
             H = self.hidden_size
             values[H : 2 * H] = self.forget_bias if name == "bias_ih" else 0
-
-
-def _forget_bias(value: object, *, bias: bool) -> float | None:
-    """`forget_bias` as a finite float, or None."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"forget_bias must be a finite number or None, got {value!r} of type {type(value).__name__}")
-    if not math.isfinite(value):
-        raise ValueError(f"forget_bias must be a finite number or None, got {value!r}")
-    if not bias:
-        raise ValueError(f"forget_bias must be None for bias=False, got {value!r}")
-    return float(value)

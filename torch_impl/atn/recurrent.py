@@ -5,23 +5,25 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Unpack, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from atn.backend.interface import NormSettings
 from atn.backend.registry import Backend, backend_for, check_backend
 from atn.carried import Carried, map_memory, run_pieces, without_batch
 from atn.choices import BiasPlacement, Init, Norm
 from atn.initial_state import Chunk, Shape, StateKind, check_reset, initial_states, streamed_states
 from atn.initialization import FILLS, start_anew
-from atn.norms.interface import LayerNorm, NormArguments
+from atn.norms.interface import LayerNorm, NormArguments, NormOptions
 from atn.norms.registry import checked_norm
+from atn.norms.rows import to_unit_rows
 from atn.packing import Steps, StepsPacked, StepsTogether
 from atn.precision import compute_dtype, data_dtype, full_precision, state_dtype
-from atn.stack import CellFunction, Weights, run_stack
+from atn.stack import CellFunction, Layer, Weights, run_stack
 from atn.state import StreamOrigin
 from atn.validation import (
     check_choice,
@@ -74,6 +76,7 @@ class RecurrentLayers(nn.Module, ABC):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
         proj_size: int,
+        **options: Unpack[NormOptions],
     ) -> None:
         super().__init__()
         self.input_size = whole_number("input_size", input_size)
@@ -84,9 +87,12 @@ class RecurrentLayers(nn.Module, ABC):
         for name, flag in flags.items():
             check_flag(name, flag)
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
-        self._norm: LayerNorm = checked_norm(norm, NormArguments(k, eps, affine))
-        self.norm: Norm = norm
         check_choice("bias_placement", bias_placement, get_args(BiasPlacement))
+        if unknown := options.keys() - NormArguments._fields:
+            raise TypeError(f"{min(unknown)} is no argument of {type(self).__name__}, got {options!r}")
+        self._norm: LayerNorm = checked_norm(norm, NormArguments(k, eps, affine, bias_placement, **options))
+        self.norm: Norm = norm
+        self.norm_options: NormOptions = options
         check_choice("init", init, get_args(Init))
         self.bias_placement: BiasPlacement = bias_placement
         self.init: Init = init
@@ -114,8 +120,8 @@ class RecurrentLayers(nn.Module, ABC):
         """Parameters of one layer and direction, read by attribute: a parametrization may stand in their place."""
 
     @abstractmethod
-    def _cell(self, backend: Backend) -> CellFunction:
-        """The function of a backend that runs one layer in one direction."""
+    def _cell(self, backend: Backend, norm: NormSettings | None) -> CellFunction:
+        """The function of a backend that runs one layer in one direction, with these settings of the norm."""
 
     @abstractmethod
     def _state(self, carried: Carried) -> tuple[Any, ...]:
@@ -124,6 +130,7 @@ class RecurrentLayers(nn.Module, ABC):
     def _fill(self, name: str, values: Tensor) -> None:
         """First values of the parameter `name`, one of `PARAMETERS`, filled in place."""
         FILLS[self.init](name, values, self.hidden_size)
+        self._norm.filled(name, values)
 
     # -------------------------------------------------------------------------------------- settings and parameters
 
@@ -145,7 +152,7 @@ class RecurrentLayers(nn.Module, ABC):
     @property
     def stream_origin(self) -> StreamOrigin:
         """Settings that a stream's state carries, by which `stream` knows the states of this module."""
-        return self._norm.origin(self.bias_placement)
+        return self._norm.origin()
 
     @property
     def all_weights(self) -> list[list[Tensor]]:
@@ -166,9 +173,31 @@ class RecurrentLayers(nn.Module, ABC):
         for suffix, _ in self._layers():
             for name in self._parameters_of_torch:
                 start_anew(self, f"{name}_{suffix}", partial(self._fill, name))
-            for site in self._sites():
-                if (norm := getattr(self, f"{site}_{suffix}", None)) is not None:
-                    norm.reset_parameters()
+            for name, site in self._modules_of(suffix).items():
+                weight = getattr(self, f"{name.replace('norm', 'weight')}_{suffix}", None)
+                self._norm.start(site, weight)
+
+    def project_rows_(self) -> None:
+        """Bring every row of the weights to length 1, in place, for the norms that take the direction alone.
+
+        Norm-Prop does so after each step of the optimizer, since the rows of a normalized weight can only grow under
+        gradient steps, and long rows learn slowly. No output changes. A hook does it:
+
+            optimizer.register_step_post_hook(lambda *_: lstm.project_rows_())
+
+        Raises
+        ------
+        ValueError
+            The norm is neither "prop" nor "wn": the lengths then count.
+        TypeError
+            A weight is no parameter, as behind a parametrization.
+        """
+        if not self._norm.by_direction:
+            raise ValueError(f"project_rows_ needs norm='prop' or 'wn', got {self.norm!r}: its output would change")
+        for name in (f"{name}_{suffix}" for suffix, _ in self._layers() for name in PARAMETERS[:2]):
+            if not isinstance(weight := getattr(self, name), nn.Parameter):
+                raise TypeError(f"{name} must be a parameter, got {type(weight).__name__}")
+            to_unit_rows(weight)
 
     def flatten_parameters(self) -> None:
         """Do nothing: `torch.nn.RNNBase` has this method, and code written for it calls it."""
@@ -178,7 +207,7 @@ class RecurrentLayers(nn.Module, ABC):
         parameters = inspect.signature(type(self).__init__).parameters
         settings = {name: getattr(self, name) for name in parameters if hasattr(self, name)}
         changed = [f"{name}={value!r}" for name, value in settings.items() if value != parameters[name].default]
-        return ", ".join(changed)
+        return ", ".join(changed + [f"{name}={value!r}" for name, value in self.norm_options.items()])
 
     @property
     def _parameters_of_torch(self) -> tuple[str, ...]:
@@ -202,7 +231,7 @@ class RecurrentLayers(nn.Module, ABC):
             parameter = nn.Parameter(torch.empty(shapes[name], device=device, dtype=dtype))
             self.register_parameter(f"{name}_{suffix}", parameter)
         for name, features in self._sites().items():
-            if (site := self._norm.site(features, device, dtype)) is not None:
+            if (site := self._norm.site(name, features, device, dtype)) is not None:
                 self.register_module(f"{name}_{suffix}", site)
 
     def _shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
@@ -210,6 +239,11 @@ class RecurrentLayers(nn.Module, ABC):
         H, rows = self.hidden_size, self.gates * self.hidden_size
         shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, H), "bias_ih": (rows,), "bias_hh": (rows,)}
         return {**shapes, **{name: (features,) for name, features in self._sites().items()}}
+
+    def _modules_of(self, suffix: str) -> dict[str, nn.Module]:
+        """The modules at the sites of a layer and direction, by name of the site."""
+        modules = {name: getattr(self, f"{name}_{suffix}", None) for name in self._sites()}
+        return {name: module for name, module in modules.items() if module is not None}
 
     # ------------------------------------------------------------------------------------------------------- running
 
@@ -257,9 +291,8 @@ class RecurrentLayers(nn.Module, ABC):
         if chunk.state is None:
             carried = self._start(None, data, B, batched=batched)
         else:
-            norm = self._norm.settings(self.bias_placement)
             carried = streamed_states(
-                chunk.state, data, self._state_shape(B), self._kind(), norm and norm.k, batched=batched
+                chunk.state, data, self._state_shape(B), self._kind(), self._norm.window, batched=batched
             )
         restarts = check_reset(chunk.reset, T, B, batched=batched, batch_first=self.batch_first)
         out, carried = run_pieces(partial(self._run, steps=StepsTogether()), data, carried, restarts)
@@ -272,37 +305,38 @@ class RecurrentLayers(nn.Module, ABC):
 
     def _run(self, data: Tensor, carried: Carried, steps: Steps) -> tuple[Tensor, Carried]:
         """Run all layers in the dtype that is computed in, which is the dtype of the result."""
-        weights = [self._weights(suffix) for suffix, _ in self._layers()]
-        named = {
-            name: tensor
-            for (suffix, _), layer in zip(self._layers(), weights, strict=True)
-            for name, tensor in layer.named(suffix)
-        }
-        for name, tensor in named.items():
-            check_matches("input", data, name, tensor)
-        for (suffix, inputs), layer in zip(self._layers(), weights, strict=True):
-            # One that was replaced, by assignment or by torch.func.functional_call, may have any shape.
-            shapes = self._shapes(inputs)
-            for name, tensor in layer.named(suffix):
-                shape = shapes[name.partition(f"_{suffix}")[0]]
-                check_shape(name, tensor, shape, "(rows, columns)" if len(shape) > 1 else "(N,)")
+        layers = self._checked_layers(data)
+        named = [tensor for suffix, layer in layers.items() for _, tensor in layer.weights.named(suffix)]
         # Kernels need not know a batch without cases, whose gradients are zeros.
         backend = backend_for("eager" if data.numel() == 0 else self.backend, data.device)
-        tensors = [data, *named.values()]
+        tensors = [data, *named]
         dtype = data_dtype(tensors, data.device) if backend.half else compute_dtype(tensors)
-        weights = [layer.to(dtype) for layer in weights]
         output, *others = carried.states
         states = (output.to(dtype), *(state.to(state_dtype(dtype)) for state in others))
         D = self._directions
         with full_precision(data.device):
+            folded = [self._norm.folded(layer) for layer in layers.values()]
+            cast = [layer._replace(weights=layer.weights.to(dtype)) for layer in folded]
             return run_stack(
                 data.to(dtype),
                 steps,
-                [weights[first : first + D] for first in range(0, len(weights), D)],
+                [cast[first : first + D] for first in range(0, len(cast), D)],
                 carried._replace(states=states),
-                cell=self._cell(backend),
+                run=partial(self._norm.run, partial(self._cell, backend)),
                 dropout=self.dropout if self.training else 0.0,
             )
+
+    def _checked_layers(self, data: Tensor) -> dict[str, Layer]:
+        """The layers by suffix of their parameters, which match the input and have the shapes of the module."""
+        layers = {suffix: Layer(self._weights(suffix), self._modules_of(suffix)) for suffix, _ in self._layers()}
+        for suffix, inputs in self._layers():
+            # One that was replaced, by assignment or by torch.func.functional_call, may have any shape.
+            shapes = self._shapes(inputs)
+            for name, tensor in layers[suffix].weights.named(suffix):
+                check_matches("input", data, name, tensor)
+                shape = shapes[name.partition(f"_{suffix}")[0]]
+                check_shape(name, tensor, shape, "(rows, columns)" if len(shape) > 1 else "(N,)")
+        return layers
 
     def _time_major(self, x: Any) -> tuple[Float[Tensor, "T B I"], bool]:
         """Checked input as (T, B, I), and whether it had a batch."""

@@ -1,11 +1,11 @@
 """Layers and directions on top of each other, with dropout between the layers."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from atn.carried import Carried
 from atn.packing import Steps
@@ -21,6 +21,13 @@ class Weights(Protocol):
         """Every tensor in `dtype`."""
 
 
+class Layer(NamedTuple):
+    """One layer in one direction: its weights, and by name the modules at the sites of its norms."""
+
+    weights: Any  # Any: `Weights` of a cell's own type
+    sites: Mapping[str, nn.Module]
+
+
 class CellOutput(NamedTuple):
     """Every state after every step, the output h first, and the windows for the next chunk (None without a norm)."""
 
@@ -31,14 +38,17 @@ class CellOutput(NamedTuple):
 CellFunction = Callable[[Float[Tensor, "T B I"], Any, tuple[Float[Tensor, "B H"], ...], Any], CellOutput]
 """Runs one layer in one direction: input, weights, states in front of the first step, windows (None is empty)."""
 
+LayerRun = Callable[[Float[Tensor, "T B I"], Layer, tuple[Float[Tensor, "B H"], ...], Any], CellOutput]
+"""The same for a layer and its norm."""
+
 
 def run_stack(
     data: Tensor,
     steps: Steps,
-    layers: Sequence[Sequence[Weights]],
+    layers: Sequence[Sequence[Layer]],
     carried: Carried,
     *,
-    cell: CellFunction,
+    run: LayerRun,
     dropout: float,
 ) -> tuple[Tensor, Carried]:
     """Run every layer in its one or two directions.
@@ -48,7 +58,7 @@ def run_stack(
     data
         Input, laid out as `steps` has it.
     layers
-        Weights by layer and direction.
+        By depth and direction.
     carried
         States and windows in front of the first step, by layer and direction in the order of h_n.
     dropout
@@ -65,11 +75,11 @@ def run_stack(
         if depth > 0:
             data = torch.nn.functional.dropout(data, dropout)
         outputs = []
-        for reverse, weights in zip((False, True), directions, strict=False):
+        for reverse, layer in zip((False, True), directions, strict=False):
             index = len(states_n)
             x = steps.arrange(data, reverse=reverse)
             states = tuple(state[index] for state in carried.states)
-            out = cell(x, weights, states, carried.memory[index])
+            out = run(x, layer, states, carried.memory[index])
             outputs.append(steps.restore(out.states[0], reverse=reverse))
             states_n.append(tuple(map(steps.final, out.states)))
             memory_n.append(out.memory)

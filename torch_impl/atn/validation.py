@@ -37,6 +37,16 @@ def epsilon(eps: object) -> float:
     return float(eps)
 
 
+def number(name: str, value: object, *, positive: bool = False) -> float:
+    """`value` as a finite float, above 0 if `positive`."""
+    kind = "a finite number above 0" if positive else "a finite number"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be {kind}, got {value!r} of type {type(value).__name__}")
+    if not math.isfinite(value) or (positive and value <= 0):
+        raise ValueError(f"{name} must be {kind}, got {value!r}")
+    return float(value)
+
+
 def probability(name: str, value: object) -> float:
     """`value` as a float in [0, 1]."""
     if isinstance(value, bool) or not isinstance(value, Real):

@@ -47,6 +47,9 @@ LAYERS: dict[str, dict[str, Any]] = {
     "LN": {"norm": "ln"},
     "no norm": {"norm": "none"},
     "no norm, no bias": {"norm": "none", "bias": False},
+    "Norm-Prop": {"norm": "prop"},
+    "Norm-Prop, two layers, both directions": {"norm": "prop", "layers": 2, "directions": 2, "T": 3, "B": 1},
+    "weight normalization": {"norm": "wn"},
     "window beyond the end": {"k": 9},
     "one step": {"T": 1},
     "one case": {"B": 1},
@@ -101,7 +104,7 @@ def test_norm(changes: dict[str, Any], dtype: str) -> None:
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("norm", ["atn", "ln", "none"])
+@pytest.mark.parametrize("norm", ["atn", "ln", "prop", "none"])
 def test_layer_on_16_bit_data(norm: Norm, dtype: str) -> None:
     """Products and what is kept have 16 bits, statistics and states 32: within the condition of the problem."""
     problem = round_to(dataclasses.replace(LSTM, norm=norm), dtype)

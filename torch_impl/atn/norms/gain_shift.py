@@ -1,25 +1,42 @@
-"""Gain and shift of a norm, as a module."""
+"""Gain and shift of a norm, as modules."""
+
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from atn.initialization import start_anew
 
 
-class GainShift(nn.Module):
-    """Gain `weight` and shift `bias` of one norm, (N,) each."""
+class Gain(nn.Module):
+    """Gain `weight` of one norm, (N,), which starts at `start`."""
 
-    def __init__(self, num_features: int, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+    def __init__(
+        self, num_features: int, start: float, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
-        self.reset_parameters()
+        self.start = start
+        self.weight = nn.Parameter(torch.full((num_features,), start, device=device, dtype=dtype))
 
     def reset_parameters(self) -> None:
-        """Set the gain to 1 and the shift to 0."""
-        start_anew(self, "weight", nn.init.ones_)
-        start_anew(self, "bias", nn.init.zeros_)
+        """Set the gain to its start."""
+        start_anew(self, "weight", partial(Tensor.fill_, value=self.start))
 
     def extra_repr(self) -> str:
-        """Number of features."""
-        return str(self.weight.shape[0])
+        """Number of features, and the start where it is not 1."""
+        return str(self.weight.shape[0]) + (f", start={self.start}" if self.start != 1 else "")
+
+
+class GainShift(Gain):
+    """Gain `weight` and shift `bias` of one norm, (N,) each."""
+
+    def __init__(
+        self, num_features: int, start: float, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> None:
+        super().__init__(num_features, start, device, dtype)
+        self.bias = nn.Parameter(torch.zeros(num_features, device=device, dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        """Set the gain to its start and the shift to 0."""
+        super().reset_parameters()
+        start_anew(self, "bias", nn.init.zeros_)

@@ -1,51 +1,152 @@
 """What a recurrent layer needs to know about its norm: settings that are checked once, and the questions put to them.
 
-A norm is a `NamedTuple` of its settings with these members. Adding one is a file here, a name in `registry`, and the
-backends that compute it.
+A norm is a subclass of `LayerNorm`. Adding one is a file here, a name in `atn.choices` and in `registry`, and the
+backends that compute it, if it is none that a plain cell with other weights computes.
 """
 
-from typing import NamedTuple, Protocol, Self
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar, NamedTuple, Self, TypedDict
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from atn.backend.interface import NormSettings
-from atn.choices import BiasPlacement
+from atn.choices import BiasPlacement, Variance
+from atn.norms.gain_shift import GainShift
+from atn.stack import CellFunction, CellOutput, Layer
 from atn.state import StreamOrigin
+from atn.validation import number
+
+SITES = ("norm_ih", "norm_hh", "norm_c")
+"""The places of a layer where a norm may stand, around W_ih x, W_hh h and the cell; a cell need not have all."""
+
+
+class NormOptions(TypedDict, total=False):
+    """Arguments of a module that some norms alone have, as keywords."""
+
+    gamma: float | tuple[float, float, float] | None
+    variance: Variance | tuple[float, float]
 
 
 class NormArguments(NamedTuple):
-    """What a user may choose about any norm; a norm refuses what it does not have."""
+    """What a user may choose about a norm; each norm refuses what it does not have."""
+
+    k: int | None = None
+    eps: float = 1e-5
+    affine: bool = True
+    bias_placement: BiasPlacement = "outside"
+    gamma: float | tuple[float, float, float] | None = None
+    variance: Variance | tuple[float, float] = "literal"
+
+
+REFUSALS = {
+    "k": "has no window to choose",
+    "eps": "divides by no variance of the data",
+    "affine": "has its gains by definition",
+    "bias_placement": "has the biases outside by definition",
+    "gamma": "has no gains that start at a number",
+    "variance": "has no such constants",
+}
+"""Argument -> what a norm without it is like."""
+
+
+def gains(value: object) -> tuple[float, float, float]:
+    """Starts of the gains at `SITES`, from one number for all or three."""
+    values = (value,) * 3 if isinstance(value, Real) else value
+    if not isinstance(values, tuple | list) or len(values) != 3:
+        raise TypeError(f"gamma must be a number or three, for {', '.join(SITES)}, got {value!r}")
+    return tuple(number("gamma", one) for one in values)  # type: ignore[return-value]  # three, as checked
+
+
+def affine_gains(arguments: NormArguments) -> tuple[float, float, float]:
+    """Starts of the gains of a norm that may do without: 1 unless they are chosen."""
+    if arguments.gamma is None:
+        return 1.0, 1.0, 1.0
+    if not arguments.affine:
+        raise ValueError(f"gamma must be left out for affine=False, got {arguments.gamma!r}")
+    return gains(arguments.gamma)
+
+
+@dataclass(frozen=True)
+class LayerNorm(ABC):
+    """Settings of one norm.
+
+    Attributes
+    ----------
+    k
+        Length of the window where the user chooses it.
+    eps
+        Added to each variance under the root.
+    affine
+        Whether each site has a gain and a shift.
+    bias_placement
+        Where the biases stand.
+    gamma
+        Starts of the gains at `SITES`.
+    """
+
+    takes: ClassVar[frozenset[str]]
+    """Names of the `NormArguments` that the norm has."""
+    by_direction: ClassVar[bool] = False
+    """Whether the rows of the weights count by their direction alone, whatever their lengths."""
 
     k: int | None
     eps: float
     affine: bool
-
-
-class LayerNorm(Protocol):
-    """Settings of one norm."""
-
-    @property
-    def k(self) -> int | None:
-        """Length of the window where the user chooses it."""
-
-    @property
-    def eps(self) -> float:
-        """Added to each variance under the root."""
-
-    @property
-    def affine(self) -> bool:
-        """Whether each site has a gain and a shift."""
+    bias_placement: BiasPlacement
+    gamma: tuple[float, float, float]
 
     @classmethod
+    @abstractmethod
     def checked(cls, arguments: NormArguments) -> Self:
         """Settings from what the user chose; a TypeError or ValueError names what is wrong."""
 
-    def site(self, features: int, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module | None:
-        """Module with the parameters of the norm in one place of a layer, over so many features; None for none."""
+    @property
+    def window(self) -> int | None:
+        """Number of steps that a window spans, whose statistics a stream carries; None without windows."""
+        return None
 
-    def settings(self, bias_placement: BiasPlacement) -> NormSettings | None:
-        """What a backend needs; None for a layer without a norm."""
+    def settings(self) -> NormSettings | None:
+        """What a backend needs; None for a plain layer."""
+        return None
 
-    def origin(self, bias_placement: BiasPlacement) -> StreamOrigin:
+    @abstractmethod
+    def origin(self) -> StreamOrigin:
         """What a stream's state says about the norm that its windows are of."""
+
+    # ------------------------------------------------------------------------------------------------- parameters
+
+    def site(
+        self, name: str, features: int, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> nn.Module | None:
+        """Module with the parameters of the norm at one of `SITES`, over so many features; None for none."""
+        return GainShift(features, self.gamma[SITES.index(name)], device, dtype) if self.affine else None
+
+    def filled(self, name: str, values: Tensor) -> None:
+        """Change the first values of the parameter `name` of a layer, in place, where the norm wants them otherwise."""
+        del name, values
+
+    def start(self, site: nn.Module, weight: Tensor | None) -> None:
+        """Start the parameters of a site; `weight` is the matrix in front of it, None for the cell."""
+        del weight
+        site.reset_parameters()  # type: ignore[operator]  # a module of `site`
+
+    # ---------------------------------------------------------------------------------------------------- running
+
+    def folded(self, layer: Layer) -> Layer:
+        """The layer with everything computed that does not depend on time, once a sequence."""
+        return layer
+
+    def run(
+        self,
+        cell: Callable[[NormSettings | None], CellFunction],
+        x: Tensor,
+        layer: Layer,
+        states: tuple[Tensor, ...],
+        memory: Any,
+    ) -> CellOutput:
+        """Run a folded layer in one direction by the cell function for some settings."""
+        return cell(self.settings())(x, layer.weights, states, memory)

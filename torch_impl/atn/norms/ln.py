@@ -1,42 +1,40 @@
 """Layer normalization, Eqs. (5)-(6)."""
 
-from typing import NamedTuple, Self
-
-import torch
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from atn.backend.interface import NormSettings
-from atn.choices import BiasPlacement
-from atn.norms.gain_shift import GainShift
-from atn.norms.interface import NormArguments
+from atn.norms.interface import LayerNorm, NormArguments, affine_gains
 from atn.state import StreamOrigin
 from atn.validation import epsilon
 
 
-class LayerNormalization(NamedTuple):
+@dataclass(frozen=True)
+class LayerNormalization(LayerNorm):
     """Statistics of each step alone: assorted-time normalization with k = 1."""
 
-    eps: float
-    affine: bool
-
-    @property
-    def k(self) -> None:
-        """There is no window to choose."""
+    takes: ClassVar[frozenset[str]] = frozenset({"eps", "affine", "bias_placement", "gamma"})
 
     @classmethod
     def checked(cls, arguments: NormArguments) -> Self:
         """Settings without a window."""
-        if arguments.k is not None:
-            raise ValueError(f"k must be left out for norm='ln', which has no window to choose, got {arguments.k!r}")
-        return cls(epsilon(arguments.eps), arguments.affine)
+        return cls(
+            k=None,
+            eps=epsilon(arguments.eps),
+            affine=arguments.affine,
+            bias_placement=arguments.bias_placement,
+            gamma=affine_gains(arguments),
+        )
 
-    def site(self, features: int, device: torch.device | str | None, dtype: torch.dtype | None) -> GainShift | None:
-        """Gain and shift, if the norm is affine."""
-        return GainShift(features, device, dtype) if self.affine else None
+    @property
+    def window(self) -> int:
+        """One step."""
+        return 1
 
-    def settings(self, bias_placement: BiasPlacement) -> NormSettings:
+    def settings(self) -> NormSettings:
         """A window of one step."""
-        return NormSettings(1, self.eps, bias_placement)
+        return NormSettings(1, self.eps, self.bias_placement)
 
-    def origin(self, bias_placement: BiasPlacement) -> StreamOrigin:
+    def origin(self) -> StreamOrigin:
         """The norm; a state holds no statistics of it."""
-        return StreamOrigin("ln", None, self.eps, bias_placement)
+        return StreamOrigin("ln", None, self.eps, self.bias_placement)

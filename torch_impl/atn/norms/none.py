@@ -1,39 +1,35 @@
 """No norm: the plain cell."""
 
-from typing import NamedTuple, Self
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 
-from atn.choices import BiasPlacement
-from atn.norms.interface import NormArguments
+from atn.norms.interface import LayerNorm, NormArguments
 from atn.state import StreamOrigin
 from atn.validation import epsilon
 
 
-class NoNorm(NamedTuple):
-    """Epsilon and gains have no effect: they may be given, so that one set of arguments serves every norm."""
+@dataclass(frozen=True)
+class NoNorm(LayerNorm):
+    """Epsilon, gains and the place of the biases have no effect: one set of arguments then serves "ln" and "none"."""
 
-    eps: float
-    affine: bool
-
-    @property
-    def k(self) -> None:
-        """There is no window."""
+    takes: ClassVar[frozenset[str]] = frozenset({"eps", "affine", "bias_placement"})
 
     @classmethod
     def checked(cls, arguments: NormArguments) -> Self:
         """Settings without a window."""
-        if arguments.k is not None:
-            raise ValueError(f"k must be left out for norm='none', which has no window to choose, got {arguments.k!r}")
-        return cls(epsilon(arguments.eps), arguments.affine)
+        return cls(
+            k=None,
+            eps=epsilon(arguments.eps),
+            affine=arguments.affine,
+            bias_placement=arguments.bias_placement,
+            gamma=(1.0, 1.0, 1.0),
+        )
 
-    def site(self, features: int, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+    def site(self, name: str, features: int, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
         """No parameters."""
 
-    def settings(self, bias_placement: BiasPlacement) -> None:
-        """Nothing to compute."""
-
-    def origin(self, bias_placement: BiasPlacement) -> StreamOrigin:
+    def origin(self) -> StreamOrigin:
         """The name alone: the rest has no effect, the place of the biases included."""
-        del bias_placement
         return StreamOrigin("none", None, None, None)

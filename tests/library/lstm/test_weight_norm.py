@@ -1,0 +1,128 @@
+"""`norm="wn"`, weight normalization (Salimans and Kingma 2016), against the oracle and the one of torch."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.utils import parametrizations
+
+from atn import ATNLSTM
+from tests.support.against_oracle import PAPER_LIKE, assert_results_close, round_to
+from tests.support.comparison import assert_close
+from tests.support.lstms import DOUBLE, random, with_random_parameters
+from tests.support.runners import BACKENDS, run_lstm_oracle, run_lstm_torch
+
+PROBLEM = dataclasses.replace(PAPER_LIKE, norm="wn", layers=2, directions=2, T=6)
+
+
+def compare_with_the_oracle(backend: str) -> None:
+    """Two layers in both directions, gradients included."""
+    assert_results_close(run_lstm_torch(PROBLEM, backend, "float64"), run_lstm_oracle(PROBLEM), backend)
+
+
+@pytest.mark.claim("np-13")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_layers_and_directions(backend: str) -> None:
+    compare_with_the_oracle(backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bfloat16(backend: str) -> None:
+    problem = round_to(dataclasses.replace(PAPER_LIKE, norm="wn"), "bfloat16")
+    assert_results_close(run_lstm_torch(problem, backend, "bfloat16"), run_lstm_oracle(problem), backend)
+
+
+def started(norm: str, seed: int = 5, dtype: torch.dtype = torch.float64, backend: str = "auto") -> ATNLSTM:
+    """LSTM of 3 features and 6 hidden, drawn from a seed."""
+    torch.manual_seed(seed)
+    return ATNLSTM(3, 6, 2, norm=norm, bidirectional=True, backend=backend, dtype=dtype)  # type: ignore[arg-type]  # a name
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_starts_as_the_plain_lstm_to_the_last_bit(backend: str, dtype: torch.dtype) -> None:
+    x = random(5, 2, 3).to(dtype)
+    ours, plain = (started(norm, dtype=dtype, backend=backend) for norm in ("wn", "none"))
+    if dtype == torch.bfloat16:  # the lengths are rounded to 16 bits
+        assert_close(ours(x)[0], plain(x)[0], quantity="output", dtype="bfloat16")
+    else:
+        assert torch.equal(ours(x)[0], plain(x)[0])
+
+
+def torch_weight_norm(plain: ATNLSTM) -> dict[str, Tensor]:
+    """Put torch's parametrization on every weight; its parameters by the names that `norm="wn"` has for them."""
+    named: dict[str, Tensor] = {}
+    for name, _ in list(plain.named_parameters()):
+        if name.startswith("weight"):
+            parametrizations.weight_norm(plain, name, dim=0)
+            behind = plain.get_submodule(f"parametrizations.{name}")
+            named[name.replace("weight", "norm") + ".weight"] = behind.get_parameter("original0").flatten()
+            named[name] = behind.get_parameter("original1")
+    return named
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_is_the_parametrization_of_torch(backend: str) -> None:
+    """Output, and the gradients of gains and directions, from random gains on."""
+    plain, ours = started("none", backend=backend), with_random_parameters(started("wn", backend=backend), 8)
+    theirs = torch_weight_norm(plain)
+    with torch.no_grad():
+        for name, bias in plain.named_parameters():
+            if name.startswith("bias"):
+                bias.copy_(ours.get_parameter(name))
+        for name, parameter in theirs.items():
+            parameter.copy_(ours.get_parameter(name))
+    x = random(5, 2, 3)
+    outputs = ours(x)[0], plain(x)[0]
+    assert_close(outputs[0], outputs[1], quantity="output", backend=backend)
+    upstream = random(*outputs[0].shape, seed=2)
+    actual = torch.autograd.grad(outputs[0], [ours.get_parameter(name) for name in theirs], upstream)
+    behind = [plain.get_parameter(name) for name in originals(theirs)]
+    expected = torch.autograd.grad(outputs[1], behind, upstream)
+    for name, one, other in zip(theirs, actual, expected, strict=True):
+        assert_close(one, other.reshape(one.shape), quantity="gradient", backend=backend, what=name)
+
+
+def originals(names: dict[str, Tensor]) -> list[str]:
+    """The names of torch's parameters."""
+    found = []
+    for name in names:
+        weight = name.removesuffix(".weight").replace("norm", "weight")
+        found.append(f"parametrizations.{weight}.original{0 if name.startswith('norm') else 1}")
+    return found
+
+
+def test_gains_are_the_lengths_and_the_names_those_of_the_other_norms() -> None:
+    module = started("wn")
+    names = {name for name, _ in module.named_parameters() if name.startswith("norm") and "l0" in name}
+    assert names == {f"norm_{site}_l0{way}.weight" for site in ("ih", "hh") for way in ("", "_reverse")}
+    assert_close(
+        module.get_parameter("norm_hh_l1.weight"), module.get_parameter("weight_hh_l1").norm(dim=1), quantity="output"
+    )
+
+
+def test_a_gradient_is_orthogonal_to_its_row() -> None:
+    module, x = with_random_parameters(started("wn")), random(5, 2, 3)
+    module(x)[0].square().sum().backward()
+    weight = module.get_parameter("weight_hh_l0")
+    assert weight.grad is not None
+    products = weight.detach() * weight.grad
+    along, scale = products.sum(1), float(products.abs().sum(1).max())
+    assert_close(along, torch.zeros(24, **DOUBLE), quantity="gradient", scale=scale)
+    assert float(weight.grad.abs().max()) > 1e-3
+
+
+def test_projection_changes_no_output() -> None:
+    module, x = with_random_parameters(started("wn")), random(5, 2, 3)
+    before = module(x)[0]
+    module.project_rows_()
+    assert_close(module.get_parameter("weight_ih_l1").norm(dim=1), torch.ones(24, **DOUBLE), quantity="output")
+    assert_close(module(x)[0], before, quantity="output")
+
+
+def test_stream_equals_the_whole() -> None:
+    module, x = with_random_parameters(ATNLSTM(3, 5, norm="wn", **DOUBLE)), random(7, 2, 3)
+    first, state = module.stream(x[:3])
+    second, _ = module.stream(x[3:], state)
+    assert_close(torch.cat((first, second)), module(x)[0], quantity="output")

@@ -1,0 +1,139 @@
+"""Wrong choices about the norm of a layer: each gets one error that names the argument and what the norm lacks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from atn import ATNLSTM
+from atn.norms.interface import REFUSALS, NormArguments
+from atn.norms.registry import NORMS
+
+
+def lstm(norm: str, **changes: Any) -> Any:  # Any: wrong calls are not for the type checker
+    """`ATNLSTM` of 3 features and 5 hidden."""
+    return ATNLSTM(3, 5, norm=norm, **changes)  # type: ignore[arg-type]  # the same
+
+
+Case = tuple[str, Callable[[], object], type[Exception], str]
+
+CASES: list[Case] = [
+    ("prop, k", lambda: lstm("prop", k=3), ValueError, "k must be left out for norm='prop', .* got 3"),
+    ("prop, eps", lambda: lstm("prop", eps=0.1), ValueError, "eps must be left out for norm='prop', .* got 0.1"),
+    ("prop, affine", lambda: lstm("prop", affine=False), ValueError, "affine must be left out for norm='prop', .* got"),
+    (
+        "prop, biases inside",
+        lambda: lstm("prop", bias_placement="inside"),
+        ValueError,
+        "bias_placement must be left out for norm='prop', which has the biases outside by definition, got 'inside'",
+    ),
+    (
+        "variance unknown",
+        lambda: lstm("prop", variance="exact"),
+        ValueError,
+        "variance must be one of 'literal', 'independent', got 'exact'",
+    ),
+    (
+        "one variance",
+        lambda: lstm("prop", variance=(1.0,)),
+        ValueError,
+        r"variance must have two numbers, Var c and Var h, got \(1.0,\)",
+    ),
+    (
+        "variance 0",
+        lambda: lstm("prop", variance=(1.0, 0.0)),
+        ValueError,
+        "variance must be a finite number above 0, got 0.0",
+    ),
+    (
+        "variance a string",
+        lambda: lstm("prop", variance=("1", 1.0)),
+        TypeError,
+        "variance must be a finite number above 0, got '1' of type str",
+    ),
+    (
+        "gains without a variance",
+        lambda: lstm("prop", gamma=(0, 0, 1)),
+        ValueError,
+        r"gamma must be at least 0, and above 0 for norm_c .* for variance='literal', got \(0.0, 0.0, 1.0\)",
+    ),
+    ("two gains", lambda: lstm("prop", gamma=(1, 2)), TypeError, r"gamma must be a number or three, .*, got \(1, 2\)"),
+    ("gain a string", lambda: lstm("ln", gamma="1"), TypeError, "gamma must be a number or three, .*, got '1'"),
+    ("gain a bool", lambda: lstm("ln", gamma=True), TypeError, "gamma must be a finite number, got True of type bool"),
+    ("gain infinite", lambda: lstm("ln", gamma=float("inf")), ValueError, "gamma must be a finite number, got inf"),
+    (
+        "gain without gains",
+        lambda: lstm("ln", affine=False, gamma=0.1),
+        ValueError,
+        "gamma must be left out for affine=False, got 0.1",
+    ),
+    ("wn, k", lambda: lstm("wn", k=3), ValueError, "k must be left out for norm='wn', .* got 3"),
+    ("wn, gain", lambda: lstm("wn", gamma=1.0), ValueError, "gamma must be left out for norm='wn', .* got 1.0"),
+    (
+        "ln, variance",
+        lambda: lstm("ln", variance=(1, 1)),
+        ValueError,
+        "variance must be left out for norm='ln', .* got",
+    ),
+    ("none, gain", lambda: lstm("none", gamma=2.0), ValueError, "gamma must be left out for norm='none', .* got 2.0"),
+    (
+        "no such argument",
+        lambda: lstm("ln", gains=2.0),
+        TypeError,
+        "gains is no argument of ATNLSTM, got {'gains': 2.0}",
+    ),
+    (
+        "projection where lengths count",
+        lambda: lstm("ln").project_rows_(),
+        ValueError,
+        "project_rows_ needs norm='prop' or 'wn', got 'ln'",
+    ),
+    (
+        "projection behind a parametrization",
+        lambda: parametrized().project_rows_(),
+        TypeError,
+        "weight_hh_l0 must be a",
+    ),
+]
+
+
+def parametrized() -> Any:
+    """Its recurrent weight is computed."""
+    module = lstm("prop")
+    torch.nn.utils.parametrizations.weight_norm(module, "weight_hh_l0")
+    return module
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_error(call: Callable[[], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+OTHERS: dict[str, Any] = {
+    "k": 2,
+    "eps": 0.5,
+    "affine": False,
+    "bias_placement": "inside",
+    "gamma": 0.5,
+    "variance": (1.0, 1.0),
+}
+"""A value of every argument that is not its default."""
+
+
+def test_every_argument_is_in_the_table() -> None:
+    assert set(OTHERS) == set(REFUSALS) == set(NormArguments._fields)
+
+
+@pytest.mark.parametrize("argument", OTHERS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_norm_takes_an_argument_or_refuses_it_by_name(norm: str, argument: str) -> None:
+    arguments = {argument: OTHERS[argument]} | ({"k": 3} if norm == "atn" and argument != "k" else {})
+    if argument in NORMS[norm].takes:  # type: ignore[index]  # a name
+        ATNLSTM(3, 5, norm=norm, **arguments)  # type: ignore[arg-type]  # a name
+    else:
+        with pytest.raises(
+            ValueError, match=f"^{argument} must be left out for norm='{norm}', which {REFUSALS[argument]}"
+        ):
+            ATNLSTM(3, 5, norm=norm, **arguments)  # type: ignore[arg-type]  # a name

@@ -1,0 +1,47 @@
+"""Weight normalization (Salimans and Kingma 2016): a plain cell, with a gain for the length of each row of a weight."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from atn.initialization import start_anew
+from atn.norms.gain_shift import Gain
+from atn.norms.interface import LayerNorm, NormArguments
+from atn.norms.rows import row_lengths, with_folded_rows
+from atn.stack import Layer
+from atn.state import StreamOrigin
+
+
+@dataclass(frozen=True)
+class WeightNormalization(LayerNorm):
+    """No statistics and no time: the weights are computed once a sequence, the rest is the plain cell."""
+
+    takes: ClassVar[frozenset[str]] = frozenset()
+    by_direction: ClassVar[bool] = True
+
+    @classmethod
+    def checked(cls, arguments: NormArguments) -> Self:
+        """There is nothing to choose."""
+        return cls(k=None, eps=arguments.eps, affine=True, bias_placement="outside", gamma=(1.0, 1.0, 1.0))
+
+    def site(
+        self, name: str, features: int, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> Gain | None:
+        """The lengths of the rows of a weight; nothing at the cell."""
+        return None if name == "norm_c" else Gain(features, 1.0, device, dtype)
+
+    def start(self, site: nn.Module, weight: Tensor | None) -> None:
+        """Start at the lengths that the rows have, so that the first weights are those of the plain cell."""
+        assert weight is not None  # noqa: S101 - no site stands at the cell
+        lengths = row_lengths(weight.detach())
+        start_anew(site, "weight", lambda values: values.copy_(lengths))
+
+    def folded(self, layer: Layer) -> Layer:
+        """The plain cell with its weights."""
+        return layer._replace(weights=with_folded_rows(layer.weights))
+
+    def origin(self) -> StreamOrigin:
+        """The name alone."""
+        return StreamOrigin("wn", None, None, None)
