@@ -45,7 +45,8 @@ class SweepCommand:
     """Names of tasks."""
 
     presets: tuple[PresetName, ...] = ("paper",)
-    """Where the settings come from: the paper's text, the released script, or a size for trying out the code."""
+    """Where the settings come from: the paper's text, the released script, a demonstration, or a size for trying out
+    the code."""
 
     models: tuple[ModelName, ...] = MODELS
     """Plain LSTM, LN-LSTM, ATN-LSTM."""

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 import tyro
 
+from experiments.cli.demonstration import demonstrate
 from experiments.cli.seeds import parse_seeds
 from experiments.common.environment import ROOT
 from experiments.common.errors import INTERRUPTED, UsageError
@@ -39,7 +40,8 @@ class TaskCommand:
     """Settings of the preset. A flag overrides one, and the record says so."""
 
     preset: PresetName = "paper"
-    """Where the settings come from: the paper's text, the released script, or a size for trying out the code."""
+    """Where the settings come from: the paper's text, the released script, a demonstration, or a size for trying out
+    the code."""
 
     model: Literal["lstm", "ln", "atn", "all"] = "all"
     """Plain LSTM, LN-LSTM, ATN-LSTM, or all three in turn."""
@@ -175,14 +177,18 @@ def _device(name: str) -> torch.device:
 
 def _carry_out_all(runs: Sequence[Run], conditions: Conditions) -> int:
     status = 0
+    records = []
     for run in runs:
         record = carry_out(run, conditions)
+        records.append(record)
         if distributed.is_main_process():
             print(_ending(record, conditions.runs), flush=True)
         if record.status == "interrupted":
             return INTERRUPTED
         if record.status == "nan":
             status = 1
+    if status == 0 and runs[0].preset == "demo" and distributed.is_main_process():
+        print(demonstrate(records, conditions.runs), flush=True)
     return status
 
 

@@ -24,7 +24,7 @@ records in [`runs/`](runs) alone.
 ## How to run
 
 ```
-python -m nox -s experiments -- copying --preset smoke                 # all of the code in seconds
+python -m nox -s experiments -- copying --preset demo                  # LSTM, LN and ATN part, in minutes
 python -m nox -s experiments -- copying --preset released --T 100      # LSTM, LN and ATN in turn
 python -m nox -s experiments -- report                                 # this page and its figures
 ```
@@ -90,8 +90,8 @@ def write_report(runs: Path, output: Path) -> list[str]:
         write_atomically(output / "figures" / name, picture)
     write_atomically(output / "README.md", page.encode())
     said = [f"{output / 'README.md'}: {len(results.finished)} finished runs, {len(results.unfinished)} others"]
-    if results.smoke:
-        said.append(f"left out: {results.smoke} smoke runs")
+    if results.for_looking:
+        said.append(f"left out: {results.for_looking} demo and smoke runs")
     return said
 
 

@@ -14,6 +14,7 @@ from experiments.report.paper_numbers import Losses
 from experiments.training.curve import CURVE, FINAL_VALIDATIONS, Point, read_curve
 from experiments.training.metrics import VALIDATION
 from experiments.training.record import RECORD, Record, load_record
+from experiments.training.settings import FOR_LOOKING
 from experiments.training.summary import Summary, mean
 
 
@@ -68,8 +69,8 @@ class Results(NamedTuple):
 
     finished: list[Result]
     unfinished: list[Record]
-    smoke: int
-    """Number of smoke runs, which no report is about."""
+    for_looking: int
+    """Number of demo and smoke runs, which no report is about."""
 
 
 def load_results(runs: Path) -> Results:
@@ -82,15 +83,22 @@ def load_results(runs: Path) -> Results:
     """
     folders = sorted(path.parent for path in runs.glob(f"*/{RECORD}"))
     records = [(folder, record) for folder in folders if (record := load_record(folder)) is not None]
-    shown = [(folder, record) for folder, record in records if record.preset != "smoke"]
+    shown = [(folder, record) for folder, record in records if record.preset not in FOR_LOOKING]
     return Results(
-        finished=[_result(folder, record) for folder, record in shown if record.status == "finished"],
+        finished=[read_result(folder, record) for folder, record in shown if record.status == "finished"],
         unfinished=[record for _, record in shown if record.status != "finished"],
-        smoke=len(records) - len(shown),
+        for_looking=len(records) - len(shown),
     )
 
 
-def _result(folder: Path, record: Record) -> Result:
+def read_result(folder: Path, record: Record) -> Result:
+    """The finished run in this folder, whose record has been read.
+
+    Raises
+    ------
+    ExperimentError
+        If the record is of an earlier version, or the curve is not the one of the record.
+    """
     if record.summary is None:
         raise ExperimentError(
             f"{folder} was made by an earlier version: python -m experiments.cli.summarize {folder.parent} "

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from experiments.report.paper_numbers import Losses
 from experiments.report.results import Result, Results
-from experiments.training.settings import ModelName, PresetName, Settings
+from experiments.training.settings import FOR_LOOKING, ModelName, PresetName, Settings
 
 NAMES: Mapping[ModelName, str] = {"lstm": "LSTM", "ln": "LN", "atn": "ATN"}
 """The models as the paper's tables call them."""
@@ -147,10 +147,10 @@ class Study:
 
 
 def distinct(presets: Mapping[PresetName, Settings]) -> dict[Presets, Settings]:
-    """The presets without `smoke`, those with the same settings together."""
+    """The presets that a report is about, those with the same settings together."""
     found: dict[Presets, Settings] = {}
     for name, settings in presets.items():
-        if name != "smoke":
+        if name not in FOR_LOOKING:
             same = next((names for names, others in found.items() if others == settings), ())
             found.pop(same, None)
             found[(*same, name)] = settings

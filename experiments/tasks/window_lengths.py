@@ -36,10 +36,8 @@ def _study(settings: CopyingSettings) -> WindowStudySettings:
     return WindowStudySettings(**{**dataclasses.asdict(settings), "k": None})
 
 
-PRESETS: Mapping[PresetName, WindowStudySettings] = {
-    name: _study(settings) for name, settings in copying.PRESETS.items()
-}
-"""The presets of the copying problem with k = None."""
+PRESETS: Mapping[PresetName, WindowStudySettings] = {name: _study(copying.PRESETS[name]) for name in WINDOWS}
+"""The presets of the copying problem with k = None, but for its demonstration, which has one window length."""
 
 
 def plan(preset: PresetName, settings: WindowStudySettings, models: Sequence[ModelName]) -> list[Part]:

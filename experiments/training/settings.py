@@ -7,8 +7,11 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from experiments.training.summary import Level
 
 ModelName = Literal["lstm", "ln", "atn"]
-PresetName = Literal["paper", "released", "smoke"]
+PresetName = Literal["paper", "released", "demo", "smoke"]
 DtypeName = Literal["float32", "bfloat16"]
+
+FOR_LOOKING: frozenset[PresetName] = frozenset({"demo", "smoke"})
+"""Presets of no setting of the paper: a demonstration, and a size for trying out the code. No report is about them."""
 
 MODELS: tuple[ModelName, ...] = ("lstm", "ln", "atn")
 """The plain LSTM, LN-LSTM and ATN-LSTM, in the order of the paper's tables."""

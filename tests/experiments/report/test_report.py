@@ -207,14 +207,15 @@ class TestMarks:
         write_run(tmp_path / "runs", "copying", "atn", lambda step: 0.1 + step / 1000, steps=100)
         assert "training loss does not fall: from 0.1010 to 0.1505 |" in report(tmp_path / "runs", tmp_path)
 
-    def test_smoke_runs_are_left_out_with_a_word(
+    def test_demo_and_smoke_runs_are_left_out_with_a_word(
         self, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         before = report(runs, tmp_path)
         copying(runs, "atn", 0.01, preset="smoke")
+        copying(runs, "atn", 0.01, preset="demo")
         capsys.readouterr()
         assert report(runs, tmp_path) == before
-        assert "left out: 1 smoke run" in capsys.readouterr().out
+        assert "left out: 2 demo and smoke runs" in capsys.readouterr().out
 
 
 class TestDamage:

@@ -61,8 +61,9 @@ def test_models_left_out_are_left_out() -> None:
 
 
 def test_settings_are_copying_s_but_for_k() -> None:
-    for name, settings in copying.PRESETS.items():
-        study = PRESETS[name]
+    assert set(copying.PRESETS) - set(PRESETS) == {"demo"}
+    for name, study in PRESETS.items():
+        settings = copying.PRESETS[name]
         assert dataclasses.asdict(study) == {**dataclasses.asdict(settings), "k": None}
         losses = [
             TASKS[task].problem(dataclasses.replace(tiny, T=3, batch=4, hidden=6, k=2), "atn", CPU).loss(1).item()
