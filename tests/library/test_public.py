@@ -16,6 +16,17 @@ SIGNATURES = {
         "k", "norm", "eps", "affine", "bias_placement", "init", "forget_bias",
         "backend", "device", "dtype", "proj_size", "options",
     ],
+    "ATNRNN": [
+        "input_size", "hidden_size", "num_layers", "nonlinearity", "bias", "batch_first", "dropout", "bidirectional",
+        "k", "norm", "eps", "affine", "bias_placement", "init", "backend", "device", "dtype", "options",
+    ],
+    "ATNGRU": [
+        "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional",
+        "k", "norm", "eps", "affine", "bias_placement", "init", "backend", "device", "dtype", "options",
+    ],
+    "NormalizedLinear": [
+        "in_features", "out_features", "bias", "k", "eps", "affine", "bias_placement", "backend", "device", "dtype",
+    ],
 }  # fmt: skip
 
 

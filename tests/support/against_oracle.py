@@ -1,6 +1,7 @@
 """Comparisons of the library with the oracle that several tests make, negative controls among them."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,8 @@ import atn.functional as F
 from atn.choices import Base, BiasPlacement
 from atn_reference import assorted_time_norm_backward, assorted_time_norm_forward
 from tests.support.comparison import assert_all_close, assert_close
-from tests.support.problems import LSTMProblem, NormProblem, P, mapped
+from tests.support.hidden_cells import run_hidden_oracle, run_hidden_torch
+from tests.support.problems import HiddenCell, HiddenProblem, LSTMProblem, NormProblem, P, mapped
 from tests.support.runners import (
     DTYPES,
     Result,
@@ -59,6 +61,19 @@ def compare_lstm_shaped_like_the_paper(backend: str, bias_placement: BiasPlaceme
     """`PAPER_LIKE`, k up to beyond the end."""
     problem = dataclasses.replace(PAPER_LIKE, k=k, bias_placement=bias_placement)
     assert_results_close(run_lstm_torch(problem, backend, dtype), run_lstm_oracle(problem), backend)
+
+
+def hidden_like_the_paper(cell: HiddenCell, **changes: Any) -> HiddenProblem:
+    """`PAPER_LIKE` with another cell."""
+    return HiddenProblem(cell=cell, **{**dataclasses.asdict(PAPER_LIKE), **changes})
+
+
+def compare_hidden_shaped_like_the_paper(
+    backend: str, cell: HiddenCell, bias_placement: BiasPlacement, k: int, dtype: str
+) -> None:
+    """An RNN or a GRU of the sizes of `PAPER_LIKE`, k up to beyond the end."""
+    problem = hidden_like_the_paper(cell, k=k, bias_placement=bias_placement)
+    assert_results_close(run_hidden_torch(problem, backend, dtype), run_hidden_oracle(problem), backend)
 
 
 def compare_large_common_offset_in_float32(backend: str, k: int) -> None:

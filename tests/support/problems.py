@@ -1,8 +1,8 @@
 """Whole problems: settings plus every array that a comparison needs, made from a seed.
 
-`draw_norm_problem` and `draw_lstm_problem` are the one place where settings are drawn, by hypothesis or by a plain
-generator; a new feature extends them. Lengths 1, windows of one step and windows longer than the sequence are drawn on
-purpose, not by luck.
+`draw_norm_problem`, `draw_lstm_problem` and `draw_hidden_problem` are the one place where settings are drawn, by
+hypothesis or by a plain generator; a new feature extends them. Lengths 1, windows of one step and windows longer than
+the sequence are drawn on purpose, not by luck.
 
 The arrays come from NumPy's generator rather than from hypothesis: what matters to an example is its shape and its
 settings, and those are what shrinks. All arrays are float64; a runner casts them to the dtype it runs in.
@@ -12,12 +12,19 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
 from atn.choices import Base, BiasPlacement, Norm
-from atn_reference import Affine, LSTMParameters, NormPropLSTMParameters, WeightNormLSTMParameters
+from atn_reference import (
+    Affine,
+    GRUParameters,
+    LSTMParameters,
+    NormPropLSTMParameters,
+    RNNParameters,
+    WeightNormLSTMParameters,
+)
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -55,8 +62,8 @@ class NormProblem:
 
 
 @dataclass(frozen=True)
-class LSTMProblem:
-    """One forward and backward pass of a stack of LSTM layers: x (T, B, I), upstream gradients on every output."""
+class RecurrentProblem:
+    """One forward and backward pass of a stack of layers: x (T, B, I), upstream gradients on every output."""
 
     T: int
     B: int
@@ -73,14 +80,28 @@ class LSTMProblem:
     initial_state: bool
     seed: int
 
+    @property
+    def inputs(self) -> list[list[int]]:
+        """Number of input features by layer and direction."""
+        of_layers = [self.I] + [self.H * self.directions] * (self.layers - 1)
+        return [[inputs] * self.directions for inputs in of_layers]
+
+    def affine_of(self, rng: np.random.Generator, features: int) -> Affine | None:
+        """Gain and shift of a norm, where it has such."""
+        if self.norm == "none" or not self.affine:
+            return None
+        return Affine(gamma=rng.uniform(0.5, 1.5, features), beta=0.3 * rng.standard_normal(features))
+
+
+@dataclass(frozen=True)
+class LSTMProblem(RecurrentProblem):
+    """A problem of the LSTM."""
+
     @cached_property
     def parameters(self) -> list[list[Any]]:
         """Parameters by layer and direction, of the oracle's type for the norm."""
         rng = np.random.default_rng([self.seed, 1])
-        return [
-            [self._layer(rng, self.I if layer == 0 else self.H * self.directions) for _ in range(self.directions)]
-            for layer in range(self.layers)
-        ]
+        return [[self._layer(rng, inputs) for inputs in directions] for directions in self.inputs]
 
     @cached_property
     def arrays(self) -> dict[str, Array]:
@@ -108,9 +129,9 @@ class LSTMProblem:
         if self.norm in {"prop", "wn"}:
             return self._by_rows(rng, plain)
         return plain._replace(
-            norm_ih=self._affine(rng, gates),
-            norm_hh=self._affine(rng, gates),
-            norm_c=self._affine(rng, self.H),
+            norm_ih=self.affine_of(rng, gates),
+            norm_hh=self.affine_of(rng, gates),
+            norm_c=self.affine_of(rng, self.H),
         )
 
     def _by_rows(self, rng: np.random.Generator, plain: LSTMParameters) -> Any:
@@ -131,15 +152,58 @@ class LSTMProblem:
             rows.bias_hh,
         )
 
-    def _affine(self, rng: np.random.Generator, features: int) -> Affine | None:
-        if self.norm == "none" or not self.affine:
-            return None
-        return Affine(gamma=rng.uniform(0.5, 1.5, features), beta=0.3 * rng.standard_normal(features))
+
+HiddenCell = Literal["RNN_TANH", "GRU"]
+"""The cells whose only state is h and which the oracle has, by the name in `torch.nn.RNNBase.mode`."""
+
+
+@dataclass(frozen=True)
+class HiddenProblem(RecurrentProblem):
+    """A problem of an RNN or a GRU."""
+
+    cell: HiddenCell
+
+    @cached_property
+    def parameters(self) -> list[list[RNNParameters | GRUParameters]]:
+        """Parameters by layer and direction; the oracle's RNN has an output too, which nothing here depends on."""
+        rng = np.random.default_rng([self.seed, 1])
+        if self.cell == "GRU":
+            return [[GRUParameters(**self._layer(rng, inputs)) for inputs in layer] for layer in self.inputs]
+        output = rng.standard_normal((2, self.H))
+        return [
+            [RNNParameters(weight_y=output, **self._layer(rng, inputs)) for inputs in layer] for layer in self.inputs
+        ]
+
+    @cached_property
+    def arrays(self) -> dict[str, Array]:
+        """Input `x`, upstream gradients `dh`, `dh_n`, and, where there is one, the state `h_0`."""
+        rng = np.random.default_rng([self.seed, 2])
+        state = (self.layers * self.directions, self.B, self.H)
+        arrays = {
+            "x": rng.standard_normal((self.T, self.B, self.I)),
+            "dh": rng.standard_normal((self.T, self.B, self.H * self.directions)),
+            "dh_n": rng.standard_normal(state),
+        }
+        if self.initial_state:
+            arrays["h_0"] = rng.uniform(-0.9, 0.9, state)
+        return arrays
+
+    def _layer(self, rng: np.random.Generator, inputs: int) -> dict[str, Any]:
+        rows = (3 if self.cell == "GRU" else 1) * self.H
+        return {
+            "weight_ih": rng.standard_normal((rows, inputs)) / np.sqrt(inputs),
+            "weight_hh": rng.standard_normal((rows, self.H)) / np.sqrt(self.H),
+            "bias_ih": 0.3 * rng.standard_normal(rows) if self.bias else None,
+            "bias_hh": 0.3 * rng.standard_normal(rows) if self.bias else None,
+            "norm_ih": self.affine_of(rng, rows),
+            "norm_hh": self.affine_of(rng, rows),
+        }
 
 
 Problem = NormProblem | LSTMProblem
+AnyProblem = Problem | HiddenProblem
 
-P = TypeVar("P", bound=Problem)
+P = TypeVar("P", bound=AnyProblem)
 
 
 def mapped(problem: P, change: Callable[[Array], Any]) -> P:
@@ -147,7 +211,7 @@ def mapped(problem: P, change: Callable[[Array], Any]) -> P:
     copy = dataclasses.replace(problem)
     # What a cached property keeps stands in the instance's dictionary.
     vars(copy)["arrays"] = {name: change(array) for name, array in problem.arrays.items()}
-    if isinstance(problem, LSTMProblem):
+    if isinstance(problem, LSTMProblem | HiddenProblem):
         vars(copy)["parameters"] = _mapped(problem.parameters, change)
     return copy
 
@@ -207,20 +271,31 @@ def draw_lstm_problem(draw: Draw) -> LSTMProblem:
     eps keeps 1/sqrt(var + eps) at 10 or below and H keeps more than two cells in a pool: each norm of each layer and
     step passes a rounding on times its root, and what is tested is the arithmetic, not the problem's condition.
     """
+    return LSTMProblem(**_draw_layers(draw, ("atn", "atn", "ln", "none", "prop", "wn")))
+
+
+def draw_hidden_problem(draw: Draw) -> HiddenProblem:
+    """Draw one forward and backward pass of an RNN or a GRU, normalized or plain, as `draw_lstm_problem`."""
+    cell: HiddenCell = draw.choice(("GRU", "RNN_TANH"))
+    return HiddenProblem(cell=cell, **_draw_layers(draw, ("atn", "atn", "ln", "none")))
+
+
+def _draw_layers(draw: Draw, norms: Sequence[Norm]) -> dict[str, Any]:
+    """Fields of a `RecurrentProblem` with one of these norms."""
     T = draw.integer(1, 9)
-    return LSTMProblem(
-        T=T,
-        B=draw.integer(1, 4),
-        I=draw.integer(1, 5),
-        H=draw.integer(3, 6),
-        layers=draw.integer(1, 3),
-        directions=draw.integer(1, 2),
-        norm=draw.choice(("atn", "atn", "ln", "none", "prop", "wn")),
-        k=_draw_window(draw, T),
-        eps=draw.choice((1e-2, 1e-1, 1.0)),
-        bias_placement=draw.choice(("outside", "inside")),
-        bias=draw.choice((False, True)),
-        affine=draw.choice((False, True)),
-        initial_state=draw.choice((False, True)),
-        seed=draw.integer(0, LARGEST_SEED),
-    )
+    return {
+        "T": T,
+        "B": draw.integer(1, 4),
+        "I": draw.integer(1, 5),
+        "H": draw.integer(3, 6),
+        "layers": draw.integer(1, 3),
+        "directions": draw.integer(1, 2),
+        "norm": draw.choice(norms),
+        "k": _draw_window(draw, T),
+        "eps": draw.choice((1e-2, 1e-1, 1.0)),
+        "bias_placement": draw.choice(("outside", "inside")),
+        "bias": draw.choice((False, True)),
+        "affine": draw.choice((False, True)),
+        "initial_state": draw.choice((False, True)),
+        "seed": draw.integer(0, LARGEST_SEED),
+    }

@@ -1,6 +1,6 @@
 """Runs a problem on the oracle or on a backend of the library; both answer with the same named arrays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from atn_reference import (
     window_statistics_forward,
 )
 from tests.support.oracle_stack import LAYERS, run_stack
-from tests.support.problems import Array, LSTMProblem, NormProblem
+from tests.support.problems import Array, LSTMProblem, NormProblem, RecurrentProblem
 
 BACKENDS = ("eager", "fused")
 """Backends of the library that the suite holds to the oracle."""
@@ -71,7 +71,7 @@ def run_norm_torch(problem: NormProblem, backend: str, dtype: str, device: str =
     return Result({"y": y}, dict(zip(tensors, gradients, strict=True)), dtype=dtype)
 
 
-def oracle_norm(problem: LSTMProblem) -> WindowNorm | None:
+def oracle_norm(problem: RecurrentProblem) -> WindowNorm | None:
     """The oracle's description of the norm of `problem`."""
     if problem.norm == "none":
         return None
@@ -96,9 +96,8 @@ def run_lstm_oracle(problem: LSTMProblem) -> Result:
 
 def _run_layers_of_oracle(problem: LSTMProblem) -> Result:
     arrays = problem.arrays
-    stack = run_stack(
-        LAYERS[problem.norm](problem), arrays["x"], problem.parameters, arrays.get("h_0"), arrays.get("c_0")
-    )
+    start = (arrays["h_0"], arrays["c_0"]) if problem.initial_state else None
+    stack = run_stack(LAYERS[problem.norm](problem), arrays["x"], problem.parameters, start)
     gradients, parameters = stack.backward(arrays["dh"], arrays["dh_n"], arrays["dc_n"])
     named = {name: gradient for name, gradient in gradients.items() if name in arrays}
     return Result(stack.outputs, named | named_parameters(parameters))
@@ -123,23 +122,25 @@ def run_lstm_torch(problem: LSTMProblem, backend: str, dtype: str, device: str =
 
 def make_module(problem: LSTMProblem, backend: str, dtype: str, device: str = "cpu") -> ATNLSTM:
     """Build the `ATNLSTM` of `problem` with its parameters."""
-    module = ATNLSTM(
-        problem.I,
-        problem.H,
-        problem.layers,
-        bias=problem.bias,
-        bidirectional=problem.directions == 2,
-        norm=problem.norm,
-        backend=backend,
-        dtype=DTYPES[dtype],
-        device=device,
-        **norm_arguments(problem),
-    )
+    module = ATNLSTM(**settings_of(problem), backend=backend, dtype=DTYPES[dtype], device=device)
     load_parameters(module, problem.parameters)
     return module
 
 
-def norm_arguments(problem: LSTMProblem) -> dict[str, Any]:
+def settings_of(problem: RecurrentProblem) -> dict[str, Any]:
+    """Arguments of the module of `problem`."""
+    return {
+        "input_size": problem.I,
+        "hidden_size": problem.H,
+        "num_layers": problem.layers,
+        "bias": problem.bias,
+        "bidirectional": problem.directions == 2,
+        "norm": problem.norm,
+        **norm_arguments(problem),
+    }
+
+
+def norm_arguments(problem: RecurrentProblem) -> dict[str, Any]:
     """The arguments of the module that the norm of `problem` takes."""
     if problem.norm in {"prop", "wn"}:
         return {}
@@ -147,19 +148,19 @@ def norm_arguments(problem: LSTMProblem) -> dict[str, Any]:
     return arguments | ({"k": problem.k} if problem.norm == "atn" else {})
 
 
-def load_parameters(module: nn.Module, parameters: list[list[Any]]) -> None:
-    """Copy the oracle's parameters into a module with the parameter names of `torch.nn.LSTM`; buffers stay."""
+def load_parameters(module: nn.Module, parameters: Sequence[Sequence[Any]]) -> None:
+    """Copy the oracle's parameters into a module with the parameter names of `torch.nn.RNNBase`; buffers stay."""
     arrays = named_parameters(parameters)
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     module.load_state_dict(tensors | dict(module.named_buffers()))
 
 
-def named_parameters(parameters: list[list[Any]]) -> dict[str, Array]:
-    """Flatten parameters (or their gradients) by layer and direction into the names of `torch.nn.LSTM`."""
+def named_parameters(parameters: Sequence[Sequence[Any]]) -> dict[str, Array]:
+    """Flatten parameters (or their gradients) by layer and direction into the names of `torch.nn.RNNBase`."""
     return dict(_names_and_arrays(parameters))
 
 
-def _names_and_arrays(parameters: list[list[Any]]) -> Iterator[tuple[str, Array]]:
+def _names_and_arrays(parameters: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Array]]:
     for layer, directions in enumerate(parameters):
         for direction, values in enumerate(directions):
             suffix = f"l{layer}" + "_reverse" * direction

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from tests.support.problems import (
     LARGEST_SEED,
+    HiddenProblem,
     LSTMProblem,
     NormProblem,
+    draw_hidden_problem,
     draw_lstm_problem,
     draw_norm_problem,
 )
@@ -43,3 +45,9 @@ def norm_problems(draw: st.DrawFn, *, offset: float = 0.0) -> NormProblem:
 def lstm_problems(draw: st.DrawFn) -> LSTMProblem:
     """Draw one forward and backward pass of an LSTM, normalized or plain."""
     return draw_lstm_problem(HypothesisDraw(draw))
+
+
+@st.composite
+def hidden_problems(draw: st.DrawFn) -> HiddenProblem:
+    """Draw one forward and backward pass of an RNN or a GRU, normalized or plain."""
+    return draw_hidden_problem(HypothesisDraw(draw))

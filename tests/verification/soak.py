@@ -32,8 +32,8 @@ from experiments.common.files import write_atomically
 from experiments.stamp import source_digest
 from tests.support import runners
 from tests.support.condition import judgments
-from tests.support.problems import LSTMProblem, Problem, draw_lstm_problem, draw_norm_problem
-from tests.support.runners import Result
+from tests.support.dispatch import backends_of, run_oracle, run_torch
+from tests.support.problems import AnyProblem, draw_hidden_problem, draw_lstm_problem, draw_norm_problem
 from tests.support.tolerances import CONDITION_MULTIPLE
 from tests.verification.error_log import ErrorKey, take_errors
 
@@ -41,8 +41,8 @@ S = TypeVar("S")
 
 DTYPES = ("float64", "float32")
 
-NORM_SHARE = 4
-"""One problem in so many is of the norm alone."""
+SHARE = 4
+"""One problem in so many is of the norm alone, and one of an RNN or a GRU; the others are of the LSTM."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,10 +77,11 @@ class GeneratorDraw:
         return options[int(self._rng.integers(len(options)))]
 
 
-def problem_number(index: int, seed: int) -> Problem:
+def problem_number(index: int, seed: int) -> AnyProblem:
     """Problem number `index` of the run with this seed."""
     draw = GeneratorDraw(np.random.default_rng([seed, index]))
-    return draw_norm_problem(draw) if index % NORM_SHARE == 0 else draw_lstm_problem(draw)
+    kinds: dict[int, Callable[[GeneratorDraw], AnyProblem]] = {0: draw_norm_problem, 1: draw_hidden_problem}
+    return kinds.get(index % SHARE, draw_lstm_problem)(draw)
 
 
 @dataclasses.dataclass
@@ -113,15 +114,15 @@ class Findings:
         self.failures += other.failures
 
 
-def examine(problem: Problem) -> Findings:
+def examine(problem: AnyProblem) -> Findings:
     """Hold every backend to the oracle on one problem."""
     findings = Findings(problems=1)
     take_errors()
-    expected = _oracle(problem)
-    for backend in runners.BACKENDS:
+    expected = run_oracle(problem)
+    for backend in backends_of(problem):
         for dtype in DTYPES:
             try:
-                judged = list(judgments(problem, _oracle, expected, _run(problem, backend, dtype), backend))
+                judged = list(judgments(problem, run_oracle, expected, run_torch(problem, backend, dtype), backend))
             except Exception as error:  # noqa: BLE001 - whatever a backend raises is the failure of that backend
                 findings.failures.append(_report(problem, f"{backend}, {dtype}: {type(error).__name__}: {error}"))
                 continue
@@ -136,17 +137,7 @@ def examine(problem: Problem) -> Findings:
     return findings
 
 
-def _oracle(problem: Problem) -> Result:
-    return runners.run_lstm_oracle(problem) if isinstance(problem, LSTMProblem) else runners.run_norm_oracle(problem)
-
-
-def _run(problem: Problem, backend: str, dtype: str) -> Result:
-    if isinstance(problem, LSTMProblem):
-        return runners.run_lstm_torch(problem, backend, dtype)
-    return runners.run_norm_torch(problem, backend=backend, dtype=dtype)
-
-
-def _report(problem: Problem, fault: str) -> str:
+def _report(problem: AnyProblem, fault: str) -> str:
     kind = type(problem).__name__
     imports = f"from tests.verification.soak import examine; from tests.support.problems import {kind}"
     return f"{fault}\n  {imports}; print(examine({problem!r}).failures)"

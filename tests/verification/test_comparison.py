@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from tests.support.comparison import assert_all_close, assert_close, deviation
 from tests.support.condition import assert_agrees, multiples
+from tests.support.dispatch import run_oracle, run_torch
 from tests.support.problems import Array, NormProblem
-from tests.support.runners import Result, run_lstm_oracle, run_lstm_torch, run_norm_oracle, run_norm_torch
+from tests.support.runners import Result, run_norm_oracle, run_norm_torch
 from tests.support.tolerances import CONDITION_MULTIPLE, TOLERANCES
 from tests.verification.soak import problem_number
 
@@ -48,11 +49,7 @@ def test_no_array_is_near_the_multiple_of_its_condition() -> None:
     """
     found: list[float] = []
     for problem in (problem_number(index, seed=1) for index in range(PROBLEMS)):
-        if isinstance(problem, NormProblem):
-            actual = run_norm_torch(problem, "eager", "float32")
-            found += multiples(problem, run_norm_oracle, actual, "eager").values()
-        else:
-            found += multiples(problem, run_lstm_oracle, run_lstm_torch(problem, "eager", "float32"), "eager").values()
+        found += multiples(problem, run_oracle, run_torch(problem, "eager", "float32"), "eager").values()
     assert len(found) > 5 * PROBLEMS
     assert 0.1 < float(np.median(found)) < 2
     assert max(found) < CONDITION_MULTIPLE / 3

@@ -168,7 +168,7 @@ def test_an_intrusion_is_found() -> None:
     assert intrusions("experiments.datasets", "from experiments.training import distributed, run\n") == {
         "experiments.training.run"
     }
-    assert intrusions("atn.backend", "import atn.lstm\n") == {"atn.lstm"}
+    assert intrusions("atn.backend", "import atn.cells.lstm\n") == {"atn.cells.lstm"}
     assert intrusions("benchmarks", "from tests.library.test_lstm import pair\nfrom tests.support import norms\n") == {
         "tests.library.test_lstm.pair"
     }

@@ -18,3 +18,6 @@ block for each gate."""
 
 Variance = Literal["literal", "independent"]
 """How Norm-Prop's constants follow from the gains: NP (9)-(10), or NP (22)-(23)."""
+
+Nonlinearity = Literal["tanh", "relu"]
+"""What a simple recurrent network takes of its preactivation."""

@@ -37,7 +37,7 @@ def initial_states(hx: Any, data: Tensor, shape: Shape, kind: StateKind, *, batc
     names = [f"{name}_0" for name in kind.names]
     states: Any = hx if len(names) > 1 else [hx]
     if isinstance(hx, kind.type) or not isinstance(states, tuple | list) or len(states) != len(names):
-        hint = f"; an {kind.type.__name__} goes to stream" if isinstance(hx, kind.type) else ""
+        hint = ", which goes to stream" if isinstance(hx, kind.type) else ""
         must = f"a pair ({', '.join(names)}) of tensors" if len(names) > 1 else f"a tensor {names[0]}"
         raise TypeError(f"hx must be {must}, got {type(hx).__name__}{hint}")
     for name, state in zip(names, states, strict=True):

@@ -3,7 +3,7 @@
 import inspect
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar, Unpack, get_args
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from atn.backend.interface import NormSettings
+from atn.backend.interface import Affine, NormSettings
 from atn.backend.registry import Backend, backend_for, check_backend
 from atn.carried import Carried, map_memory, run_pieces, without_batch
 from atn.choices import BiasPlacement, Init, Norm
@@ -43,21 +43,22 @@ PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class RecurrentLayers(nn.Module, ABC):
     """Layers of one cell; the arguments, shapes and errors are documented by the modules themselves.
 
-    A cell is a subclass with the attributes below, `_sites`, `_weights`, `_cell` and `_state`, and a documented
-    `forward` and `stream`.
+    A cell is a subclass with the attributes below and `_cell`, a documented `forward` and `stream`, and `_sites` where
+    it has more norms than those around its two products.
     """
 
-    mode: ClassVar[str]
-    """Name of the cell, as `torch.nn.RNNBase` has it."""
     gates: ClassVar[int]
     """Number of blocks of H rows in W_ih and W_hh."""
     state_names: ClassVar[tuple[str, ...]]
     """Names of the states, h first: it is the output. The others are carried in float32 at least."""
     state_type: ClassVar[type[tuple[Any, ...]]]
-    """Named tuple that a stream carries."""
+    """Named tuple that a stream carries: the states, `memory`, `lengths` and `origin`."""
+    weights_type: ClassVar[Callable[..., Weights]]
+    """Named tuple of a layer's parameters: `PARAMETERS`, then the norms of `_sites`."""
 
     def __init__(
         self,
+        mode: str,
         input_size: int,
         hidden_size: int,
         num_layers: int,
@@ -75,10 +76,12 @@ class RecurrentLayers(nn.Module, ABC):
         backend: str,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
-        proj_size: int,
+        proj_size: int = 0,
         **options: Unpack[NormOptions],
     ) -> None:
         super().__init__()
+        self.mode = mode
+        """Name of the cell, as `torch.nn.RNNBase` has it."""
         self.input_size = whole_number("input_size", input_size)
         self.hidden_size = whole_number("hidden_size", hidden_size)
         self.num_layers = whole_number("num_layers", num_layers)
@@ -90,13 +93,14 @@ class RecurrentLayers(nn.Module, ABC):
         check_choice("bias_placement", bias_placement, get_args(BiasPlacement))
         if unknown := options.keys() - NormArguments._fields:
             raise TypeError(f"{min(unknown)} is no argument of {type(self).__name__}, got {options!r}")
-        self._norm: LayerNorm = checked_norm(norm, NormArguments(k, eps, affine, bias_placement, **options))
+        arguments = NormArguments(k, eps, affine, bias_placement, **options)
+        self._norm: LayerNorm = checked_norm(norm, arguments, tuple(self._sites()))
         self.norm: Norm = norm
         self.norm_options: NormOptions = options
         check_choice("init", init, get_args(Init))
         self.bias_placement: BiasPlacement = bias_placement
         self.init: Init = init
-        check_backend(backend)
+        check_backend(backend, mode)
         self.backend = backend
         if proj_size != 0:
             raise ValueError(f"proj_size must be 0, projections are not supported, got {proj_size!r}")
@@ -112,20 +116,25 @@ class RecurrentLayers(nn.Module, ABC):
     # ------------------------------------------------------------------------------------------------------ the cell
 
     @abstractmethod
-    def _sites(self) -> dict[str, int]:
-        """Names of the norms of a layer, and the number of features of each."""
-
-    @abstractmethod
-    def _weights(self, suffix: str) -> Weights:
-        """Parameters of one layer and direction, read by attribute: a parametrization may stand in their place."""
-
-    @abstractmethod
     def _cell(self, backend: Backend, norm: NormSettings | None) -> CellFunction:
         """The function of a backend that runs one layer in one direction, with these settings of the norm."""
 
-    @abstractmethod
+    def _sites(self) -> dict[str, int]:
+        """Names of the norms of a layer, and the number of features of each."""
+        rows = self.gates * self.hidden_size
+        return {"norm_ih": rows, "norm_hh": rows}
+
+    def _weights(self, suffix: str) -> Weights:
+        """Parameters of one layer and direction, read by attribute: a parametrization may stand in their place."""
+        parameters = (getattr(self, f"{name}_{suffix}", None) for name in PARAMETERS)
+        norms = (getattr(self, f"{name}_{suffix}", None) for name in self._sites())
+        gains = (None if norm is None else Affine(norm.weight, getattr(norm, "bias", None)) for norm in norms)
+        return type(self).weights_type(*parameters, *gains)
+
     def _state(self, carried: Carried) -> tuple[Any, ...]:
         """What a stream carries, from parts without a batch where the input had none."""
+        make: Callable[..., tuple[Any, ...]] = self.state_type
+        return make(*carried.states, carried.memory, carried.lengths, self.stream_origin)
 
     def _fill(self, name: str, values: Tensor) -> None:
         """First values of the parameter `name`, one of `PARAMETERS`, filled in place."""
@@ -152,7 +161,7 @@ class RecurrentLayers(nn.Module, ABC):
     @property
     def stream_origin(self) -> StreamOrigin:
         """Settings that a stream's state carries, by which `stream` knows the states of this module."""
-        return self._norm.origin()
+        return self._norm.origin()._replace(mode=self.mode)
 
     @property
     def all_weights(self) -> list[list[Tensor]]:
@@ -308,7 +317,7 @@ class RecurrentLayers(nn.Module, ABC):
         layers = self._checked_layers(data)
         named = [tensor for suffix, layer in layers.items() for _, tensor in layer.weights.named(suffix)]
         # Kernels need not know a batch without cases, whose gradients are zeros.
-        backend = backend_for("eager" if data.numel() == 0 else self.backend, data.device)
+        backend = backend_for("eager" if data.numel() == 0 else self.backend, data.device, self.mode)
         tensors = [data, *named]
         dtype = data_dtype(tensors, data.device) if backend.half else compute_dtype(tensors)
         output, *others = carried.states

@@ -5,7 +5,7 @@ torch's default `weights_only=True` included, once this module has been imported
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -93,6 +93,13 @@ class LayerMemory(NamedTuple):
     c: StepStatistics
 
 
+class HiddenMemory(NamedTuple):
+    """Mean and variance of the last steps, at most k-1, in front of both norms of an RNN or GRU layer."""
+
+    ih: StepStatistics
+    hh: StepStatistics
+
+
 class StreamOrigin(NamedTuple):
     """Settings of the module that a state is of; None where a setting has no effect on it."""
 
@@ -100,6 +107,7 @@ class StreamOrigin(NamedTuple):
     k: int | None
     eps: float | None
     bias_placement: str | None
+    mode: str = "LSTM"
 
 
 class LSTMState(NamedTuple):
@@ -126,14 +134,14 @@ class LSTMState(NamedTuple):
 
     def detach(self) -> "LSTMState":
         """The same numbers, cut from the graph: truncates backpropagation through time."""
-        return self._map(Tensor.detach)
+        return _mapped(self, Tensor.detach)
 
     def to(self, *args: Any, **kwargs: Any) -> "LSTMState":
         """Every tensor through `torch.Tensor.to`."""
-        return self._map(lambda tensor: tensor.to(*args, **kwargs))
+        return _mapped(self, lambda tensor: tensor.to(*args, **kwargs))
 
     def reset(self, mask: Bool[Tensor, " B"]) -> "LSTMState":
-        """Start the cases anew where `mask` is true: h and c are 0 and the windows empty; the others stay.
+        """Start the cases anew where `mask` is true: states are 0 and windows empty; the others stay.
 
         `mask` has shape () for a state without a batch. Cases whose windows have different lengths are run apart, so
         the next calls to `stream` cost up to min(B, k) runs of smaller batches, until all windows are full.
@@ -143,8 +151,7 @@ class LSTMState(NamedTuple):
         TypeError, ValueError
             `mask` is no tensor of bools (B,).
         """
-        check_mask("mask", mask, tuple(self.h.shape[1:-1]), "(B,)")
-        return self._with(restarted(self._carried(), mask.reshape(-1)))
+        return _reset(self, mask)
 
     def select(self, indices: Int[Tensor, " A"]) -> "LSTMState":
         """State of the cases `indices`, in that order; a case may come more than once, as in beam search.
@@ -154,21 +161,104 @@ class LSTMState(NamedTuple):
         TypeError, ValueError
             `indices` is no vector of int32 or int64 from 0 to B-1, or the state has no batch.
         """
-        if self.h.ndim == 2:
-            raise ValueError("select needs a state with a batch, got one of input without a batch")
-        check_indices("indices", indices, self.h.shape[1])
-        return self._with(selected(self._carried(), indices))
-
-    def _carried(self) -> Carried:
-        h, c = (states if states.ndim == 3 else states.unsqueeze(1) for states in (self.h, self.c))
-        return Carried((h, c), self.memory, self.lengths)
-
-    def _with(self, carried: Carried) -> "LSTMState":
-        h, c = without_batch(carried.states, batched=self.h.ndim == 3)
-        return LSTMState(h, c, carried.memory, carried.lengths, self.origin)
-
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "LSTMState":
-        return self._replace(h=function(self.h), c=function(self.c), memory=map_memory(self.memory, function))
+        return _select(self, indices)
 
 
-torch.serialization.add_safe_globals([StepStatistics, NormOrigin, NormMemory, LayerMemory, StreamOrigin, LSTMState])
+class HiddenState(NamedTuple):
+    """What `stream` of a cell whose only state is h carries: of `ATNRNN` and `ATNGRU`.
+
+    Attributes
+    ----------
+    h
+        As h_n of `torch.nn.RNN` and `torch.nn.GRU`: (num_layers, B, H), or (num_layers, H) for input without a batch.
+        For the half types it stays in float32, so that a stream equals the whole.
+    memory
+        One entry a layer: the windows of its norms, pairs (M, B) of numbers, M <= k-1; None for `norm="none"`.
+    lengths
+        Number of rows of the memory, from the end, that each case's windows have; None where every case has all.
+    origin
+        Settings of the module, which a later call must share.
+    """
+
+    h: Float[Tensor, "*L H"]
+    memory: tuple[HiddenMemory | None, ...]
+    lengths: tuple[int, ...] | None
+    origin: StreamOrigin
+
+    def detach(self) -> "HiddenState":
+        """The same numbers, cut from the graph: truncates backpropagation through time."""
+        return _mapped(self, Tensor.detach)
+
+    def to(self, *args: Any, **kwargs: Any) -> "HiddenState":
+        """Every tensor through `torch.Tensor.to`."""
+        return _mapped(self, lambda tensor: tensor.to(*args, **kwargs))
+
+    def reset(self, mask: Bool[Tensor, " B"]) -> "HiddenState":
+        """Start the cases anew where `mask` is true: states are 0 and windows empty; the others stay.
+
+        `mask` has shape () for a state without a batch. Cases whose windows have different lengths are run apart, so
+        the next calls to `stream` cost up to min(B, k) runs of smaller batches, until all windows are full.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `mask` is no tensor of bools (B,).
+        """
+        return _reset(self, mask)
+
+    def select(self, indices: Int[Tensor, " A"]) -> "HiddenState":
+        """State of the cases `indices`, in that order; a case may come more than once, as in beam search.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `indices` is no vector of int32 or int64 from 0 to B-1, or the state has no batch.
+        """
+        return _select(self, indices)
+
+
+S = TypeVar("S", LSTMState, HiddenState)
+
+
+def _states(state: LSTMState | HiddenState) -> tuple[Tensor, ...]:
+    """The tensors in front of the windows, h first."""
+    fields: tuple[Any, ...] = state
+    return fields[: state._fields.index("memory")]
+
+
+def _with(state: S, states: tuple[Tensor, ...], memory: tuple[Any, ...], lengths: tuple[int, ...] | None) -> S:
+    changes: dict[str, Any] = dict(zip(state._fields, states, strict=False))  # the states are the first fields
+    return state._replace(**changes, memory=memory, lengths=lengths)
+
+
+def _carried(state: LSTMState | HiddenState) -> Carried:
+    states = tuple(one if one.ndim == 3 else one.unsqueeze(1) for one in _states(state))
+    return Carried(states, state.memory, state.lengths)
+
+
+def _from_carried(state: S, carried: Carried) -> S:
+    states = without_batch(carried.states, batched=state.h.ndim == 3)
+    return _with(state, states, carried.memory, carried.lengths)
+
+
+def _mapped(state: S, function: Callable[[Tensor], Tensor]) -> S:
+    """Every tensor through `function`."""
+    states = tuple(function(one) for one in _states(state))
+    return _with(state, states, map_memory(state.memory, function), state.lengths)
+
+
+def _reset(state: S, mask: Bool[Tensor, " B"]) -> S:
+    check_mask("mask", mask, tuple(state.h.shape[1:-1]), "(B,)")
+    return _from_carried(state, restarted(_carried(state), mask.reshape(-1)))
+
+
+def _select(state: S, indices: Int[Tensor, " A"]) -> S:
+    if state.h.ndim == 2:
+        raise ValueError("select needs a state with a batch, got one of input without a batch")
+    check_indices("indices", indices, state.h.shape[1])
+    return _from_carried(state, selected(_carried(state), indices))
+
+
+torch.serialization.add_safe_globals(
+    [StepStatistics, NormOrigin, NormMemory, LayerMemory, HiddenMemory, StreamOrigin, LSTMState, HiddenState]
+)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.backend.interface import Affine, LayerOutput, LayerWeights, NormSettings, total
+from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, total
 from atn.choices import Base
 from atn.state import LayerMemory
 from atn.window import (
@@ -57,9 +57,10 @@ def eager_norm(
 
 def _plain_layer(x: Tensor, weights: LayerWeights, h_0: Tensor, c_0: Tensor) -> LayerOutput:
     weight_hh = weights.weight_hh.t()
+    gamma_c, beta_c = weights.norm_c or (None, None)
     from_input = torch.nn.functional.linear(x, weights.weight_ih, total(weights.bias_ih, weights.bias_hh))
     h, c = _time_loop(
-        from_input, h_0, c_0, lambda a, h: torch.addmm(a, h, weight_hh), lambda c: _affine(c, weights.norm_c)
+        from_input, h_0, c_0, lambda a, h: torch.addmm(a, h, weight_hh), lambda c: affine(c, gamma_c, beta_c)
     )
     return LayerOutput(h, c, None)
 
@@ -72,6 +73,7 @@ def _normalized_layer(
     bias_ih, bias_hh = inside
     gamma_ih, beta_ih = weights.norm_ih or (None, None)
     gamma_hh, beta_hh = weights.norm_hh or (None, None)
+    gamma_c, beta_c = weights.norm_c or (None, None)
 
     a = torch.nn.functional.linear(x, weights.weight_ih, bias_ih)
     # Every term that does not depend on h is added here, outside the time loop.
@@ -83,11 +85,11 @@ def _normalized_layer(
 
     def gates(a: Tensor, h: Tensor) -> Tensor:
         from_h = h @ weight_hh if bias_hh is None else torch.addmm(bias_hh, h, weight_hh)
-        xhat = _normalize_next(from_h, hh, norm.eps)
+        xhat = normalize_next(from_h, hh, norm.eps)
         return a + xhat if gamma_hh is None else torch.addcmul(a, xhat, gamma_hh)
 
     def z_of(c: Tensor) -> Tensor:
-        return _affine(_normalize_next(c, cell, norm.eps), weights.norm_c)
+        return affine(normalize_next(c, cell, norm.eps), gamma_c, beta_c)
 
     h, c = _time_loop(from_input, h_0, c_0, gates, z_of)
     return LayerOutput(h, c, LayerMemory(steps_ih.last(norm.k - 1), hh.memory(), cell.memory()))
@@ -117,7 +119,7 @@ def _time_loop(
     return torch.stack(h_all), torch.stack(c_all)
 
 
-def _normalize_next(
+def normalize_next(
     a: Float[Tensor, "B N"], window: WindowOfSteps | LongWindowOfSteps, eps: float
 ) -> Float[Tensor, "B N"]:
     """Eq. (9) without gain and shift, for the step that comes next."""
@@ -125,12 +127,13 @@ def _normalize_next(
     return centered(a, mean) * (var + eps).rsqrt()
 
 
-def _affine(xhat: Float[Tensor, "B N"], affine: Affine | None) -> Float[Tensor, "B N"]:
+def affine(
+    xhat: Float[Tensor, "B N"], gamma: Float[Tensor, " N"] | None, beta: Float[Tensor, " N"] | None
+) -> Float[Tensor, "B N"]:
     """Times the gain, plus the shift, where there are such."""
-    if affine is None:
-        return xhat
-    gamma, beta = affine
-    return xhat * gamma if beta is None else torch.addcmul(beta, xhat, gamma)
+    if beta is None:
+        return xhat if gamma is None else xhat * gamma
+    return xhat + beta if gamma is None else torch.addcmul(beta, xhat, gamma)
 
 
 def _empty_memory(h: Float[Tensor, "B H"]) -> LayerMemory:

@@ -1,6 +1,7 @@
-"""What a backend is: one function for a layer in one direction, and one for the norm alone, over a chunk of steps.
+"""What a backend is: functions for a layer in one direction, and one for the norm alone, over a chunk of steps.
 
-The equations are (14)-(16); gates in the order i, f, g, o of `torch.nn.LSTM`, one statistic over all 4H preactivations:
+The LSTM's equations are (14)-(16); gates in the order i, f, g, o of `torch.nn.LSTM`, one statistic over all 4H
+preactivations:
 
     gates = ATN(W_hh h [+ b_hh]) + ATN(W_ih x [+ b_ih]) [+ b_ih + b_hh]
     c     = sigmoid(f) * c + sigmoid(i) * tanh(g)
@@ -8,9 +9,21 @@ The equations are (14)-(16); gates in the order i, f, g, o of `torch.nn.LSTM`, o
 
 with the biases in the first brackets for `bias_placement="inside"`, in the last for "outside". The carry c is the raw
 one: its normalized value only feeds h. Without a norm, ATN is the identity.
+
+The other cells have h for their only state. With the same two rows, each with its norm, gain, shift and biases,
+
+    a_ih = ATN(W_ih x [+ b_ih]) [+ b_ih]
+    a_hh = ATN(W_hh h [+ b_hh]) [+ b_hh]
+
+the simple RNN of Eqs. (1) and (3) is h = f(a_ih + a_hh) with f = tanh or relu, and the GRU, rows r, z, n of
+`torch.nn.GRU` with one statistic over all 3H, is
+
+    r, z = sigmoid(a_ih + a_hh)
+    n    = tanh(a_ih + r * a_hh)
+    h    = (1 - z) * n + z * h
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
@@ -18,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from atn.choices import Base, BiasPlacement
-from atn.state import LayerMemory
+from atn.state import HiddenMemory, LayerMemory
 from atn.window import StepStatistics
 
 
@@ -46,19 +59,47 @@ class LayerWeights(NamedTuple):
 
     def named(self, suffix: str) -> Iterator[tuple[str, Tensor]]:
         """Every tensor with the name that it has on the module, for the layer and direction `suffix`."""
-        for field, value in zip(self._fields, self, strict=True):
-            if isinstance(value, Affine):
-                yield f"{field}_{suffix}.weight", value.gamma
-                if value.beta is not None:
-                    yield f"{field}_{suffix}.bias", value.beta
-            elif value is not None:
-                yield f"{field}_{suffix}", value
+        return _named(self._asdict(), suffix)
 
     def to(self, dtype: torch.dtype) -> "LayerWeights":
         """Every tensor in `dtype`."""
-        biases = [None if bias is None else bias.to(dtype) for bias in (self.bias_ih, self.bias_hh)]
-        norms = [None if norm is None else norm.to(dtype) for norm in (self.norm_ih, self.norm_hh, self.norm_c)]
-        return LayerWeights(self.weight_ih.to(dtype), self.weight_hh.to(dtype), biases[0], biases[1], *norms)
+        return LayerWeights._make(_in_dtype(self, dtype))
+
+
+class HiddenWeights(NamedTuple):
+    """Parameters of one layer in one direction of a cell with G blocks of rows and no state but h, as `LayerWeights`.
+
+    G is 1 for the RNN and 3, rows r, z, n, for the GRU.
+    """
+
+    weight_ih: Float[Tensor, "G*H I"]
+    weight_hh: Float[Tensor, "G*H H"]
+    bias_ih: Float[Tensor, " G*H"] | None
+    bias_hh: Float[Tensor, " G*H"] | None
+    norm_ih: Affine | None
+    norm_hh: Affine | None
+
+    def named(self, suffix: str) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor with the name that it has on the module, for the layer and direction `suffix`."""
+        return _named(self._asdict(), suffix)
+
+    def to(self, dtype: torch.dtype) -> "HiddenWeights":
+        """Every tensor in `dtype`."""
+        return HiddenWeights._make(_in_dtype(self, dtype))
+
+
+def _named(weights: Mapping[str, Tensor | Affine | None], suffix: str) -> Iterator[tuple[str, Tensor]]:
+    for field, value in weights.items():
+        if isinstance(value, Affine):
+            yield f"{field}_{suffix}.weight", value.gamma
+            if value.beta is not None:
+                yield f"{field}_{suffix}.bias", value.beta
+        elif value is not None:
+            yield f"{field}_{suffix}", value
+
+
+def _in_dtype(weights: Iterable[Tensor | Affine | None], dtype: torch.dtype) -> Iterator[Tensor | Affine | None]:
+    return (None if value is None else value.to(dtype) for value in weights)
 
 
 class NormSettings(NamedTuple):
@@ -90,6 +131,27 @@ class LayerFunction(Protocol):
         norm: NormSettings | None,
     ) -> LayerOutput:
         """Run the layer from the state (h_0, c_0, memory); memory None is an empty one, norm None a plain LSTM."""
+
+
+class HiddenOutput(NamedTuple):
+    """h after every step, and the windows for the next chunk (None without a norm)."""
+
+    h: Float[Tensor, "T B H"]
+    memory: HiddenMemory | None
+
+
+class HiddenFunction(Protocol):
+    """Signature of a cell whose only state is h, as that of `LayerFunction`."""
+
+    def __call__(
+        self,
+        x: Float[Tensor, "T B I"],
+        weights: HiddenWeights,
+        h_0: Float[Tensor, "B H"],
+        memory: HiddenMemory | None,
+        norm: NormSettings | None,
+    ) -> HiddenOutput:
+        """Run the layer from the state (h_0, memory); memory None is an empty one, norm None a plain cell."""
 
 
 class NormFunction(Protocol):

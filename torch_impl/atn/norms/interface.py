@@ -27,7 +27,7 @@ SITES = ("norm_ih", "norm_hh", "norm_c")
 class NormOptions(TypedDict, total=False):
     """Arguments of a module that some norms alone have, as keywords."""
 
-    gamma: float | tuple[float, float, float] | None
+    gamma: float | tuple[float, ...] | None
     variance: Variance | tuple[float, float]
 
 
@@ -38,7 +38,7 @@ class NormArguments(NamedTuple):
     eps: float = 1e-5
     affine: bool = True
     bias_placement: BiasPlacement = "outside"
-    gamma: float | tuple[float, float, float] | None = None
+    gamma: float | tuple[float, ...] | None = None
     variance: Variance | tuple[float, float] = "literal"
 
 
@@ -51,6 +51,15 @@ REFUSALS = {
     "variance": "has no such constants",
 }
 """Argument -> what a norm without it is like."""
+
+
+def gamma_of_sites(value: Any, sites: tuple[str, ...]) -> Any:
+    """Starts of the gains at those of `SITES` that a cell has, in full: 1 where there is none."""
+    if len(sites) == len(SITES) or not isinstance(value, tuple | list):
+        return value
+    if len(value) != len(sites):
+        raise TypeError(f"gamma must be a number or one for each of {', '.join(sites)}, got {value!r}")
+    return (*value, *(1.0 for _ in SITES[len(sites) :]))
 
 
 def gains(value: object) -> tuple[float, float, float]:
@@ -92,6 +101,8 @@ class LayerNorm(ABC):
     """Names of the `NormArguments` that the norm has."""
     by_direction: ClassVar[bool] = False
     """Whether the rows of the weights count by their direction alone, whatever their lengths."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Those of `SITES` without which there is no such norm."""
 
     k: int | None
     eps: float

@@ -95,6 +95,7 @@ class NormProp(LayerNorm):
 
     takes: ClassVar[frozenset[str]] = frozenset({"gamma", "variance"})
     by_direction: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"norm_c"})
 
     constants: Constants
 

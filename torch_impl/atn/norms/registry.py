@@ -1,10 +1,8 @@
 """The norms by name."""
 
-from typing import get_args
-
 from atn.choices import Norm
 from atn.norms.atn import AssortedTime
-from atn.norms.interface import REFUSALS, LayerNorm, NormArguments
+from atn.norms.interface import REFUSALS, SITES, LayerNorm, NormArguments, gamma_of_sites
 from atn.norms.ln import LayerNormalization
 from atn.norms.none import NoNorm
 from atn.norms.prop import NormProp
@@ -20,13 +18,13 @@ NORMS: dict[Norm, type[LayerNorm]] = {
 }
 
 
-def checked_norm(name: Norm, arguments: NormArguments) -> LayerNorm:
-    """Settings of the norm `name`; a TypeError or ValueError names the argument that is wrong."""
-    check_choice("norm", name, get_args(Norm))
+def checked_norm(name: Norm, arguments: NormArguments, sites: tuple[str, ...] = SITES) -> LayerNorm:
+    """Settings of the norm `name` for a cell with these of `SITES`; a TypeError or ValueError names what is wrong."""
+    check_choice("norm", name, [one for one, norm in NORMS.items() if norm.needs.issubset(sites)])
     norm, default = NORMS[name], NormArguments()
     for argument, value in arguments._asdict().items():
         if argument not in norm.takes and value != getattr(default, argument):
             raise ValueError(
                 f"{argument} must be left out for norm={name!r}, which {REFUSALS[argument]}, got {value!r}"
             )
-    return norm.checked(arguments)
+    return norm.checked(arguments._replace(gamma=gamma_of_sites(arguments.gamma, sites)))

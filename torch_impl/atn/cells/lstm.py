@@ -7,9 +7,8 @@ from jaxtyping import Bool
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from atn.backend.interface import Affine, LayerWeights, NormSettings
+from atn.backend.interface import LayerWeights, NormSettings
 from atn.backend.registry import Backend
-from atn.carried import Carried
 from atn.choices import BiasPlacement, Init, Norm
 from atn.initial_state import Chunk
 from atn.initialization import forget_bias_start
@@ -130,10 +129,10 @@ class ATNLSTM(RecurrentLayers):
         cannot run, `proj_size` not 0.
     """
 
-    mode: ClassVar[str] = "LSTM"
     gates: ClassVar[int] = 4
     state_names: ClassVar[tuple[str, ...]] = ("h", "c")
     state_type: ClassVar[type[tuple[Any, ...]]] = LSTMState
+    weights_type: ClassVar[type[LayerWeights]] = LayerWeights
 
     def __init__(
         self,
@@ -159,6 +158,7 @@ class ATNLSTM(RecurrentLayers):
         **options: Unpack[NormOptions],
     ) -> None:
         super().__init__(
+            "LSTM",
             input_size,
             hidden_size,
             num_layers,
@@ -262,17 +262,7 @@ class ATNLSTM(RecurrentLayers):
         return cast("tuple[Tensor, LSTMState]", self(input, Chunk(state, reset)))
 
     def _sites(self) -> dict[str, int]:
-        return {"norm_ih": 4 * self.hidden_size, "norm_hh": 4 * self.hidden_size, "norm_c": self.hidden_size}
-
-    def _weights(self, suffix: str) -> LayerWeights:
-        norms = (getattr(self, f"{name}_{suffix}", None) for name in self._sites())
-        return LayerWeights(
-            getattr(self, f"weight_ih_{suffix}"),
-            getattr(self, f"weight_hh_{suffix}"),
-            getattr(self, f"bias_ih_{suffix}", None),
-            getattr(self, f"bias_hh_{suffix}", None),
-            *(None if norm is None else Affine(norm.weight, getattr(norm, "bias", None)) for norm in norms),
-        )
+        return {**super()._sites(), "norm_c": self.hidden_size}
 
     def _cell(self, backend: Backend, norm: NormSettings | None) -> CellFunction:
         def cell(
@@ -283,10 +273,6 @@ class ATNLSTM(RecurrentLayers):
             return CellOutput((out.h, out.c), out.memory)
 
         return cell
-
-    def _state(self, carried: Carried) -> LSTMState:
-        h, c = carried.states
-        return LSTMState(h, c, carried.memory, carried.lengths, self.stream_origin)
 
     def _fill(self, name: str, values: Tensor) -> None:
         super()._fill(name, values)

@@ -1,0 +1,1 @@
+"""Tests of the RNN and the GRU, and of the output of the paper's network."""

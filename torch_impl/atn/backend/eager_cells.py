@@ -1,0 +1,113 @@
+"""The cells whose only state is h, in plain PyTorch operations: any device, every derivative by autograd.
+
+As in `atn.backend.eager`, the product with the input and its norm are done for the whole sequence at once, and the time
+loop has the recurrent row alone.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from atn.backend.eager import affine, eager_norm, normalize_next
+from atn.backend.interface import HiddenFunction, HiddenOutput, HiddenWeights, NormSettings, total
+from atn.state import HiddenMemory
+from atn.window import StepStatistics, window_of_steps
+
+Step = Callable[[Float[Tensor, "B G*H"], Float[Tensor, "B G*H"], Float[Tensor, "B H"]], Float[Tensor, "B H"]]
+"""The next h from both rows, with norm, gain, shift and biases, and the h before."""
+
+
+def eager_tanh_rnn(
+    x: Float[Tensor, "T B I"],
+    weights: HiddenWeights,
+    h_0: Float[Tensor, "B H"],
+    memory: HiddenMemory | None,
+    norm: NormSettings | None,
+) -> HiddenOutput:
+    """Run an RNN with tanh, Eqs. (1) and (3); see `atn.backend.interface`."""
+    return _layer(lambda a_ih, a_hh, _: (a_ih + a_hh).tanh(), x, weights, h_0, memory, norm)
+
+
+def eager_relu_rnn(
+    x: Float[Tensor, "T B I"],
+    weights: HiddenWeights,
+    h_0: Float[Tensor, "B H"],
+    memory: HiddenMemory | None,
+    norm: NormSettings | None,
+) -> HiddenOutput:
+    """Run an RNN with relu, Eqs. (1) and (3); see `atn.backend.interface`."""
+    return _layer(lambda a_ih, a_hh, _: (a_ih + a_hh).relu(), x, weights, h_0, memory, norm)
+
+
+def eager_gru(
+    x: Float[Tensor, "T B I"],
+    weights: HiddenWeights,
+    h_0: Float[Tensor, "B H"],
+    memory: HiddenMemory | None,
+    norm: NormSettings | None,
+) -> HiddenOutput:
+    """Run a GRU, by the equations of `torch.nn.GRU`; see `atn.backend.interface`."""
+    return _layer(gru_step, x, weights, h_0, memory, norm)
+
+
+CELLS: dict[str, HiddenFunction] = {"RNN_TANH": eager_tanh_rnn, "RNN_RELU": eager_relu_rnn, "GRU": eager_gru}
+"""The cells by the name that `torch.nn.RNNBase.mode` has for them."""
+
+
+def gru_step(
+    a_ih: Float[Tensor, "B 3*H"], a_hh: Float[Tensor, "B 3*H"], h: Float[Tensor, "B H"]
+) -> Float[Tensor, "B H"]:
+    """Gates r, z and candidate n; the reset gate multiplies the recurrent row of n with all that belongs to it."""
+    H = h.shape[1]
+    (gates_ih, n_ih), (gates_hh, n_hh) = (torch.split(a, [2 * H, H], dim=1) for a in (a_ih, a_hh))
+    r, z = (gates_ih + gates_hh).sigmoid().chunk(2, dim=1)
+    n = torch.addcmul(n_ih, r, n_hh).tanh()
+    return torch.addcmul(n, z, h - n)
+
+
+def _layer(
+    step: Step, x: Tensor, weights: HiddenWeights, h: Tensor, memory: HiddenMemory | None, norm: NormSettings | None
+) -> HiddenOutput:
+    if norm is None:
+        from_input = torch.nn.functional.linear(x, weights.weight_ih, weights.bias_ih)
+        recurrent = _product(weights.weight_hh, weights.bias_hh)
+        return HiddenOutput(_time_loop(step, from_input, recurrent, h), None)
+
+    memory = memory or HiddenMemory(*(StepStatistics.none(len(h), h, h.dtype),) * 2)
+    biases = (weights.bias_ih, weights.bias_hh)
+    inside, outside = (biases, (None, None)) if norm.bias_placement == "inside" else ((None, None), biases)
+    gamma_ih, beta_ih = weights.norm_ih or (None, None)
+    gamma_hh, beta_hh = weights.norm_hh or (None, None)
+
+    a = torch.nn.functional.linear(x, weights.weight_ih, inside[0])
+    shift_ih, shift_hh = total(beta_ih, outside[0]), total(beta_hh, outside[1])
+    from_input, steps_ih = eager_norm(a, gamma_ih, shift_ih, memory.ih, norm.k, norm.eps, "layer")
+
+    product, window = _product(weights.weight_hh, inside[1]), window_of_steps(norm.k, memory.hh)
+
+    def normalized(h: Tensor) -> Tensor:
+        return affine(normalize_next(product(h), window, norm.eps), gamma_hh, shift_hh)
+
+    h_all = _time_loop(step, from_input, normalized, h)
+    return HiddenOutput(h_all, HiddenMemory(steps_ih.last(norm.k - 1), window.memory()))
+
+
+def _product(weight_hh: Tensor, bias_hh: Tensor | None) -> Callable[[Tensor], Tensor]:
+    return lambda h: torch.nn.functional.linear(h, weight_hh, bias_hh)
+
+
+def _time_loop(
+    step: Step,
+    from_input: Float[Tensor, "T B G*H"],
+    recurrent: Callable[[Float[Tensor, "B H"]], Float[Tensor, "B G*H"]],
+    h: Float[Tensor, "B H"],
+) -> Float[Tensor, "T B H"]:
+    # A copy, so that a chunk of a stream starts as it would have gone on; see `atn.backend.eager`.
+    h = h.clone()
+    h_all = []
+    for a in from_input.unbind():
+        h = step(a, recurrent(h), h)
+        h_all.append(h)
+    return torch.stack(h_all)

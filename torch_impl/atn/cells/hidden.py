@@ -1,0 +1,108 @@
+"""What the modules share whose only state is h: how they are called, and how they reach a backend."""
+
+from typing import Any, ClassVar, cast, overload
+
+from jaxtyping import Bool
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from atn.backend.interface import HiddenWeights, NormSettings
+from atn.backend.registry import Backend
+from atn.initial_state import Chunk
+from atn.recurrent import RecurrentLayers
+from atn.stack import CellFunction, CellOutput
+from atn.state import HiddenMemory, HiddenState
+
+
+class HiddenLayers(RecurrentLayers):
+    """Layers of a cell whose only state is h."""
+
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    state_type: ClassVar[type[tuple[Any, ...]]] = HiddenState
+    weights_type: ClassVar[type[HiddenWeights]] = HiddenWeights
+
+    @overload
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]: ...
+    @overload
+    def forward(self, input: PackedSequence, hx: Tensor | None = None) -> tuple[PackedSequence, Tensor]: ...
+    @overload
+    def forward(self, input: Tensor, hx: Chunk) -> tuple[Tensor, HiddenState]: ...
+    def forward(
+        self,
+        input: Tensor | PackedSequence,  # noqa: A002 - the name that torch.nn.RNN and torch.nn.GRU give it
+        hx: Tensor | Chunk | None = None,
+    ) -> tuple[Tensor | PackedSequence, Tensor | HiddenState]:
+        """Run whole sequences, from zero states or from `hx`, each from an empty window.
+
+        Parameters
+        ----------
+        input
+            (T, B, I), or (B, T, I) with `batch_first`, or (T, I) without a batch, or a `PackedSequence` of sequences of
+            different lengths, sorted or not: no window, state or gradient of a case depends on another case or on
+            padding, and the other direction starts from each case's own end.
+        hx
+            h_0 of shape (num_layers * D, B, H), without B for (T, I); D is 2 if bidirectional, else 1. In the dtype of
+            the input.
+
+        Returns
+        -------
+        output, h_n
+            h of the last layer, laid out as the input with D * H features, and h after each case's last step, shaped
+            as h_0; both in the dtype of the input.
+
+        Raises
+        ------
+        TypeError
+            Input or `hx` is no floating-point tensor, dtypes differ outside autocast.
+        ValueError
+            Wrong rank, features or state shape, no time step, different devices. A batch without cases is none: its
+            output is (T, 0, D * H), and every gradient 0.
+        """
+        return self._forward(input, hx)
+
+    def stream(
+        self,
+        input: Tensor,  # noqa: A002 - as of forward
+        state: HiddenState | None = None,
+        reset: Bool[Tensor, "T B"] | None = None,
+    ) -> tuple[Tensor, HiddenState]:
+        """Run the next steps of a sequence; chunks in sequence equal the whole, as those of `ATNLSTM.stream`.
+
+        Parameters
+        ----------
+        input
+            The next T >= 1 steps, shaped as for `forward`; no `PackedSequence`.
+        state
+            What the call before returned; None at the start. `state.reset` restarts single cases, `state.select` picks
+            and reorders them.
+        reset
+            Bools (T, B), or (B, T) with `batch_first`, or (T,) without a batch: true where a case restarts before that
+            step from a zero state and an empty window, at the cost that `ATNLSTM.stream` gives. None restarts none.
+
+        Returns
+        -------
+        output, state
+            Output as of `forward`, in the dtype of the input, and what the next call needs, in the dtype computed in:
+            float32 for the half types, so that nothing is rounded between chunks.
+
+        Raises
+        ------
+        TypeError
+            As `forward`; also for a `PackedSequence`, a state that is no `HiddenState`, or a `reset` without bools.
+        ValueError
+            As `forward`; also if bidirectional, since the other direction starts from the end, or if the state does not
+            fit the input or comes from a module with another cell or other settings, or `reset` has another shape.
+        """
+        return cast("tuple[Tensor, HiddenState]", self(input, Chunk(state, reset)))
+
+    def _cell(self, backend: Backend, norm: NormSettings | None) -> CellFunction:
+        run = backend.hidden[self.mode]
+
+        def cell(
+            x: Tensor, weights: HiddenWeights, states: tuple[Tensor, ...], memory: HiddenMemory | None
+        ) -> CellOutput:
+            (h_0,) = states
+            out = run(x, weights, h_0, memory, norm)
+            return CellOutput((out.h,), out.memory)
+
+        return cell

@@ -1,0 +1,127 @@
+"""The output y of the paper's recurrent network, Eq. (4), as a module."""
+
+from typing import get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from atn.choices import BiasPlacement
+from atn.normalization import AssortedTimeNorm
+from atn.precision import compute_dtype, full_precision
+from atn.state import NormMemory
+from atn.validation import check_choice, check_flag, check_floating, check_matches, check_steps, whole_number
+
+
+class NormalizedLinear(nn.Linear):
+    """Linear map of every step of a sequence with assorted-time normalization, Eq. (4), in the place of `nn.Linear`.
+
+        y = ATN(W h [+ b]) [+ b]
+
+    with the bias after the norm for `bias_placement="outside"` (Eq. 4, b = beta_y), inside it for "inside". The norm is
+    an `AssortedTimeNorm` over the N features of y and the last k steps of the case; k = 1 is layer normalization, and
+    Eq. (2) is `torch.nn.Linear` itself. `bias` adds to the norm's own shift.
+
+    The parameters are those of `torch.nn.Linear`, `weight` (N, H) and `bias` (N,), which start as there, and with
+    `affine=True` `norm.weight` (gain, ones at first) and `norm.bias` (shift, zeros at first), (N,) each. The state dict
+    of a `torch.nn.Linear` loads with `strict=False`, where the norm's parameters alone are missing.
+
+    The half types, and anything under `torch.autocast`, are computed in float32 at least and rounded once.
+
+    Parameters
+    ----------
+    in_features, out_features
+        H and N.
+    bias
+        Whether to have b.
+    k
+        Length of the window, at least 1.
+    eps
+        Added to the variance under the root, at least 0.
+    affine
+        Whether the norm has a gain and a shift.
+    bias_placement
+        "outside" or "inside".
+    backend
+        Of the norm: "auto", or a name of `atn.backends`.
+    device, dtype
+        Of the parameters.
+
+    Raises
+    ------
+    TypeError
+        A number that is not of the right kind.
+    ValueError
+        A number out of range, an unknown choice, a backend that cannot run.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,  # noqa: FBT001, FBT002 - positional in torch.nn.Linear
+        *,
+        k: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        bias_placement: BiasPlacement = "outside",
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        whole_number("in_features", in_features)
+        whole_number("out_features", out_features)
+        check_flag("bias", bias)
+        check_choice("bias_placement", bias_placement, get_args(BiasPlacement))
+        super().__init__(in_features, out_features, bias, device, dtype)
+        self.bias_placement: BiasPlacement = bias_placement
+        self.norm = AssortedTimeNorm(
+            out_features, k, eps=eps, affine=affine, backend=backend, device=device, dtype=dtype
+        )
+
+    def forward(self, input: Float[Tensor, "T B H"]) -> Float[Tensor, "T B N"]:  # noqa: A002 - as of torch.nn.Linear
+        """Map a whole sequence; raises what `stream` raises."""
+        y, _ = self.stream(input)
+        return y
+
+    def stream(
+        self,
+        input: Float[Tensor, "T B H"],  # noqa: A002 - as of forward
+        memory: NormMemory | None = None,
+        reset: Bool[Tensor, "T B"] | None = None,
+    ) -> tuple[Float[Tensor, "T B N"], NormMemory]:
+        """Map the next T >= 1 steps of a sequence; chunks in sequence equal the whole.
+
+        Parameters
+        ----------
+        input
+            The next steps (T, B, H).
+        memory
+            What the call before returned; None at the start.
+        reset
+            True where a case's window is emptied before that step, as of `AssortedTimeNorm.stream`.
+
+        Returns
+        -------
+        y, memory
+            (T, B, N) in the dtype of the input, and what the next call needs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `AssortedTimeNorm.stream`, with `input` for a.
+        """
+        check_floating("input", input)
+        check_steps("input", input, "(T, B, H)", self.in_features)
+        check_matches("input", input, "weight", self.weight)
+        dtype = compute_dtype([input, self.weight])
+        bias = None if self.bias is None else self.bias.to(dtype)
+        inside, outside = (bias, None) if self.bias_placement == "inside" else (None, bias)
+        with full_precision(input.device):
+            a = nn.functional.linear(input.to(dtype), self.weight.to(dtype), inside)
+            y, memory = self.norm.stream(a, memory, reset)
+            return (y if outside is None else y + outside).to(input.dtype), memory
+
+    def extra_repr(self) -> str:
+        """Sizes, and where the bias stands."""
+        return f"{super().extra_repr()}, bias_placement={self.bias_placement!r}"
