@@ -4,7 +4,7 @@ A layer runs on (T, B, F), each case from its own first step in the direction it
 one length, which lies like that already; `StepsPacked` is the data of a `PackedSequence`, which has no padding.
 """
 
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +13,9 @@ from torch import Tensor
 
 class Steps(Protocol):
     """From data as it lies between layers to (T, B, F) in reading order, and back."""
+
+    ends_differ: ClassVar[bool]
+    """Whether `final` reads other steps than the last."""
 
     def arrange(self, data: Tensor, *, reverse: bool) -> Float[Tensor, "T B F"]:
         """Lay `data` out step by step in the direction it is read."""
@@ -26,6 +29,8 @@ class Steps(Protocol):
 
 class StepsTogether:
     """Data (T, B, F) of cases that all have T steps."""
+
+    ends_differ: ClassVar[bool] = False
 
     def arrange(self, data: Float[Tensor, "T B F"], *, reverse: bool) -> Float[Tensor, "T B F"]:
         """Forwards as it is, backwards flipped in time."""
@@ -54,6 +59,8 @@ class StepsPacked:
     as finite as the case itself, so that the zero gradient of the padding stays zero. No valid step sees padding, since
     it comes after them, and statistics are per case.
     """
+
+    ends_differ: ClassVar[bool] = True
 
     def __init__(self, batch_sizes: Int[Tensor, " T"], device: torch.device) -> None:
         B, T = int(batch_sizes[0]), batch_sizes.shape[0]

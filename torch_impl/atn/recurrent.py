@@ -116,8 +116,11 @@ class RecurrentLayers(nn.Module, ABC):
     # ------------------------------------------------------------------------------------------------------ the cell
 
     @abstractmethod
-    def _cell(self, backend: Backend, norm: NormSettings | None) -> CellFunction:
-        """The function of a backend that runs one layer in one direction, with these settings of the norm."""
+    def _cell(self, backend: Backend, norm: NormSettings | None, *, every_state: bool) -> CellFunction:
+        """The function of a backend that runs one layer in one direction, with these settings of the norm.
+
+        Where `every_state` is false, it may return the states beside h after the last step alone.
+        """
 
     def _sites(self) -> dict[str, int]:
         """Names of the norms of a layer, and the number of features of each."""
@@ -331,7 +334,7 @@ class RecurrentLayers(nn.Module, ABC):
                 steps,
                 [cast[first : first + D] for first in range(0, len(cast), D)],
                 carried._replace(states=states),
-                run=partial(self._norm.run, partial(self._cell, backend)),
+                run=partial(self._norm.run, partial(self._cell, backend, every_state=steps.ends_differ)),
                 dropout=self.dropout if self.training else 0.0,
             )
 

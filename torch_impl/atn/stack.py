@@ -29,9 +29,10 @@ class Layer(NamedTuple):
 
 
 class CellOutput(NamedTuple):
-    """Every state after every step, the output h first, and the windows for the next chunk (None without a norm)."""
+    """The states, the output h first and of every step, and the windows for the next chunk (None without a norm)."""
 
-    states: tuple[Float[Tensor, "T B H"], ...]
+    states: tuple[Float[Tensor, "#T B H"], ...]
+    """Those beside h of every step, or of the last alone (1, B, H)."""
     memory: Any  # Any: a named tuple of the cell's own
 
 

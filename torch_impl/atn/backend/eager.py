@@ -33,6 +33,8 @@ def eager_layer(
     c_0: Float[Tensor, "B H"],
     memory: LayerMemory | None,
     norm: NormSettings | None,
+    *,
+    every_c: bool,  # noqa: ARG001 - for backends that keep nothing in inference
 ) -> LayerOutput:
     """Run one layer in one direction; see `atn.backend.interface`."""
     if norm is None:

@@ -111,10 +111,11 @@ class NormSettings(NamedTuple):
 
 
 class LayerOutput(NamedTuple):
-    """States after every step, and the windows for the next chunk (None without a norm)."""
+    """The states, and the windows for the next chunk (None without a norm)."""
 
     h: Float[Tensor, "T B H"]
-    c: Float[Tensor, "T B H"]
+    c: Float[Tensor, "#T B H"]
+    """After every step, or after the last alone (1, B, H)."""
     memory: LayerMemory | None
 
 
@@ -129,8 +130,13 @@ class LayerFunction(Protocol):
         c_0: Float[Tensor, "B H"],
         memory: LayerMemory | None,
         norm: NormSettings | None,
+        *,
+        every_c: bool,
     ) -> LayerOutput:
-        """Run the layer from the state (h_0, c_0, memory); memory None is an empty one, norm None a plain LSTM."""
+        """Run the layer from the state (h_0, c_0, memory); memory None is an empty one, norm None a plain LSTM.
+
+        Where only the last c is wanted (`every_c` is false), a backend may return it alone, as (1, B, H).
+        """
 
 
 class HiddenOutput(NamedTuple):

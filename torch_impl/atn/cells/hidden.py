@@ -95,7 +95,7 @@ class HiddenLayers(RecurrentLayers):
         """
         return cast("tuple[Tensor, HiddenState]", self(input, Chunk(state, reset)))
 
-    def _cell(self, backend: Backend, norm: NormSettings | None) -> CellFunction:
+    def _cell(self, backend: Backend, norm: NormSettings | None, *, every_state: bool) -> CellFunction:  # noqa: ARG002 - h is the only state
         run = backend.hidden[self.mode]
 
         def cell(

@@ -228,9 +228,9 @@ class ATNLSTM(RecurrentLayers):
     ) -> tuple[Tensor, LSTMState]:
         """Run the next steps of a sequence; chunks in sequence equal the whole.
 
-        Equal bit for bit on the CPU, but for the order in which the product W_ih x sums, which the matrix library may
-        choose by the length of the chunk. The gradient flows through the state until `state.detach()`. Hooks of the
-        module run as for `forward`, which this calls.
+        Equal bit for bit on the CPU with compiled kernels; elsewhere up to the order in which the product W_ih x sums,
+        which a matrix library may choose by the length of the chunk. The gradient flows through the state until
+        `state.detach()`. Hooks of the module run as for `forward`, which this calls.
 
         Parameters
         ----------
@@ -264,12 +264,12 @@ class ATNLSTM(RecurrentLayers):
     def _sites(self) -> dict[str, int]:
         return {**super()._sites(), "norm_c": self.hidden_size}
 
-    def _cell(self, backend: Backend, norm: NormSettings | None) -> CellFunction:
+    def _cell(self, backend: Backend, norm: NormSettings | None, *, every_state: bool) -> CellFunction:
         def cell(
             x: Tensor, weights: LayerWeights, states: tuple[Tensor, ...], memory: LayerMemory | None
         ) -> CellOutput:
             h_0, c_0 = states
-            out = backend.layer(x, weights, h_0, c_0, memory, norm)
+            out = backend.layer(x, weights, h_0, c_0, memory, norm, every_c=every_state)
             return CellOutput((out.h, out.c), out.memory)
 
         return cell

@@ -53,7 +53,8 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
     dtype = state_dtype(given.x.dtype)
     norm = NormSettings(given.k, given.eps, "inside") if given.k > 0 else None
     memory = LayerMemory(*(StepStatistics(*steps.unbind()) for steps in given.memory.unbind())) if norm else None
-    out = eager_layer(given.x.to(dtype), _weights(given).to(dtype), given.h_0.to(dtype), given.c_0, memory, norm)
+    x, weights, h_0 = given.x.to(dtype), _weights(given).to(dtype), given.h_0.to(dtype)
+    out = eager_layer(x, weights, h_0, given.c_0, memory, norm, every_c=True)
     steps = given.memory if out.memory is None else torch.stack([*map(torch.stack, out.memory)])
     return out.h.to(given.x.dtype), out.c, steps
 

@@ -4,9 +4,12 @@ Without a norm the biases are one vector. With one, every shift and bias that st
 one vector too.
 """
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import Parameter
 
 from atn.backend.custom_ops import differentiable
 from atn.backend.custom_ops.differentiable import transform_is_active
@@ -26,6 +29,8 @@ def run_layer(
     c_0: Float[Tensor, "B H"],
     memory: LayerMemory | None,
     norm: NormSettings | None,
+    *,
+    every_c: bool,
 ) -> LayerOutput:
     """Run one layer in one direction; see `atn.backend.interface`."""
     gamma_ih, beta_ih = weights.norm_ih or (None, None)
@@ -51,11 +56,37 @@ def run_layer(
     )
     if transform_is_active():
         h, c, steps = differentiable.lstm_forward(given)
-    else:
+    elif every_c or gradient_is_wanted(given):
         h, c, steps, *_ = operators.lstm_forward(*given)
+    else:
+        h, c_n, steps = _inference(operators, given)
+        c = c_n.unsqueeze(0)
     if norm is None:
         return LayerOutput(h, c, None)
     return LayerOutput(h, c, LayerMemory(*(StepStatistics(mean, var).last(norm.k - 1) for mean, var in steps)))
+
+
+def gradient_is_wanted(arguments: Iterable[object]) -> bool:
+    """Whether anything asks for a gradient of what is computed from these arguments."""
+    return torch.is_grad_enabled() and any(isinstance(one, Tensor) and one.requires_grad for one in arguments)
+
+
+def is_plain(arguments: Iterable[object]) -> bool:
+    """Whether a kernel may be called directly: nothing traces the call, and no subclass of tensors wants to see it."""
+    return not torch.compiler.is_compiling() and all(
+        type(one) in _PLAIN for one in arguments if isinstance(one, Tensor)
+    )
+
+
+_PLAIN = (Tensor, Parameter)
+
+
+def _inference(operators: Operators, given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
+    """Output, last cell and memory, by the kernels that keep nothing."""
+    if not is_plain(given):
+        return operators.lstm_inference(*given)
+    contiguous = (one.contiguous() if isinstance(one, Tensor) else one for one in given)
+    return operators.kernels().lstm_inference(LSTMForward._make(contiguous))
 
 
 def _biases(
@@ -95,5 +126,9 @@ def _norm_of_rows(operators: Operators, given: NormForward) -> tuple[Tensor, Ten
     """Output and statistics by step, by the kernels where they serve."""
     if transform_is_active():
         return differentiable.norm_forward(given)
-    y, steps, _ = operators.norm_forward(*given)
+    if gradient_is_wanted(given) or not is_plain(given):
+        y, steps, _ = operators.norm_forward(*given)
+    else:
+        contiguous = (one.contiguous() if isinstance(one, Tensor) else one for one in given)
+        y, steps, _ = operators.kernels().norm_forward(NormForward._make(contiguous))
     return y, steps

@@ -1,12 +1,13 @@
 """The operators of the backends with a backward pass by hand, as `torch.library` knows them: shapes and gradients.
 
 `norm_forward` and `lstm_forward` run a whole sequence and return, beside what a user asks for, what their backward pass
-reads; `norm_backward` and `lstm_backward` are that pass. A backend registers its own four,
-`atn::<backend>_norm_forward` and so on, with `register`. Their arguments and results are in `signatures`; derivatives
-of every other kind are computed in `differentiable`.
+reads; `norm_backward` and `lstm_backward` are that pass; `lstm_inference` keeps nothing. A backend registers its own
+five, `atn::<backend>_norm_forward` and so on, with `register`. Their arguments and results are in `signatures`;
+derivatives of every other kind are computed in `differentiable`.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,9 +16,11 @@ from torch.nn import functional
 
 from atn.backend.custom_ops import differentiable
 from atn.backend.custom_ops.signatures import (
+    KeptSteps,
     Kernels,
     LSTMBackward,
     LSTMForward,
+    LSTMInference,
     LSTMResult,
     NormBackward,
     NormForward,
@@ -27,14 +30,37 @@ from atn.precision import full_precision
 
 
 class Operators(NamedTuple):
-    """The two operators of a backend that a layer calls; their gradients come with them."""
+    """The operators of a backend that a layer calls, and the kernels behind them.
+
+    The gradients of the first two come with them. Where nothing asks for a gradient, a kernel may be called directly:
+    the registration, which torch.compile and autograd need, costs more than a single step.
+    """
 
     norm_forward: Callable[..., tuple[Tensor, Tensor, Tensor]]
     lstm_forward: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]]
+    lstm_inference: Callable[..., tuple[Tensor, Tensor, Tensor]]
+    kernels: Callable[[], Kernels]
 
 
-def register(backend: str, kernels: Callable[[], Kernels], device_types: Sequence[str]) -> Operators:
-    """Register the operators of a backend, whose kernels are asked for at each call, on these kinds of device."""
+def register(
+    backend: str,
+    kernels: Callable[[], Kernels],
+    device_types: Sequence[str],
+    kept_steps: Callable[[LSTMForward], KeptSteps],
+) -> Operators:
+    """Register the operators of a backend on these kinds of device.
+
+    Parameters
+    ----------
+    backend
+        Its name.
+    kernels
+        Gives its kernels, at each call.
+    device_types
+        As of `torch.library.custom_op`.
+    kept_steps
+        What its `lstm_forward` keeps.
+    """
 
     def operator(name: str, takes: type[tuple[Any, ...]], fake: Callable[..., tuple[Tensor, ...]], results: int) -> Any:
         def compute(*arguments: Any) -> tuple[Tensor, ...]:
@@ -53,11 +79,12 @@ def register(backend: str, kernels: Callable[[], Kernels], device_types: Sequenc
 
     norm_forward = operator("norm_forward", NormForward, _fake_norm_forward, results=3)
     norm_backward = operator("norm_backward", NormBackward, _fake_norm_backward, results=4)
-    lstm_forward = operator("lstm_forward", LSTMForward, _fake_lstm_forward, results=7)
+    lstm_forward = operator("lstm_forward", LSTMForward, partial(_fake_lstm_forward, kept_steps), results=7)
+    lstm_inference = operator("lstm_inference", LSTMForward, _fake_lstm_inference, results=3)
     lstm_backward = operator("lstm_backward", LSTMBackward, _fake_lstm_backward, results=10)
     norm_forward.register_autograd(_NormGradient(norm_backward), setup_context=_keep_for_norm)
     lstm_forward.register_autograd(_LSTMGradient(lstm_backward), setup_context=_keep_for_lstm)
-    return Operators(norm_forward, lstm_forward)
+    return Operators(norm_forward, lstm_forward, lstm_inference, kernels)
 
 
 def _contiguous(argument: Any) -> Any:
@@ -109,19 +136,27 @@ class _NormGradient:
 # ---------------------------------------------------------------------------------------------------------- the layer
 
 
-def _fake_lstm_forward(given: LSTMForward) -> tuple[Tensor, ...]:
+def _fake_lstm_forward(kept_steps: Callable[[LSTMForward], KeptSteps], given: LSTMForward) -> tuple[Tensor, ...]:
     x, c_0 = given.x, given.c_0
     (T, B, _), H, M = x.shape, given.h_0.shape[1], given.memory.shape[2]
     steps, windows = (M + T, T) if given.k > 0 else (0, 0)
-    return (
-        x.new_empty(T, B, H),
-        c_0.new_empty(T, B, H),
-        c_0.new_empty(3, 2, steps, B),
-        x.new_empty(windows, B, 4 * H),
-        x.new_empty(windows, B, 4 * H),
-        x.new_empty(T, B, 4 * H),
-        c_0.new_empty(3, 2, windows, B),
+    kept = kept_steps(given)
+    return LSTMResult(
+        h=x.new_empty(T, B, H),
+        c=c_0.new_empty(T, B, H),
+        steps=c_0.new_empty(3, 2, steps, B),
+        kept_ih=x.new_empty(kept.kept_ih, B, 4 * H),
+        kept_hh=x.new_empty(kept.kept_hh, B, 4 * H),
+        gates=x.new_empty(kept.gates, B, 4 * H),
+        windows=c_0.new_empty(3, 2, windows, B),
     )
+
+
+def _fake_lstm_inference(given: LSTMForward) -> tuple[Tensor, ...]:
+    x, c_0 = given.x, given.c_0
+    (T, B, _), H, M = x.shape, given.h_0.shape[1], given.memory.shape[2]
+    carried = torch.sym_min(M + T, given.k - 1) if given.k > 0 else 0  # type: ignore[no-untyped-call]  # torch's
+    return LSTMInference(h=x.new_empty(T, B, H), c_n=c_0.new_empty(B, H), memory=c_0.new_empty(3, 2, carried, B))
 
 
 def _fake_lstm_backward(given: LSTMBackward) -> tuple[Tensor, ...]:
@@ -173,7 +208,11 @@ class _LSTMGradient:
             dh=dh,
             dc=dc,
             dsteps=dsteps,
+            x=inputs.x,
+            weight_ih=inputs.weight_ih,
             weight_hh=inputs.weight_hh,
+            bias_ih=inputs.bias_ih,
+            bias=inputs.bias,
             gamma_ih=inputs.gamma_ih,
             gamma_hh=inputs.gamma_hh,
             gamma_c=inputs.gamma_c,

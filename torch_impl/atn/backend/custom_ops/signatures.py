@@ -39,11 +39,9 @@ class NormBackward(NamedTuple):
 
 
 class LSTMForward(NamedTuple):
-    """Eqs. (14)-(16) of a sequence.
+    """The arguments of a layer, Eqs. (14)-(16).
 
-    Gives h and c (T, B, H), steps (3, 2, M + T, B), and for the backward pass the preactivations from the input
-    (T, B, 4H) and from the state, the gates, and windows (3, 2, T, B). Without a norm the preactivations are not kept:
-    (0, B, 4H).
+    `lstm_forward` keeps what its backward pass reads, `lstm_inference` keeps nothing.
     """
 
     x: Tensor
@@ -74,12 +72,35 @@ class LSTMResult(NamedTuple):
 
     h: Tensor
     c: Tensor
+    """States after every step (T, B, H)."""
     steps: Tensor
+    """Statistics by step (3, 2, M + T, B)."""
     kept_ih: Tensor
     kept_hh: Tensor
-    """What the backend keeps of the preactivations: normalized ("fused") or raw ("triton")."""
+    """Preactivations (T, B, 4H) from input and state, normalized ("fused") or raw ("triton"); see `KeptSteps`."""
     gates: Tensor
+    """Gates (T, B, 4H)."""
     windows: Tensor
+    """Statistics by window (3, 2, T, B)."""
+
+
+class KeptSteps(NamedTuple):
+    """Of how many steps a backend keeps rows of 4H numbers for its backward pass: of all T, or of none, 0."""
+
+    kept_ih: int
+    kept_hh: int
+    gates: int
+
+
+class LSTMInference(NamedTuple):
+    """What `lstm_inference` returns."""
+
+    h: Tensor
+    """Output of every step (T, B, H)."""
+    c_n: Tensor
+    """The last cell (B, H)."""
+    memory: Tensor
+    """Statistics of the last steps (3, 2, min(M + T, k - 1), B), the memory of the next chunk; none without a norm."""
 
 
 class LSTMBackward(NamedTuple):
@@ -92,7 +113,11 @@ class LSTMBackward(NamedTuple):
     dh: Tensor | None
     dc: Tensor | None
     dsteps: Tensor | None
+    x: Tensor
+    weight_ih: Tensor
     weight_hh: Tensor
+    bias_ih: Tensor | None
+    bias: Tensor | None
     gamma_ih: Tensor | None
     gamma_hh: Tensor | None
     gamma_c: Tensor | None
@@ -111,11 +136,12 @@ class LSTMBackward(NamedTuple):
 
 
 class Kernels(Protocol):
-    """What computes: a function for each of the four, on contiguous tensors."""
+    """What computes: a function for each operator, on contiguous tensors."""
 
     norm_forward: Callable[[NormForward], tuple[Tensor, ...]]
     norm_backward: Callable[[NormBackward], tuple[Tensor, ...]]
     lstm_forward: Callable[[LSTMForward], tuple[Tensor, ...]]
+    lstm_inference: Callable[[LSTMForward], tuple[Tensor, Tensor, Tensor]]
     lstm_backward: Callable[[LSTMBackward], tuple[Tensor, ...]]
 
 

@@ -1,9 +1,10 @@
 """The fused backend, on the CPU: one operator a layer and direction, with a backward pass written by hand.
 
 The time loop, its statistics and its pointwise part run in compiled code (`csrc/`), or in plain torch calls where
-nothing can be compiled (`fused_plain`); the products with the input and the gradients of the weights are one matrix
-product over the whole sequence. It keeps 14 numbers a cell and step for the backward pass (4 gates, 8 normalized
-preactivations, c and h), whatever k; 6 without a norm.
+nothing can be compiled (`fallback`); the gradients of the weights are one matrix product over the whole sequence. For
+the backward pass it keeps c, h and the normalized preactivations from the state, 6 numbers a cell and step whatever k,
+and 4 more for those from an input of many features; without a norm c, h and the gates, 6 numbers. What is not kept is
+computed again: that costs less than to write and read it. Inference keeps nothing.
 """
 
 from collections.abc import Callable
@@ -12,9 +13,10 @@ from typing import Any, cast
 
 from atn.backend.custom_ops.layer import run_layer, run_norm
 from atn.backend.custom_ops.register import register
-from atn.backend.custom_ops.signatures import Kernels
+from atn.backend.custom_ops.signatures import KeptSteps, Kernels, LSTMForward
 from atn.backend.fused import fallback
 from atn.backend.fused.build import compiled
+from atn.backend.fused.fallback import input_is_computed_again
 from atn.backend.interface import LayerFunction, NormFunction
 
 
@@ -35,8 +37,16 @@ def kernels() -> Kernels:
     return cast("Kernels", fallback if operators is None else CompiledKernels(operators))
 
 
+def kept_steps(given: LSTMForward) -> KeptSteps:
+    """What `lstm_forward` keeps, compiled or not."""
+    T = given.x.shape[0]
+    if given.k == 0:
+        return KeptSteps(0, 0, T)
+    return KeptSteps(0 if input_is_computed_again(given.x) else T, T, 0)
+
+
 # Looked up at each call: nothing is compiled before it is needed.
-OPERATORS = register("fused", lambda: kernels(), ("cpu",))  # noqa: PLW0108 - so that a test may replace `kernels`
+OPERATORS = register("fused", lambda: kernels(), ("cpu",), kept_steps)  # noqa: PLW0108 - so that a test may replace `kernels`
 
 fused_layer: LayerFunction = partial(run_layer, OPERATORS)
 fused_norm: NormFunction = partial(run_norm, OPERATORS)

@@ -19,9 +19,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from atn.backend.custom_ops.signatures import LSTMBackward, LSTMForward, NormBackward, NormForward
+from atn.backend.custom_ops.signatures import (
+    LSTMBackward,
+    LSTMForward,
+    LSTMInference,
+    LSTMResult,
+    NormBackward,
+    NormForward,
+)
 from atn.sliding_window import Parts, SlidingWindow
 from atn.window import LONGEST_DIRECT_WINDOW, LongWindowOfSteps, StepStatistics, WindowOfSteps, window_of_steps
+
+MOST_INPUTS_COMPUTED_AGAIN = 64
+"""As of `csrc/layer_operators.h`, which says why."""
+
+
+def input_is_computed_again(x: Tensor) -> bool:
+    """Whether a normed layer computes the preactivations from x again in its backward pass, and does not keep them."""
+    return x.shape[2] <= MOST_INPUTS_COMPUTED_AGAIN
 
 
 class _Norm(NamedTuple):
@@ -195,28 +210,62 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
             total = xhat_ih[t] + recurrent
         if given.bias is not None:
             total += given.bias
+        _gates(total, gates[t])
         i, f, g, o = gates[t].chunk(4, dim=1)
-        for gate, values, function in zip(
-            (i, f, g, o), total.chunk(4, dim=1), (torch.sigmoid, torch.sigmoid, torch.tanh, torch.sigmoid), strict=True
-        ):
-            function(values, out=gate)
         c = torch.addcmul(f * c, i, g, out=c_all[t])
         h.copy_(o * cell.affine(cell.forward(t, c, window_c) if normed else c).tanh())
         h_all[t] = h
-    kept = T if normed else 0
-    return h_all, c_all, steps, xhat_ih[:kept].clone(), xhat_hh[:kept].clone(), gates, windows
+    keep_input = normed and not input_is_computed_again(x)
+    return LSTMResult(
+        h=h_all,
+        c=c_all,
+        steps=steps,
+        kept_ih=xhat_ih if keep_input else x.new_empty(0, B, 4 * H),
+        kept_hh=xhat_hh if normed else x.new_empty(0, B, 4 * H),
+        gates=x.new_empty(0, B, 4 * H) if normed else gates,
+        windows=windows,
+    )
+
+
+def lstm_inference(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
+    """Run a layer whose gradient nobody asks for. Memory is not saved here, only in compiled code."""
+    result = LSTMResult(*lstm_forward(given))
+    carried = min(result.steps.shape[2], max(given.k - 1, 0))
+    memory = result.steps[:, :, result.steps.shape[2] - carried :]
+    return LSTMInference(h=result.h, c_n=result.c[-1].clone(), memory=memory.clone())
+
+
+def _gates(total: Tensor, gates: Tensor) -> None:
+    """Write sigmoid or tanh of the preactivations (..., 4H) into `gates`, which may be the same tensor."""
+    functions = (torch.sigmoid, torch.sigmoid, torch.tanh, torch.sigmoid)
+    for gate, values, function in zip(gates.chunk(4, dim=-1), total.chunk(4, dim=-1), functions, strict=True):
+        function(values, out=gate)
+
+
+def _rows_again(given: LSTMBackward, ih: _Norm, hh: _Norm) -> tuple[Tensor, Tensor]:
+    """The normalized preactivations from the input and the gates, kept by the forward pass or computed again."""
+    if given.k == 0:
+        return given.kept_ih, given.gates
+    xhat_ih = given.kept_ih
+    if xhat_ih.shape[0] == 0:
+        a_ih = torch.nn.functional.linear(given.x, given.weight_ih, given.bias_ih)
+        xhat_ih = (a_ih - ih.mean.unsqueeze(2)) * ih.rstd.unsqueeze(2)
+    total = ih.affine(xhat_ih) + hh.affine(given.kept_hh)
+    if given.bias is not None:
+        total += given.bias
+    _gates(total, total)
+    return xhat_ih, total
 
 
 def lstm_backward(
     given: LSTMBackward,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `lstm_forward`."""
-    h, c, steps, xhat_ih, xhat_hh, gates, windows = (
-        given.h, given.c, given.steps, given.kept_ih, given.kept_hh, given.gates, given.windows,
-    )  # fmt: skip
+    h, c, steps, xhat_hh, windows = given.h, given.c, given.steps, given.kept_hh, given.windows
     T, B, H = h.shape
     normed = given.k > 0
     norms = _norms(given, steps, windows)
+    xhat_ih, gates = _rows_again(given, norms[0], norms[1])
     by_step = torch.zeros_like(steps) if given.dsteps is None else given.dsteps.clone()
     by_window = torch.empty_like(windows)
     ih, hh, cell = (_Gradient(norm, by_window[i], by_step[i]) for i, norm in enumerate(norms))

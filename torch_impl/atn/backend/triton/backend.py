@@ -15,7 +15,7 @@ import torch
 
 from atn.backend.custom_ops.layer import run_layer, run_norm
 from atn.backend.custom_ops.register import register
-from atn.backend.custom_ops.signatures import Kernels
+from atn.backend.custom_ops.signatures import KeptSteps, Kernels, LSTMForward
 from atn.backend.interface import LayerFunction, NormFunction
 
 UNCHECKED = (
@@ -60,7 +60,13 @@ def kernels() -> Kernels:
     return cast("Kernels", launch)
 
 
-OPERATORS = register("triton", lambda: kernels(), ("cuda", "cpu"))  # noqa: PLW0108 - so that a test may replace it
+def kept_steps(given: LSTMForward) -> KeptSteps:
+    """What `lstm_forward` keeps."""
+    T = given.x.shape[0]
+    return KeptSteps(T if given.k > 0 else 0, T if given.k > 0 else 0, T)
+
+
+OPERATORS = register("triton", lambda: kernels(), ("cuda", "cpu"), kept_steps)  # noqa: PLW0108 - so that a test may replace it
 
 layer: LayerFunction = partial(run_layer, OPERATORS)
 norm: NormFunction = partial(run_norm, OPERATORS)

@@ -8,6 +8,9 @@
 //
 // Every function works on a range of cases: cases never meet, neither in the statistics nor in the recurrence.
 //
+// One forward pass serves training and inference: rows that a backward pass reads are kept for every step, the others
+// lie in the same place at every step and stay in cache.
+//
 // Letters: T time, B cases, H hidden, G = 4H gate rows.
 
 #pragma once
@@ -18,29 +21,74 @@
 
 namespace atn {
 
+// An array with rows of every step, or with those of one step, which the next step overwrites.
+template <typename S>
+struct StepRows {
+  S* data;
+  int64_t step;  // elements from one step to the next, 0 where a step overwrites the last
+  int64_t row;   // elements of a row, of which a step has one for each case
+
+  S* at(int64_t t, int64_t b) const { return data + t * step + b * row; }
+};
+
+// The product of the input with W_ih^T, of some cases of a step. Its weight lies in panels too, so that a case is the
+// same bit for bit in any batch and in any chunk of a stream, and in training and inference.
+template <typename S>
+struct InputProduct {
+  const S* x;  // (T, B, I)
+  int64_t B, I;
+  Panels<S> weight;
+
+  void times(int64_t t, Range cases, S* out, Range panels) const {
+    weight.times(x + (t * B + cases.from) * I, out, cases.count(), panels);
+  }
+};
+
+// The four gates of a few units.
+template <typename S>
+struct Gates {
+  Vec<S> i, f, g, o;
+};
+
 // Sizes and arrays of a layer: what the forward pass reads and writes, and the backward pass reads.
 template <typename S>
 struct Layer {
   int64_t T, B, H;
   bool normed;
+  const S* bias_ih;  // (4H,), inside the norm, or null
   const S* bias_hh;  // (4H,), inside the norm, or null
   const S* bias;     // (4H,), all that is added to the gates after the norms, or null
   const S* h_0;      // (B, H); not read by the backward pass
   const S* c_0;      // (B, H)
   Norm<S> ih, hh, c;  // without a norm only gains and shift of c are read
-  S* xhat_ih;         // (T, B, 4H): preactivations from the input, normalized in place
-  S* xhat_hh;         // (T, B, 4H): the same from the state; (1, B, 4H), scratch, without a norm
-  S* gates;           // (T, B, 4H): after their sigmoid or tanh
-  S* cell;            // (T, B, H)
-  S* h;               // (T, B, H)
+  StepRows<S> xhat_ih;  // rows of 4H: preactivations from the input, normalized in place
+  StepRows<S> xhat_hh;  // rows of 4H: the same from the state
+  StepRows<S> gates;    // rows of 4H: after their sigmoid or tanh
+  StepRows<S> cell;     // rows of H
+  S* h;                 // (T, B, H)
 
   const S* previous_h(int64_t t) const { return t == 0 ? h_0 : h + (t - 1) * B * H; }
-  const S* previous_c(int64_t t) const { return t == 0 ? c_0 : cell + (t - 1) * B * H; }
-  S* recurrent(int64_t t) const { return xhat_hh + (normed ? t * B * 4 * H : 0); }
+  const S* previous_c(int64_t t, int64_t b) const { return t == 0 ? c_0 + b * H : cell.at(t - 1, b); }
 
-  // The cell of row i = t * B + b, normalized where there is a norm.
-  Vec<S> xhat_c(int64_t i, int64_t j, int64_t n) const {
-    const auto v = load(cell + i * H + j, n);
+  // The gates of units j, ... from rows that have been normalized.
+  Gates<S> gates_of(const S* a_ih, const S* a_hh, int64_t j, int64_t n) const {
+    const auto preactivation = [&](int64_t at) {
+      auto from_input = load(a_ih + at, n), from_state = load(a_hh + at, n);
+      if (ih.gamma) from_input = from_input * load(ih.gamma + at, n);
+      if (hh.gamma) from_state = from_state * load(hh.gamma + at, n);
+      const auto sum = from_input + from_state;
+      return bias ? sum + load(bias + at, n) : sum;
+    };
+    return {.i = sigmoid(preactivation(j)),
+            .f = sigmoid(preactivation(j + H)),
+            .g = preactivation(j + 2 * H).tanh(),
+            .o = sigmoid(preactivation(j + 3 * H))};
+  }
+
+  // The cell of case b at step t, normalized where there is a norm.
+  Vec<S> xhat_c(int64_t t, int64_t b, int64_t j, int64_t n) const {
+    const auto v = load(cell.at(t, b) + j, n);
+    const int64_t i = t * B + b;
     return normed ? (v - Vec<S>(c.mean[i])) * Vec<S>(c.rstd[i]) : v;
   }
 

@@ -24,7 +24,8 @@ class LayerBackward {
     S* dh;            // (B, H): what flows back through the state; then g of the cell's norm
     S* dc;            // (B, H): what flows back through the carry
     S* da_ih;         // (T, B, 4H): gradient of the preactivations from the input (unused without a norm)
-    S* da_hh;         // (T, B, 4H): of those from the state
+    S* da_hh;         // (T, B, 4H): of those from the state; before it, of the gates before their sigmoid or tanh; and
+                      // with a norm, before that, the gates themselves, which are not kept
     typename NormBackward<S>::Buffers ih, hh, c;
   };
 
@@ -35,8 +36,25 @@ class LayerBackward {
         hh_(layer.hh, buffers.hh),
         c_(layer.c, buffers.c) {}
 
-  // All in front of the product, for cases [from, to) of step t.
+  // Where the normalized preactivations from the input are not kept: computes them again, for some of the cases of step
+  // t, the columns of some panels. They lie where their gradient will.
+  void input_product(const InputProduct<S>& input, int64_t t, Range cases, Range panels) const {
+    input.times(t, cases, layer_.xhat_ih.at(t, cases.from), panels);
+  }
+
+  // The rest of it, for cases [from, to), once all panels are there.
+  void normalize_input(int64_t t, int64_t from, int64_t to) const {
+    for (int64_t b = from; b < to; ++b) {
+      const int64_t i = t * layer_.B + b;
+      add_row(layer_.bias_ih, layer_.xhat_ih.at(t, b), 4 * layer_.H);
+      normalize_row(layer_.xhat_ih.at(t, b), 4 * layer_.H, layer_.ih.mean[i], layer_.ih.rstd[i]);
+    }
+  }
+
+  // All in front of the product with W_hh, for cases [from, to) of step t.
   void pointwise(int64_t t, int64_t from, int64_t to, Sums<S>& sums) {
+    if (layer_.normed)
+      for (int64_t b = from; b < to; ++b) gates_row(t, b);
     for (int64_t b = from; b < to; ++b) output_row(t, b, sums);
     if (layer_.normed) c_.collect(t, from, to);
     for (int64_t b = from; b < to; ++b) gate_row(t, b);
@@ -60,19 +78,31 @@ class LayerBackward {
   }
 
  private:
+  // The gates again: a few operations on numbers in cache cost less than to write and read them.
+  void gates_row(int64_t t, int64_t b) const {
+    const int64_t H = layer_.H;
+    const S *from_input = layer_.xhat_ih.at(t, b), *from_state = layer_.xhat_hh.at(t, b);
+    S* out = layer_.gates.at(t, b);
+    for_vectors<S>(H, [&](int64_t j, int64_t n) {
+      const auto gates = layer_.gates_of(from_input, from_state, j, n);
+      store(gates.i, out + j, n), store(gates.f, out + j + H, n);
+      store(gates.g, out + j + 2 * H, n), store(gates.o, out + j + 3 * H, n);
+    });
+  }
+
   // dh -> gradient of the output gate (kept in da_hh) and of the normalized cell (kept in dh).
   void output_row(int64_t t, int64_t b, Sums<S>& sums) const {
     const int64_t H = layer_.H, i = t * layer_.B + b;
     const Norm<S>& c = layer_.c;
     const S* dh_out = buffers_.dh_out;
-    const S* o = layer_.gates + i * 4 * H + 3 * H;
+    const S* o = layer_.gates.at(t, b) + 3 * H;
     S* dh = buffers_.dh + b * H;
     S* out = buffers_.da_hh + i * 4 * H + 3 * H;
     Vec<S> sum_g(S(0)), sum_gx(S(0));
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
       auto d = load(dh + j, n);
       if (dh_out) d = d + load(dh_out + i * H + j, n);
-      const auto xhat = layer_.xhat_c(i, j, n), th = layer_.z(xhat, j, n).tanh(), og = load(o + j, n);
+      const auto xhat = layer_.xhat_c(t, b, j, n), th = layer_.z(xhat, j, n).tanh(), og = load(o + j, n);
       store(d * th * og * (Vec<S>(S(1)) - og), out + j, n);
       auto g = d * og * (Vec<S>(S(1)) - th * th);
       if (c.beta) sums.beta_c.add(j, g, n);
@@ -92,8 +122,8 @@ class LayerBackward {
   // Gradient of the cell -> of the four gates before their sigmoid or tanh (in da_hh).
   void gate_row(int64_t t, int64_t b) const {
     const int64_t H = layer_.H, G = 4 * H, i = t * layer_.B + b;
-    const S* gates = layer_.gates + i * G;
-    const S* c_prev = layer_.previous_c(t) + b * H;
+    const S* gate = layer_.gates.at(t, b);
+    const S* c_prev = layer_.previous_c(t, b);
     const S *dh = buffers_.dh + b * H, *dc_out = buffers_.dc_out;
     S *d = buffers_.da_hh + i * G, *dc = buffers_.dc + b * H;
     S level = 0, slope = 0, r = 1;
@@ -101,9 +131,9 @@ class LayerBackward {
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
       const Vec<S> one(S(1));
       auto dcell = load(dc + j, n) + Vec<S>(r) * load(dh + j, n);
-      if (layer_.normed) dcell = dcell + Vec<S>(level) + Vec<S>(slope) * layer_.xhat_c(i, j, n);
+      if (layer_.normed) dcell = dcell + Vec<S>(level) + Vec<S>(slope) * layer_.xhat_c(t, b, j, n);
       if (dc_out) dcell = dcell + load(dc_out + i * H + j, n);
-      const auto ig = load(gates + j, n), fg = load(gates + j + H, n), gg = load(gates + j + 2 * H, n);
+      const auto ig = load(gate + j, n), fg = load(gate + j + H, n), gg = load(gate + j + 2 * H, n);
       store(dcell * gg * ig * (one - ig), d + j, n);
       store(dcell * load(c_prev + j, n) * fg * (one - fg), d + j + H, n);
       store(dcell * ig * (one - gg * gg), d + j + 2 * H, n);
@@ -114,7 +144,7 @@ class LayerBackward {
   // What the backward pass of the two norms needs summed over their row, and the gradients of gains and shift.
   void norm_sums_row(int64_t t, int64_t b, Sums<S>& sums) const {
     const int64_t G = 4 * layer_.H, i = t * layer_.B + b;
-    const S *d = buffers_.da_hh + i * G, *x = layer_.xhat_ih + i * G, *u = layer_.recurrent(t) + b * G;
+    const S *d = buffers_.da_hh + i * G, *x = layer_.xhat_ih.at(t, b), *u = layer_.xhat_hh.at(t, b);
     const S *gamma_ih = layer_.ih.gamma, *gamma_hh = layer_.hh.gamma;
     Vec<S> sum_ih(S(0)), sum_hh(S(0)), sum_ih_x(S(0)), sum_hh_x(S(0));
     for_vectors<S>(G, [&](int64_t j, int64_t n) {
@@ -134,7 +164,7 @@ class LayerBackward {
   // Gradient of the normalized preactivations -> of the preactivations themselves.
   void preactivation_row(int64_t t, int64_t b) const {
     const int64_t G = 4 * layer_.H, i = t * layer_.B + b;
-    const S *x = layer_.xhat_ih + i * G, *u = layer_.recurrent(t) + b * G;
+    const S *x = layer_.xhat_ih.at(t, b), *u = layer_.xhat_hh.at(t, b);
     const S *gamma_ih = layer_.ih.gamma, *gamma_hh = layer_.hh.gamma;
     S *di = buffers_.da_ih + i * G, *dr = buffers_.da_hh + i * G;
     S level_ih, slope_ih, level_hh, slope_hh;

@@ -16,10 +16,11 @@ class LayerForward {
     ih_.start(from, to), hh_.start(from, to), c_.start(from, to);
   }
 
-  // For some of the cases, the columns of some panels of weight, W_hh^T.
-  void product(const Panels<S>& weight, int64_t t, Range cases, Range panels) const {
-    const int64_t H = layer_.H;
-    weight.times(layer_.previous_h(t) + cases.from * H, layer_.recurrent(t) + cases.from * 4 * H, cases.count(), panels);
+  // For some of the cases, the columns of some panels of W_ih^T and of W_hh^T, which have equally many.
+  void products(const InputProduct<S>& input, const Panels<S>& weight_hh, int64_t t, Range cases, Range panels) const {
+    input.times(t, cases, layer_.xhat_ih.at(t, cases.from), panels);
+    const S* h = layer_.previous_h(t) + cases.from * layer_.H;
+    weight_hh.times(h, layer_.xhat_hh.at(t, cases.from), cases.count(), panels);
   }
 
   // All that follows the products, for cases [from, to) of step t.
@@ -37,49 +38,37 @@ class LayerForward {
  private:
   void preactivation_row(int64_t t, int64_t b) const {
     const int64_t G = 4 * layer_.H;
-    const S* bias_hh = layer_.bias_hh;
-    S* row = layer_.recurrent(t) + b * G;
-    if (bias_hh)
-      for_vectors<S>(G, [&](int64_t j, int64_t n) { store(load(row + j, n) + load(bias_hh + j, n), row + j, n); });
-    hh_.step(t, b, row);
-    ih_.step(t, b, layer_.xhat_ih + (t * layer_.B + b) * G);
+    S *from_input = layer_.xhat_ih.at(t, b), *from_state = layer_.xhat_hh.at(t, b);
+    add_row(layer_.bias_ih, from_input, G);
+    add_row(layer_.bias_hh, from_state, G);
+    ih_.step(t, b, from_input);
+    hh_.step(t, b, from_state);
   }
 
   void gate_row(int64_t t, int64_t b) const {
     const int64_t H = layer_.H, G = 4 * H, i = t * layer_.B + b;
-    const Norm<S>&ih = layer_.ih, &hh = layer_.hh;
-    S* x = layer_.xhat_ih + i * G;
-    S* r = layer_.recurrent(t) + b * G;
-    S* out = layer_.gates + i * G;
+    S *from_input = layer_.xhat_ih.at(t, b), *from_state = layer_.xhat_hh.at(t, b), *out = layer_.gates.at(t, b);
     if (layer_.normed) {
-      normalize_row(x, G, ih.mean[i], ih.rstd[i]);
-      normalize_row(r, G, hh.mean[i], hh.rstd[i]);
+      normalize_row(from_input, G, layer_.ih.mean[i], layer_.ih.rstd[i]);
+      normalize_row(from_state, G, layer_.hh.mean[i], layer_.hh.rstd[i]);
     }
-    const S* c_prev = layer_.previous_c(t) + b * H;
-    S* c_row = layer_.cell + i * H;
-    const S* bias = layer_.bias;
-    const auto preactivation = [&](int64_t j, int64_t n) {
-      auto a = load(x + j, n), u = load(r + j, n);
-      if (ih.gamma) a = a * load(ih.gamma + j, n);
-      if (hh.gamma) u = u * load(hh.gamma + j, n);
-      a = a + u;
-      return bias ? a + load(bias + j, n) : a;
-    };
+    const S* c_prev = layer_.previous_c(t, b);
+    S* c_row = layer_.cell.at(t, b);
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
-      const auto ig = sigmoid(preactivation(j, n)), fg = sigmoid(preactivation(j + H, n));
-      const auto gg = preactivation(j + 2 * H, n).tanh(), og = sigmoid(preactivation(j + 3 * H, n));
-      store(ig, out + j, n), store(fg, out + j + H, n), store(gg, out + j + 2 * H, n), store(og, out + j + 3 * H, n);
-      store(fg * load(c_prev + j, n) + ig * gg, c_row + j, n);
+      const auto gates = layer_.gates_of(from_input, from_state, j, n);
+      store(gates.i, out + j, n), store(gates.f, out + j + H, n);
+      store(gates.g, out + j + 2 * H, n), store(gates.o, out + j + 3 * H, n);
+      store(gates.f * load(c_prev + j, n) + gates.i * gates.g, c_row + j, n);
     });
     if (layer_.normed) c_.step(t, b, c_row);
   }
 
   void output_row(int64_t t, int64_t b) const {
-    const int64_t H = layer_.H, i = t * layer_.B + b;
-    const S* o = layer_.gates + i * 4 * H + 3 * H;
-    S* h = layer_.h + i * H;
+    const int64_t H = layer_.H;
+    const S* o = layer_.gates.at(t, b) + 3 * H;
+    S* h = layer_.h + (t * layer_.B + b) * H;
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
-      store(load(o + j, n) * layer_.z(layer_.xhat_c(i, j, n), j, n).tanh(), h + j, n);
+      store(load(o + j, n) * layer_.z(layer_.xhat_c(t, b, j, n), j, n).tanh(), h + j, n);
     });
   }
 

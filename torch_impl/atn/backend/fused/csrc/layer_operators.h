@@ -18,12 +18,38 @@ namespace atn {
 // the weights once for all cases is worth more than never waiting. Below, a thread takes its cases through all steps.
 constexpr int64_t WEIGHTS_OF_A_JOINT_STEP = 1 << 18;
 
-// What the backward pass reads of the forward pass, and the settings of both.
+// Up to this many features of the input the backward pass computes the preactivations from the input again, which costs
+// less than to write and read 4H numbers; with more of them they are kept.
+constexpr int64_t MOST_INPUTS_COMPUTED_AGAIN = 64;
+
+template <typename S>
+StepRows<S> rows_of(const Tensor& rows) {
+  const int64_t B = rows.size(1), N = rows.size(2);
+  return {.data = rows.data_ptr<S>(), .step = rows.size(0) > 1 ? B * N : 0, .row = N};
+}
+
+// The product with the input, for `products` steps.
+template <typename S>
+InputProduct<S> input_product_of(const Tensor& x, const Tensor& weight_ih, int64_t products) {
+  const int64_t I = x.size(2);
+  return {.x = x.const_data_ptr<S>(),
+          .B = x.size(1),
+          .I = I,
+          .weight = Panels<S>({.data = weight_ih.const_data_ptr<S>(),
+                               .inner = I,
+                               .columns = weight_ih.size(0),
+                               .inner_stride = 1,
+                               .column_stride = I,
+                               .products = products})};
+}
+
+// The arrays of a layer and the settings of its norms. An array of one step in the place of T is one that every step
+// overwrites.
 struct LayerTensors {
-  const Tensor &h, &c;              // (T, B, H)
+  const Tensor &h, &c;              // (T, B, H); c (T or 1, B, H)
   const Tensor& steps;              // (3, 2, M + T, B), of the norms ih, hh and c
-  const Tensor &xhat_ih, &xhat_hh;  // (T, B, 4H)
-  const Tensor& gates;              // (T, B, 4H)
+  const Tensor &xhat_ih, &xhat_hh;  // (T or 1, B, 4H)
+  const Tensor& gates;              // (T or 1, B, 4H)
   const Tensor& windows;            // (3, 2, T, B)
   const OptionalTensor &gamma_ih, &gamma_hh, &gamma_c, &beta_c;
   const Tensor& c_0;  // (B, H)
@@ -42,6 +68,7 @@ struct LayerTensors {
         .B = h.size(1),
         .H = H,
         .normed = normed,
+        .bias_ih = nullptr,
         .bias_hh = nullptr,
         .bias = nullptr,
         .h_0 = nullptr,
@@ -49,10 +76,10 @@ struct LayerTensors {
         .ih = norm_of<S>(steps[0], windows[0], of_ih),
         .hh = norm_of<S>(steps[1], windows[1], of_hh),
         .c = norm_of<S>(steps[2], windows[2], of_c),
-        .xhat_ih = xhat_ih.data_ptr<S>(),
-        .xhat_hh = xhat_hh.data_ptr<S>(),
-        .gates = gates.data_ptr<S>(),
-        .cell = c.data_ptr<S>(),
+        .xhat_ih = rows_of<S>(xhat_ih),
+        .xhat_hh = rows_of<S>(xhat_hh),
+        .gates = rows_of<S>(gates),
+        .cell = rows_of<S>(c),
         .h = h.data_ptr<S>(),
     };
   }
@@ -102,75 +129,137 @@ struct LSTMForwardArguments {
   }
 };
 
-// h, c, steps, xhat_ih, xhat_hh, gates, windows, as of `LayerTensors`. Without a norm the backward pass reads neither
-// xhat_ih nor xhat_hh, which come back empty.
-using LayerOutput = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-inline LayerOutput run(const LSTMForwardArguments& given) {
-  given.check();
-  const auto& x = given.x;
-  const int64_t T = x.size(0), B = x.size(1), I = x.size(2), H = given.h_0.size(1), M = given.memory.size(2);
-  const bool normed = given.k > 0;
-  const auto options = x.options();
-  const auto rows = x.view({T * B, I}), weight_ih = given.weight_ih.t();
-  const auto a_ih = given.bias_ih ? at::addmm(*given.bias_ih, rows, weight_ih) : at::mm(rows, weight_ih);
-  const auto xhat_ih = a_ih.view({T, B, 4 * H});
-  const auto h = at::empty({T, B, H}, options), c = at::empty({T, B, H}, options);
-  const auto xhat_hh = at::empty({normed ? T : 1, B, 4 * H}, options), gates = at::empty({T, B, 4 * H}, options);
-  const auto steps = at::empty({3, 2, normed ? M + T : 0, B}, options);
-  const auto windows = at::empty({3, 2, normed ? T : 0, B}, options);
-  if (normed) steps.narrow(2, 0, M).copy_(given.memory);
-  const LayerTensors tensors{
-      .h = h,
-      .c = c,
-      .steps = steps,
-      .xhat_ih = xhat_ih,
-      .xhat_hh = xhat_hh,
-      .gates = gates,
-      .windows = windows,
-      .gamma_ih = given.gamma_ih,
-      .gamma_hh = given.gamma_hh,
-      .gamma_c = given.gamma_c,
-      .beta_c = given.beta_c,
-      .c_0 = given.c_0,
-      .k = given.k,
-      .eps = given.eps,
-  };
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "atn_lstm_forward", [&] {
+// All steps, from the first to the last: writes every array of `tensors`.
+inline void run_steps(const LSTMForwardArguments& given, const LayerTensors& tensors) {
+  const int64_t T = given.x.size(0), B = given.x.size(1), H = given.h_0.size(1);
+  AT_DISPATCH_FLOATING_TYPES(given.x.scalar_type(), "atn_lstm_forward", [&] {
     using S = scalar_t;
     auto layer = tensors.layer<S>();
-    layer.bias_hh = data<S>(given.bias_hh), layer.bias = data<S>(given.bias);
+    const auto of_input = given.k > 0 ? given.bias_ih : OptionalTensor(), of_gates = given.k > 0 ? given.bias : given.bias_ih;
+    layer.bias_ih = data<S>(of_input), layer.bias_hh = data<S>(given.bias_hh), layer.bias = data<S>(of_gates);
     layer.h_0 = given.h_0.const_data_ptr<S>();
     LayerForward<S> forward(layer);
-    const Panels<S> weight({.data = given.weight_hh.const_data_ptr<S>(),
-                            .inner = H,
-                            .columns = 4 * H,
-                            .inner_stride = 1,
-                            .column_stride = H,
-                            .products = T});
+    const auto input = input_product_of<S>(given.x, given.weight_ih, T);
+    const Panels<S> weight_hh({.data = given.weight_hh.const_data_ptr<S>(),
+                               .inner = H,
+                               .columns = 4 * H,
+                               .inner_stride = 1,
+                               .column_stride = H,
+                               .products = T});
     if (given.weight_hh.numel() >= WEIGHTS_OF_A_JOINT_STEP) {
+      const int64_t panels = weight_hh.all().to;
       forward.start(0, B);
       for (int64_t t = 0; t < T; ++t) {
-        const int64_t panels = weight.all().to;
-        in_parts(panels, parts_of(panels), [&](int64_t, Range some) { forward.product(weight, t, {0, B}, some); });
+        in_parts(panels, parts_of(panels), [&](int64_t, Range some) {
+          forward.products(input, weight_hh, t, {0, B}, some);
+        });
         in_parts(B, parts_of(B), [&](int64_t, Range cases) { forward.pointwise(t, cases.from, cases.to); });
       }
     } else {
       in_parts(B, parts_of(B), [&](int64_t, Range cases) {
         forward.start(cases.from, cases.to);
-        for (int64_t t = 0; t < T; ++t)
-          forward.product(weight, t, cases, weight.all()), forward.pointwise(t, cases.from, cases.to);
+        for (int64_t t = 0; t < T; ++t) {
+          forward.products(input, weight_hh, t, cases, weight_hh.all());
+          forward.pointwise(t, cases.from, cases.to);
+        }
       });
     }
   });
-  const auto kept = [&](const Tensor& xhat) { return normed ? xhat : at::empty({0, B, 4 * H}, options); };
-  return {h, c, steps, kept(xhat_ih), kept(xhat_hh), gates, windows};
+}
+
+// Room for the statistics of a layer's norms, with those of the memory in front.
+struct Statistics {
+  Tensor steps, windows;
+
+  explicit Statistics(const LSTMForwardArguments& given) {
+    const int64_t T = given.x.size(0), B = given.x.size(1), M = given.memory.size(2);
+    const bool normed = given.k > 0;
+    steps = at::empty({3, 2, normed ? M + T : 0, B}, given.x.options());
+    windows = at::empty({3, 2, normed ? T : 0, B}, given.x.options());
+    if (normed) steps.narrow(2, 0, M).copy_(given.memory);
+  }
+};
+
+// h, c (T, B, H), steps (3, 2, M + T, B), and what the backward pass reads: xhat_ih, xhat_hh, gates (T, B, 4H) and windows
+// (3, 2, T, B). Of the rows of 4H those are kept that cost more to compute again: with a norm xhat_hh, and xhat_ih for an
+// input of many features; without one the gates. The others come back empty.
+using LayerOutput = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+inline LayerOutput run(const LSTMForwardArguments& given) {
+  given.check();
+  const int64_t T = given.x.size(0), B = given.x.size(1), I = given.x.size(2), H = given.h_0.size(1);
+  const bool normed = given.k > 0, keep_input = normed && I > MOST_INPUTS_COMPUTED_AGAIN;
+  const auto options = given.x.options();
+  const auto rows = [&](bool kept) { return at::empty({kept ? T : 1, B, 4 * H}, options); };
+  const auto h = at::empty({T, B, H}, options), c = at::empty({T, B, H}, options);
+  const auto xhat_ih = rows(keep_input), xhat_hh = rows(normed), gates = rows(!normed);
+  const Statistics statistics(given);
+  run_steps(given, {
+                       .h = h,
+                       .c = c,
+                       .steps = statistics.steps,
+                       .xhat_ih = xhat_ih,
+                       .xhat_hh = xhat_hh,
+                       .gates = gates,
+                       .windows = statistics.windows,
+                       .gamma_ih = given.gamma_ih,
+                       .gamma_hh = given.gamma_hh,
+                       .gamma_c = given.gamma_c,
+                       .beta_c = given.beta_c,
+                       .c_0 = given.c_0,
+                       .k = given.k,
+                       .eps = given.eps,
+                   });
+  const auto kept = [&](const Tensor& array, bool is_kept) {
+    return is_kept ? array : at::empty({0, B, 4 * H}, options);
+  };
+  return {h,
+          c,
+          statistics.steps,
+          kept(xhat_ih, keep_input),
+          kept(xhat_hh, normed),
+          kept(gates, !normed),
+          statistics.windows};
+}
+
+// h (T, B, H), the last c (B, H), and the statistics of the last min(M + T, k - 1) steps (3, 2, M', B).
+using InferenceOutput = std::tuple<Tensor, Tensor, Tensor>;
+
+// The forward pass where nothing asks for a gradient: the same numbers, and nothing is kept for a backward pass.
+inline InferenceOutput infer(const LSTMForwardArguments& given) {
+  given.check();
+  const int64_t T = given.x.size(0), B = given.x.size(1), H = given.h_0.size(1);
+  const auto options = given.x.options();
+  const auto h = at::empty({T, B, H}, options), c = at::empty({1, B, H}, options);
+  const auto xhat_ih = at::empty({1, B, 4 * H}, options), xhat_hh = at::empty({1, B, 4 * H}, options);
+  const Statistics statistics(given);
+  run_steps(given, {
+                       .h = h,
+                       .c = c,
+                       .steps = statistics.steps,
+                       .xhat_ih = xhat_ih,
+                       .xhat_hh = xhat_hh,
+                       .gates = xhat_hh,  // in the place of what they are computed from
+                       .windows = statistics.windows,
+                       .gamma_ih = given.gamma_ih,
+                       .gamma_hh = given.gamma_hh,
+                       .gamma_c = given.gamma_c,
+                       .beta_c = given.beta_c,
+                       .c_0 = given.c_0,
+                       .k = given.k,
+                       .eps = given.eps,
+                   });
+  const int64_t seen = statistics.steps.size(2), carried = given.k > 0 ? std::min(seen, given.k - 1) : 0;
+  const auto memory = statistics.steps.narrow(2, seen - carried, carried);
+  return {h, c.view({B, H}), carried < seen ? memory.clone() : memory};
 }
 
 struct LSTMBackwardArguments {
   const OptionalTensor &dh, &dc;              // (T, B, H)
   const OptionalTensor& dsteps;               // (3, 2, M + T, B)
-  const Tensor& weight_hh;                    // (4H, H)
+  const Tensor& x;                            // (T, B, I)
+  const Tensor &weight_ih, &weight_hh;        // (4H, I), (4H, H)
+  const OptionalTensor &bias_ih, &bias;       // (4H,), as the forward pass had them
   const OptionalTensor &gamma_ih, &gamma_hh;  // (4H,)
   const OptionalTensor &gamma_c, &beta_c;     // (H,)
   const Tensor& c_0;                          // (B, H)
@@ -189,7 +278,14 @@ struct LSTMBackwardArguments {
     check.shape(dh, "dh", {T, B, H}, "(T, B, H)");
     check.shape(dc, "dc", {T, B, H}, "(T, B, H)");
     check.shape(c_0, "c_0", {B, H}, "(B, H)");
+    Check::rank(x, "x", 3, "(T, B, I)");
+    const int64_t I = x.size(2);
+    Check::at_least_one(I, "x", "I");
+    check.shape(x, "x", {T, B, I}, "(T, B, I)");
+    check.shape(weight_ih, "weight_ih", {4 * H, I}, "(4H, I)");
     check.shape(weight_hh, "weight_hh", {4 * H, H}, "(4H, H)");
+    check.shape(bias_ih, "bias_ih", {4 * H}, "(4H,)");
+    check.shape(bias, "bias", {4 * H}, "(4H,)");
     check_gains(check, gamma_ih, gamma_hh, gamma_c, beta_c, H, k);
     Check::rank(steps, "steps", 4, "(3, 2, M + T, B)");
     const int64_t rows = k > 0 ? steps.size(2) : 0;
@@ -197,9 +293,10 @@ struct LSTMBackwardArguments {
     check.shape(steps, "steps", {3, 2, rows, B}, "(3, 2, M + T, B)");
     check.shape(dsteps, "dsteps", {3, 2, rows, B}, "(3, 2, M + T, B)");
     check.shape(windows, "windows", {3, 2, normed_steps, B}, "(3, 2, T, B)");
-    check.shape(kept_ih, "kept_ih", {normed_steps, B, 4 * H}, "(T, B, 4H), T = 0 without a norm,");
+    const int64_t kept_steps = I > MOST_INPUTS_COMPUTED_AGAIN ? normed_steps : 0;
+    check.shape(kept_ih, "kept_ih", {kept_steps, B, 4 * H}, "(T, B, 4H), T = 0 where they are computed again,");
     check.shape(kept_hh, "kept_hh", {normed_steps, B, 4 * H}, "(T, B, 4H), T = 0 without a norm,");
-    check.shape(gates, "gates", {T, B, 4 * H}, "(T, B, 4H)");
+    check.shape(gates, "gates", {T - normed_steps, B, 4 * H}, "(T, B, 4H), T = 0 with a norm,");
     Check::epsilon(eps);
   }
 };
@@ -222,6 +319,7 @@ inline LayerGradients run(const LSTMBackwardArguments& given) {
   const auto options = given.h.options();
   const auto dh = at::zeros({B, H}, options), dc = at::zeros({B, H}, options);
   const auto da_ih = at::empty({normed_steps, B, 4 * H}, options), da_hh = at::empty({T, B, 4 * H}, options);
+  const bool again = given.k > 0 && given.kept_ih.size(0) == 0;
   const auto dwindows = at::empty_like(given.steps);
   const auto dsteps = given.dsteps ? given.dsteps->clone() : at::zeros_like(given.steps);
   dwindows.narrow(2, 0, M).zero_();
@@ -229,9 +327,10 @@ inline LayerGradients run(const LSTMBackwardArguments& given) {
       .h = given.h,
       .c = given.c,
       .steps = given.steps,
-      .xhat_ih = given.kept_ih,
+      // What is not kept is computed again, where its gradient will be written.
+      .xhat_ih = again ? da_ih : given.kept_ih,
       .xhat_hh = given.kept_hh,
-      .gates = given.gates,
+      .gates = given.k > 0 ? da_hh : given.gates,
       .windows = given.windows,
       .gamma_ih = given.gamma_ih,
       .gamma_hh = given.gamma_hh,
@@ -255,7 +354,11 @@ inline LayerGradients run(const LSTMBackwardArguments& given) {
         .hh = buffers_of<S>(dwindows[1], dsteps[1]),
         .c = buffers_of<S>(dwindows[2], dsteps[2]),
     };
-    LayerBackward<S> backward(tensors.layer<S>(), buffers);
+    auto layer = tensors.layer<S>();
+    layer.bias_ih = data<S>(given.bias_ih), layer.bias = data<S>(given.bias);
+    LayerBackward<S> backward(layer, buffers);
+    std::optional<InputProduct<S>> input;
+    if (again) input.emplace(input_product_of<S>(given.x, given.weight_ih, T));
     const int64_t parts = parts_of(B);
     std::vector<Sums<S>> sums(parts, Sums<S>(H));
     const Panels<S> weight({.data = given.weight_hh.const_data_ptr<S>(),
@@ -267,7 +370,14 @@ inline LayerGradients run(const LSTMBackwardArguments& given) {
     if (given.weight_hh.numel() >= WEIGHTS_OF_A_JOINT_STEP) {
       const int64_t panels = weight.all().to;
       for (int64_t t = T - 1; t >= 0; --t) {
+        if (input) {
+          const int64_t columns = input->weight.all().to;
+          in_parts(columns, parts_of(columns), [&](int64_t, Range some) {
+            backward.input_product(*input, t, {0, B}, some);
+          });
+        }
         in_parts(B, parts, [&](int64_t part, Range cases) {
+          if (input) backward.normalize_input(t, cases.from, cases.to);
           backward.pointwise(t, cases.from, cases.to, sums[part]);
         });
         in_parts(panels, parts_of(panels), [&](int64_t, Range some) { backward.product(weight, t, {0, B}, some); });
@@ -276,6 +386,10 @@ inline LayerGradients run(const LSTMBackwardArguments& given) {
     } else {
       in_parts(B, parts, [&](int64_t part, Range cases) {
         for (int64_t t = T - 1; t >= 0; --t) {
+          if (input) {
+            backward.input_product(*input, t, cases, input->weight.all());
+            backward.normalize_input(t, cases.from, cases.to);
+          }
           backward.pointwise(t, cases.from, cases.to, sums[part]);
           backward.product(weight, t, cases, weight.all());
         }

@@ -20,12 +20,12 @@ NormGradients norm_backward(const Tensor& dy, const OptionalTensor& dsteps, cons
       .dy = dy, .dsteps = dsteps, .a = a, .gamma = gamma, .steps = steps, .windows = windows, .k = k, .eps = eps});
 }
 
-LayerOutput lstm_forward(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh,
+LSTMForwardArguments forward_arguments(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh,
                          const OptionalTensor& bias_ih, const OptionalTensor& bias_hh, const OptionalTensor& bias,
                          const OptionalTensor& gamma_ih, const OptionalTensor& gamma_hh, const OptionalTensor& gamma_c,
                          const OptionalTensor& beta_c, const Tensor& h_0, const Tensor& c_0, const Tensor& memory,
                          int64_t k, double eps) {
-  return run(LSTMForwardArguments{
+  return {
       .x = x,
       .weight_ih = weight_ih,
       .weight_hh = weight_hh,
@@ -41,19 +41,42 @@ LayerOutput lstm_forward(const Tensor& x, const Tensor& weight_ih, const Tensor&
       .memory = memory,
       .k = k,
       .eps = eps,
-  });
+  };
+}
+
+LayerOutput lstm_forward(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh,
+                         const OptionalTensor& bias_ih, const OptionalTensor& bias_hh, const OptionalTensor& bias,
+                         const OptionalTensor& gamma_ih, const OptionalTensor& gamma_hh, const OptionalTensor& gamma_c,
+                         const OptionalTensor& beta_c, const Tensor& h_0, const Tensor& c_0, const Tensor& memory,
+                         int64_t k, double eps) {
+  return run(forward_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, bias, gamma_ih, gamma_hh, gamma_c, beta_c, h_0,
+                               c_0, memory, k, eps));
+}
+
+InferenceOutput lstm_inference(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh,
+                         const OptionalTensor& bias_ih, const OptionalTensor& bias_hh, const OptionalTensor& bias,
+                         const OptionalTensor& gamma_ih, const OptionalTensor& gamma_hh, const OptionalTensor& gamma_c,
+                         const OptionalTensor& beta_c, const Tensor& h_0, const Tensor& c_0, const Tensor& memory,
+                         int64_t k, double eps) {
+  return infer(forward_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, bias, gamma_ih, gamma_hh, gamma_c, beta_c,
+                                 h_0, c_0, memory, k, eps));
 }
 
 LayerGradients lstm_backward(const OptionalTensor& dh, const OptionalTensor& dc, const OptionalTensor& dsteps,
-                             const Tensor& weight_hh, const OptionalTensor& gamma_ih, const OptionalTensor& gamma_hh,
-                             const OptionalTensor& gamma_c, const OptionalTensor& beta_c, const Tensor& c_0,
+                             const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh,
+                             const OptionalTensor& bias_ih, const OptionalTensor& bias, const OptionalTensor& gamma_ih,
+                             const OptionalTensor& gamma_hh, const OptionalTensor& gamma_c, const OptionalTensor& beta_c, const Tensor& c_0,
                              const Tensor& h, const Tensor& c, const Tensor& steps, const Tensor& kept_ih,
                              const Tensor& kept_hh, const Tensor& gates, const Tensor& windows, int64_t k, double eps) {
   return run(LSTMBackwardArguments{
       .dh = dh,
       .dc = dc,
       .dsteps = dsteps,
+      .x = x,
+      .weight_ih = weight_ih,
       .weight_hh = weight_hh,
+      .bias_ih = bias_ih,
+      .bias = bias,
       .gamma_ih = gamma_ih,
       .gamma_hh = gamma_hh,
       .gamma_c = gamma_c,
@@ -90,7 +113,13 @@ TORCH_LIBRARY(atn_compiled, library) {
       " int k, float eps) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
       &atn::lstm_forward);
   library.def(
-      "lstm_backward(Tensor? dh, Tensor? dc, Tensor? dsteps, Tensor weight_hh, Tensor? gamma_ih, Tensor? gamma_hh,"
+      "lstm_inference(Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? bias,"
+      " Tensor? gamma_ih, Tensor? gamma_hh, Tensor? gamma_c, Tensor? beta_c, Tensor h_0, Tensor c_0, Tensor memory,"
+      " int k, float eps) -> (Tensor, Tensor, Tensor)",
+      &atn::lstm_inference);
+  library.def(
+      "lstm_backward(Tensor? dh, Tensor? dc, Tensor? dsteps, Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
+      " Tensor? bias, Tensor? gamma_ih, Tensor? gamma_hh,"
       " Tensor? gamma_c, Tensor? beta_c, Tensor c_0, Tensor h, Tensor c, Tensor steps, Tensor kept_ih, Tensor kept_hh,"
       " Tensor gates, Tensor windows, int k, float eps)"
       " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",

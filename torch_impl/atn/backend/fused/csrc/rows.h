@@ -67,6 +67,13 @@ inline void row_statistics(const S* row, int64_t n, S* mean, S* var) {
   *var = sum(squares) / S(n);
 }
 
+// row <- row + addend, where there is one.
+template <typename S>
+inline void add_row(const S* addend, S* row, int64_t n) {
+  if (!addend) return;
+  for_vectors<S>(n, [&](int64_t j, int64_t count) { store(load(row + j, count) + load(addend + j, count), row + j, count); });
+}
+
 // row <- (row - mean) * rstd
 template <typename S>
 inline void normalize_row(S* row, int64_t n, S mean, S rstd) {
