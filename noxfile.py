@@ -24,8 +24,9 @@ QUIET_THREADS = {"OMP_NUM_THREADS": "1"}  # one thread a worker: pytest-xdist al
 NO_STAMP = 3  # exit status of `experiments.stamp check` where nothing vouches for these sources
 FIRST_CHECK = """
 First the short check, since these sources have not been checked on this machine: the library against the oracle, and
-Table B.1. It takes one to three minutes on two cores, once for each state of the sources, and leaves a stamp that the
-record of every run names: a result of an implementation that nobody checked would show nothing.
+Table B.1. It takes minutes, how many depends on the machine (one to three on two quiet cores), once for each state of
+the sources, and leaves a stamp that the record of every run names: a result of an implementation that nobody checked
+would show nothing.
 """
 
 
