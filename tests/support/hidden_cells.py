@@ -5,6 +5,7 @@ import torch
 
 from atn import ATNGRU, ATNRNN
 from atn_reference import (
+    AdaNorm,
     GRUState,
     RNNCache,
     RNNGradients,
@@ -45,7 +46,8 @@ def run_hidden_torch(problem: HiddenProblem, backend: str, dtype: str, device: s
 
 def run_hidden_oracle(problem: HiddenProblem) -> Result:
     """Forward and backward of `problem` by the oracle, in float64."""
-    arrays, norm, placement = problem.arrays, oracle_norm(problem), problem.bias_placement
+    arrays, placement = problem.arrays, problem.bias_placement
+    norm = AdaNorm(eps=problem.eps) if problem.norm == "ada" else oracle_norm(problem)
     if problem.cell == "GRU":
         layer = Layer(lambda x, p, state: gru_forward(x, p, norm, placement, state), gru_backward, GRUState, ("h",))
     else:

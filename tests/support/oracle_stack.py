@@ -1,7 +1,7 @@
 """Layers and directions of any cell of the oracle on top of each other, beyond the LSTMs that its own stack takes.
 
-The oracle has the RNN, the GRU, the Norm-Prop LSTM, the LSTM with weight normalization, AdaNorm and detached statistics
-as single layers.
+The oracle has the RNN, the GRU, the Norm-Prop LSTM, the LSTM with weight normalization and the one with AdaNorm as
+single layers.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from atn_reference import (
+    AdaNorm,
     LSTMState,
+    lstm_backward,
+    lstm_forward,
     norm_prop,
     norm_prop_lstm_backward,
     norm_prop_lstm_forward,
@@ -48,7 +51,12 @@ def _weight_norm(_: LSTMProblem) -> Layer:
     return Layer(weight_norm_lstm_forward, weight_norm_lstm_backward)
 
 
-LAYERS: dict[str, Callable[[LSTMProblem], Layer]] = {"prop": _norm_prop, "wn": _weight_norm}
+def _ada_norm(problem: LSTMProblem) -> Layer:
+    norm = AdaNorm(eps=problem.eps)
+    return Layer(lambda x, p, state: lstm_forward(x, p, norm, problem.bias_placement, state), lstm_backward)
+
+
+LAYERS: dict[str, Callable[[LSTMProblem], Layer]] = {"prop": _norm_prop, "wn": _weight_norm, "ada": _ada_norm}
 """By norm of the problem."""
 
 

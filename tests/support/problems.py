@@ -10,13 +10,13 @@ settings, and those are what shrinks. All arrays are float64; a runner casts the
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from atn.choices import Base, BiasPlacement, Norm
+from atn.choices import Base, BiasPlacement, Norm, Statistic
 from atn_reference import (
     Affine,
     GRUParameters,
@@ -79,6 +79,8 @@ class RecurrentProblem:
     affine: bool
     initial_state: bool
     seed: int
+    detach: tuple[Statistic, ...] = field(default=(), kw_only=True)
+    base: Base = field(default="layer", kw_only=True)
 
     @property
     def inputs(self) -> list[list[int]]:
@@ -88,7 +90,7 @@ class RecurrentProblem:
 
     def affine_of(self, rng: np.random.Generator, features: int) -> Affine | None:
         """Gain and shift of a norm, where it has such."""
-        if self.norm == "none" or not self.affine:
+        if self.norm in {"none", "ada"} or not self.affine:
             return None
         return Affine(gamma=rng.uniform(0.5, 1.5, features), beta=0.3 * rng.standard_normal(features))
 

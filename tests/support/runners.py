@@ -75,7 +75,8 @@ def oracle_norm(problem: RecurrentProblem) -> WindowNorm | None:
     """The oracle's description of the norm of `problem`."""
     if problem.norm == "none":
         return None
-    return WindowNorm("layer", problem.k if problem.norm == "atn" else 1, problem.eps)
+    k = problem.k if problem.norm == "atn" else 1
+    return WindowNorm("batch" if problem.norm == "bn" else problem.base, k, problem.eps, problem.detach)
 
 
 def run_lstm_oracle(problem: LSTMProblem) -> Result:
@@ -144,8 +145,17 @@ def norm_arguments(problem: RecurrentProblem) -> dict[str, Any]:
     """The arguments of the module that the norm of `problem` takes."""
     if problem.norm in {"prop", "wn"}:
         return {}
-    arguments = {"eps": problem.eps, "affine": problem.affine, "bias_placement": problem.bias_placement}
-    return arguments | ({"k": problem.k} if problem.norm == "atn" else {})
+    arguments: dict[str, Any] = {"eps": problem.eps, "bias_placement": problem.bias_placement}
+    if problem.norm == "ada":
+        return arguments
+    arguments["affine"] = problem.affine
+    if problem.norm == "atn":
+        arguments |= {"k": problem.k, "base": problem.base}
+    if problem.norm in {"atn", "ln"}:
+        arguments["detach"] = problem.detach
+    if problem.norm == "bn" or problem.base == "batch":
+        arguments["max_steps"] = problem.T
+    return arguments
 
 
 def load_parameters(module: nn.Module, parameters: Sequence[Sequence[Any]]) -> None:

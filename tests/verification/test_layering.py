@@ -81,7 +81,13 @@ among the processes of a run, and knows nothing else of training.
 PACKAGES = {"experiments": "experiments", "atn": "torch_impl/atn", "benchmarks": "benchmarks", "tests": "tests"}
 """Package -> its folder."""
 
-RUN_TESTS = frozenset({"tests/library/backends/test_negative_controls.py", "tests/oracle/test_negative_controls.py"})
+RUN_TESTS = frozenset(
+    {
+        "tests/library/backends/test_negative_controls.py",
+        "tests/library/backends/test_negative_controls_of_norms.py",
+        "tests/oracle/test_negative_controls.py",
+    }
+)
 """They plant bugs and run the tests that have to find them: the only test files that import others."""
 
 MOST_MODULES = 16

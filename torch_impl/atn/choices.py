@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-Norm = Literal["atn", "ln", "prop", "wn", "none"]
-"""Assorted-time normalization on layer normalization, layer normalization (k = 1), Normalization Propagation, weight
-normalization, or a plain cell."""
+Norm = Literal["atn", "ln", "bn", "ada", "prop", "wn", "none"]
+"""Assorted-time normalization; layer normalization, which is that with k = 1; recurrent batch normalization; AdaNorm;
+Normalization Propagation; weight normalization; or a plain cell."""
 
 Base = Literal["layer", "batch"]
 """What a window takes the mean over beside time: the features of a case ("layer"), or the batch ("batch")."""
@@ -21,3 +21,6 @@ Variance = Literal["literal", "independent"]
 
 Nonlinearity = Literal["tanh", "relu"]
 """What a simple recurrent network takes of its preactivation."""
+
+Statistic = Literal["mean", "var"]
+"""The two statistics of a window."""

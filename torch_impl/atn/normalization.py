@@ -9,7 +9,7 @@ from atn.carried import Carried, run_pieces
 from atn.choices import Base
 from atn.functional import BASES
 from atn.initial_state import check_lengths, check_origin, check_reset
-from atn.population import PopulationStatistics
+from atn.population import PopulationStatistics, checked_population, population_steps
 from atn.precision import full_precision, in_one_dtype, state_dtype
 from atn.state import NormMemory, NormOrigin
 from atn.validation import (
@@ -117,7 +117,7 @@ class AssortedTimeNorm(nn.Module):
         else:
             self.register_parameter("weight", None)
             self.register_parameter("bias", None)
-        steps = _population_steps(base, max_steps)
+        steps = population_steps(base, max_steps)
         momentum = momentum if momentum is None else probability("momentum", momentum)
         self.population = (
             None if steps is None else PopulationStatistics(num_features, steps, momentum, device=device, dtype=dtype)
@@ -179,7 +179,9 @@ class AssortedTimeNorm(nn.Module):
             for name, parameter in (("weight", self.weight), ("bias", self.bias)):
                 check_shape(name, parameter, (self.num_features,), "(num_features,)")
                 check_matches(name, parameter, "a", a)
-        population = self._checked_population(a)
+        population = (
+            None if self.population is None else checked_population("population", self.population, "a", a, self.k)
+        )
         backend = backend_for(self.backend, a.device)
         by_population = population is not None and not population.training
         values, weight, bias = in_one_dtype(a, self.weight, self.bias, half=backend.half and not by_population)
@@ -212,22 +214,6 @@ class AssortedTimeNorm(nn.Module):
         """Settings that differ between modules."""
         return f"{self.num_features}, k={self.k}, base={self.base!r}, eps={self.eps}, affine={self.affine}"
 
-    def _checked_population(self, a: Float[Tensor, "T B N"]) -> PopulationStatistics | None:
-        population: object = self.population
-        if population is None:
-            return None
-        if not isinstance(population, PopulationStatistics):
-            raise TypeError(
-                f"population must be the PopulationStatistics of base='batch', got {type(population).__name__}: "
-                "convert_sync_batchnorm cannot convert an AssortedTimeNorm"
-            )
-        if population.training and self.k == a.shape[1] == 1:
-            raise ValueError(
-                "a must have at least 2 cases for base='batch' with k=1 in training, since the variance of one value "
-                f"is 0, got shape {tuple(a.shape)}"
-            )
-        return population
-
     def _check_memory(self, memory: object, columns: int, values: Tensor) -> None:
         if not isinstance(memory, NormMemory):
             raise TypeError(f"memory must be the NormMemory of the call before, got {type(memory).__name__}")
@@ -248,19 +234,3 @@ class AssortedTimeNorm(nn.Module):
                 f"got {type(reset).__name__}"
             )
         return check_reset(reset, a.shape[0], a.shape[1], batched=True, batch_first=False)
-
-
-def _population_steps(base: Base, max_steps: int | None) -> int | None:
-    """`max_steps` where the base has population statistics."""
-    if base == "batch":
-        if max_steps is None:
-            raise ValueError(
-                "max_steps must be an integer of at least 1 for base='batch', the number of time steps that have "
-                "population statistics of their own, got None"
-            )
-        return whole_number("max_steps", max_steps)
-    if max_steps is not None:
-        raise ValueError(
-            f"max_steps must be left out for base={base!r}, which has no population statistics, got {max_steps!r}"
-        )
-    return None

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from atn.choices import Base
+from atn.validation import whole_number
 from atn.window import StepStatistics
 
 
@@ -76,3 +78,40 @@ class PopulationStatistics(nn.BatchNorm1d):
     def extra_repr(self) -> str:
         """Sizes and momentum."""
         return f"{self.num_features}, max_steps={len(self.running_mean)}, momentum={self.momentum}"
+
+
+def population_steps(base: Base, max_steps: object) -> int | None:
+    """`max_steps` where the base has population statistics."""
+    if base == "batch":
+        if max_steps is None:
+            raise ValueError(
+                "max_steps must be an integer of at least 1 for base='batch', the number of time steps that have "
+                "population statistics of their own, got None"
+            )
+        return whole_number("max_steps", max_steps)
+    if max_steps is not None:
+        raise ValueError(
+            f"max_steps must be left out for base={base!r}, which has no population statistics, got {max_steps!r}"
+        )
+    return None
+
+
+def checked_population(
+    name: str, population: object, data_name: str, data: Float[Tensor, "T B N"], k: int
+) -> PopulationStatistics:
+    """The module called `name`, which no tool has put another in the place of, for data that has a variance."""
+    if not isinstance(population, PopulationStatistics):
+        raise TypeError(
+            f"{name} must be the PopulationStatistics of base='batch', got {type(population).__name__}: "
+            "convert_sync_batchnorm cannot convert it"
+        )
+    if population.training and data.shape[1] == 0:
+        raise ValueError(
+            f"{data_name} must have at least 1 case for base='batch' in training, got shape {tuple(data.shape)}"
+        )
+    if population.training and k == data.shape[1] == 1:
+        raise ValueError(
+            f"{data_name} must have at least 2 cases for base='batch' with k=1 in training, since the variance of one "
+            f"value is 0, got shape {tuple(data.shape)}"
+        )
+    return population

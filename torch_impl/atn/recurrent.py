@@ -12,12 +12,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from atn.backend.interface import Affine, NormSettings
+from atn.backend.interface import Settings
 from atn.backend.registry import Backend, backend_for, check_backend
 from atn.carried import Carried, map_memory, run_pieces, without_batch
 from atn.choices import BiasPlacement, Init, Norm
 from atn.initial_state import Chunk, Shape, StateKind, check_reset, initial_states, streamed_states
 from atn.initialization import FILLS, start_anew
+from atn.norms.gain_shift import affine_of
 from atn.norms.interface import LayerNorm, NormArguments, NormOptions
 from atn.norms.registry import checked_norm
 from atn.norms.rows import to_unit_rows
@@ -100,7 +101,7 @@ class RecurrentLayers(nn.Module, ABC):
         check_choice("init", init, get_args(Init))
         self.bias_placement: BiasPlacement = bias_placement
         self.init: Init = init
-        check_backend(backend, mode)
+        check_backend(backend, mode, self._norm.rare)
         self.backend = backend
         if proj_size != 0:
             raise ValueError(f"proj_size must be 0, projections are not supported, got {proj_size!r}")
@@ -116,7 +117,7 @@ class RecurrentLayers(nn.Module, ABC):
     # ------------------------------------------------------------------------------------------------------ the cell
 
     @abstractmethod
-    def _cell(self, backend: Backend, norm: NormSettings | None, *, every_state: bool) -> CellFunction:
+    def _cell(self, backend: Backend, norm: Settings | None, *, every_state: bool) -> CellFunction:
         """The function of a backend that runs one layer in one direction, with these settings of the norm.
 
         Where `every_state` is false, it may return the states beside h after the last step alone.
@@ -131,8 +132,7 @@ class RecurrentLayers(nn.Module, ABC):
         """Parameters of one layer and direction, read by attribute: a parametrization may stand in their place."""
         parameters = (getattr(self, f"{name}_{suffix}", None) for name in PARAMETERS)
         norms = (getattr(self, f"{name}_{suffix}", None) for name in self._sites())
-        gains = (None if norm is None else Affine(norm.weight, getattr(norm, "bias", None)) for norm in norms)
-        return type(self).weights_type(*parameters, *gains)
+        return type(self).weights_type(*parameters, *map(affine_of, norms))
 
     def _state(self, carried: Carried) -> tuple[Any, ...]:
         """What a stream carries, from parts without a batch where the input had none."""
@@ -282,6 +282,11 @@ class RecurrentLayers(nn.Module, ABC):
         return self._laid_out(out, batched=batched).to(x.dtype), states if len(states) > 1 else states[0]
 
     def _forward_packed(self, x: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+        if self._norm.couples_cases:
+            raise ValueError(
+                f"input must be no PackedSequence for {self._norm.rare}, whose statistics are of all cases of a step: "
+                "cases of other lengths would leave them, got PackedSequence"
+            )
         check_floating("input.data", x.data)
         check_steps("input.data", x.data, "(S, I)", self.input_size)
         steps = StepsPacked(x.batch_sizes, x.data.device)
@@ -296,6 +301,11 @@ class RecurrentLayers(nn.Module, ABC):
         return packed, states if len(states) > 1 else states[0]
 
     def _next(self, x: Any, chunk: Chunk) -> tuple[Tensor, tuple[Any, ...]]:
+        if self._norm.couples_cases:
+            raise ValueError(
+                f"stream must not be called for {self._norm.rare}, whose population statistics are by time step from "
+                "the first on: no state of a case holds them"
+            )
         if self.bidirectional:
             raise ValueError("stream needs bidirectional=False, got True: the reverse direction starts from the end")
         data, batched = self._time_major(x)
@@ -320,7 +330,7 @@ class RecurrentLayers(nn.Module, ABC):
         layers = self._checked_layers(data)
         named = [tensor for suffix, layer in layers.items() for _, tensor in layer.weights.named(suffix)]
         # Kernels need not know a batch without cases, whose gradients are zeros.
-        backend = backend_for("eager" if data.numel() == 0 else self.backend, data.device, self.mode)
+        backend = backend_for("eager" if data.numel() == 0 else self.backend, data.device, self.mode, self._norm.rare)
         tensors = [data, *named]
         dtype = data_dtype(tensors, data.device) if backend.half else compute_dtype(tensors)
         output, *others = carried.states

@@ -14,15 +14,9 @@ from torch import Tensor
 from atn import carried, window
 from atn.backend import eager
 from atn.carried import Carried
-from atn.norms import prop, rows
-from atn.norms.prop import NormProp
-from atn.norms.wn import WeightNormalization
 from atn.population import PopulationStatistics
-from atn.stack import CellOutput, Layer
 from atn.window import StepStatistics
-from tests.library.lstm import test_norm_prop as norm_prop
 from tests.library.lstm import test_stream_restarts as restarts
-from tests.library.lstm import test_weight_norm as weight_norm
 from tests.library.norm import test_population as populations
 from tests.support import against_oracle
 
@@ -107,7 +101,7 @@ def stop_gradient_through_old_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def gates_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows read as f, i, g, o."""
-    original = eager._time_loop
+    original = eager.time_loop
 
     def time_loop(from_input: Tensor, h: Tensor, c: Tensor, gates: Any, z_of: Any) -> tuple[Tensor, Tensor]:
         def swapped(a: Tensor, h: Tensor) -> Tensor:
@@ -116,7 +110,7 @@ def gates_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return original(from_input, h, c, swapped, z_of)
 
-    monkeypatch.setattr(eager, "_time_loop", time_loop)
+    monkeypatch.setattr(eager, "time_loop", time_loop)
 
 
 def normalized_carry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +126,7 @@ def normalized_carry(monkeypatch: pytest.MonkeyPatch) -> None:
             c_all.append(c)
         return torch.stack(h_all), torch.stack(c_all)
 
-    monkeypatch.setattr(eager, "_time_loop", time_loop)
+    monkeypatch.setattr(eager, "time_loop", time_loop)
 
 
 def mean_of_squares_minus_squared_mean(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,72 +162,6 @@ def averages_begin_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PopulationStatistics, "update", update)
 
 
-def cell_without_its_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Norm-Prop reads the cell by gamma_c alone."""
-    original = NormProp.folded
-
-    def folded(norm: NormProp, layer: Layer) -> Layer:
-        plain = original(norm, layer)
-        return plain._replace(weights=plain.weights._replace(norm_c=layer.weights.norm_c))
-
-    monkeypatch.setattr(NormProp, "folded", folded)
-
-
-def state_in_another_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Norm-Prop starts from h_0 as if it were h'."""
-
-    def run(norm: NormProp, cell: Any, x: Tensor, layer: Layer, states: tuple[Tensor, ...], memory: Any) -> CellOutput:
-        root = layer.sites["norm_c"].get_buffer("var_h").sqrt()
-        return original(norm, cell, x, layer, (states[0] / root, *states[1:]), memory)
-
-    original = NormProp.run
-    monkeypatch.setattr(NormProp, "run", run)
-
-
-def constants_for_independent_terms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Var c and Var h by NP (22)-(23) where NP (9)-(10) is asked for."""
-    original = prop.constants_of
-    monkeypatch.setattr(prop, "constants_of", lambda gamma, _: original(gamma, "independent"))
-
-
-def recurrent_weight_without_the_scale_of_h(monkeypatch: pytest.MonkeyPatch) -> None:
-    """W_hh is not divided by sqrt(Var h), though h' is passed on."""
-    original = NormProp.folded
-
-    def folded(norm: NormProp, layer: Layer) -> Layer:
-        plain = original(norm, layer)
-        weight_hh = plain.weights.weight_hh * layer.sites["norm_c"].get_buffer("var_h").sqrt()
-        return plain._replace(weights=plain.weights._replace(weight_hh=weight_hh))
-
-    monkeypatch.setattr(NormProp, "folded", folded)
-
-
-def one_length_for_a_whole_weight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows are divided by the length of the matrix."""
-    monkeypatch.setattr(rows, "row_lengths", lambda weight: torch.linalg.vector_norm(weight).expand(weight.shape[0]))
-
-
-def lengths_without_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The length of a row is a constant to the gradient, which is then not orthogonal to the row."""
-    original = rows.row_lengths
-    monkeypatch.setattr(rows, "row_lengths", lambda weight: original(weight.detach()))
-
-
-def gains_of_the_other_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    """W_ih and W_hh have each other's gains."""
-
-    def folded(norm: WeightNormalization, layer: Layer) -> Layer:
-        weights = layer.weights
-        changed = weights._replace(norm_ih=weights.norm_hh, norm_hh=weights.norm_ih)
-        return original(norm, layer._replace(weights=changed))
-
-    original = WeightNormalization.folded
-    monkeypatch.setattr(WeightNormalization, "folded", folded)
-
-
-PROP_TEST = partial(norm_prop.compare_with_the_oracle, backend="eager")
-WN_TEST = partial(weight_norm.compare_with_the_oracle, backend="eager")
-
 CONTROLS: list[tuple[Plant, Callable[[], None]]] = [
     (dropped_window_term, LSTM_TEST),
     (window_off_by_one, NORM_TEST),
@@ -256,13 +184,6 @@ CONTROLS: list[tuple[Plant, Callable[[], None]]] = [
         averages_begin_at_zero,
         populations.TestNumbers().test_the_first_batch_starts_the_averages_and_later_ones_move_them,
     ),
-    (cell_without_its_deviation, PROP_TEST),
-    (state_in_another_scale, PROP_TEST),
-    (constants_for_independent_terms, PROP_TEST),
-    (recurrent_weight_without_the_scale_of_h, PROP_TEST),
-    (one_length_for_a_whole_weight, WN_TEST),
-    (lengths_without_a_gradient, WN_TEST),
-    (gains_of_the_other_product, WN_TEST),
 ]
 
 

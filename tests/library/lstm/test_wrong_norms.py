@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from atn import ATNLSTM
 from atn.norms.interface import REFUSALS, NormArguments
@@ -15,6 +16,8 @@ def lstm(norm: str, **changes: Any) -> Any:  # Any: wrong calls are not for the 
     """`ATNLSTM` of 3 features and 5 hidden."""
     return ATNLSTM(3, 5, norm=norm, **changes)  # type: ignore[arg-type]  # the same
 
+
+X = torch.zeros(4, 2, 3)
 
 Case = tuple[str, Callable[[], object], type[Exception], str]
 
@@ -84,6 +87,109 @@ CASES: list[Case] = [
         "gains is no argument of ATNLSTM, got {'gains': 2.0}",
     ),
     (
+        "bn, max_steps missing",
+        lambda: lstm("bn"),
+        ValueError,
+        "max_steps must be an integer of at least 1 for base='batch', .*, got None",
+    ),
+    ("bn, max_steps zero", lambda: lstm("bn", max_steps=0), ValueError, "max_steps must be an integer of at least 1"),
+    ("bn, k", lambda: lstm("bn", k=2, max_steps=3), ValueError, "k must be left out for norm='bn', .* got 2"),
+    ("bn, base", lambda: lstm("bn", base="batch", max_steps=3), ValueError, "base must be left out for norm='bn'"),
+    ("bn, momentum", lambda: lstm("bn", max_steps=3, momentum=2), ValueError, "momentum must be a number in"),
+    (
+        "bn, fused",
+        lambda: lstm("bn", max_steps=3, backend="fused"),
+        ValueError,
+        "backend must be 'auto' or 'eager' for norm='bn', got 'fused'",
+    ),
+    ("bn, packed", lambda: batch("bn")(packed()), ValueError, "input must be no PackedSequence for norm='bn', whose"),
+    ("bn, stream", lambda: batch("bn").stream(X), ValueError, "stream must not be called for norm='bn', whose"),
+    (
+        "bn, one case",
+        lambda: batch("bn")(X[:, :1]),
+        ValueError,
+        r"input must have at least 2 cases for base='batch' with k=1 in training, .*, got shape \(4, 1, 3\)",
+    ),
+    (
+        "bn, no case",
+        lambda: batch("bn")(X[:, :0]),
+        ValueError,
+        r"input must have at least 1 case for base='batch' in training, got shape \(4, 0, 3\)",
+    ),
+    (
+        "bn, another module's statistics",
+        lambda: torch.nn.SyncBatchNorm.convert_sync_batchnorm(batch("bn"))(X),  # type: ignore[no-untyped-call]  # torch's
+        TypeError,
+        "norm_ih.population must be the PopulationStatistics of base='batch', got SyncBatchNorm",
+    ),
+    (
+        "atn, base unknown",
+        lambda: lstm("atn", k=2, base="time"),
+        ValueError,
+        "base must be one of 'layer', 'batch'",
+    ),
+    (
+        "atn, max_steps missing",
+        lambda: lstm("atn", k=2, base="batch"),
+        ValueError,
+        "max_steps must be an integer of at least 1 for base='batch', .*, got None",
+    ),
+    (
+        "atn, max_steps for layers",
+        lambda: lstm("atn", k=2, max_steps=3),
+        ValueError,
+        "max_steps must be left out for base='layer', .* got 3",
+    ),
+    (
+        "atn, momentum for layers",
+        lambda: lstm("atn", k=2, momentum=0.5),
+        ValueError,
+        "momentum must be left out for base='layer', .* got 0.5",
+    ),
+    (
+        "atn, packed batch",
+        lambda: batch("atn", k=2, base="batch")(packed()),
+        ValueError,
+        "input must be no PackedSequence for base='batch', whose",
+    ),
+    (
+        "atn, batch with constants",
+        lambda: batch("atn", k=2, base="batch", detach=("mean",)),
+        ValueError,
+        r"detach must be left out for base='batch', got \('mean',\)",
+    ),
+    ("ln, base", lambda: lstm("ln", base="batch"), ValueError, "base must be left out for norm='ln', .* got 'batch'"),
+    (
+        "detach unknown",
+        lambda: lstm("ln", detach=("std",)),
+        ValueError,
+        "detach must have 'mean' and 'var'",
+    ),
+    (
+        "detach twice",
+        lambda: lstm("ln", detach=("var", "var")),
+        ValueError,
+        "detach must have 'mean' and 'var'",
+    ),
+    (
+        "detach a string",
+        lambda: lstm("ln", detach="mean"),
+        TypeError,
+        "detach must be a tuple of 'mean', 'var'",
+    ),
+    (
+        "detach, fused",
+        lambda: lstm("ln", detach=("mean",), backend="fused"),
+        ValueError,
+        r"backend must be 'auto' or 'eager' for detach=\('mean',\), got 'fused'",
+    ),
+    ("ada, affine", lambda: lstm("ada", affine=False), ValueError, "affine must be left out for norm='ada', .* got"),
+    ("ada, k", lambda: lstm("ada", k=2), ValueError, "k must be left out for norm='ada', .* got 2"),
+    ("ada, scale", lambda: lstm("ada", scale=0), ValueError, "scale must be a finite number above 0, got 0"),
+    ("ada, slope", lambda: lstm("ada", slope=-1), ValueError, "slope must be at least 0, got -1"),
+    ("ada, fused", lambda: lstm("ada", backend="fused"), ValueError, "'auto' or 'eager' for norm='ada', got 'fused'"),
+    ("prop, slope", lambda: lstm("prop", slope=1), ValueError, "slope must be left out for norm='prop', .* got 1"),
+    (
         "projection where lengths count",
         lambda: lstm("ln").project_rows_(),
         ValueError,
@@ -96,6 +202,16 @@ CASES: list[Case] = [
         "weight_hh_l0 must be a",
     ),
 ]
+
+
+def packed() -> PackedSequence:
+    """Two cases of different lengths."""
+    return pack_sequence([torch.zeros(3, 3), torch.zeros(2, 3)])
+
+
+def batch(norm: str, **changes: Any) -> Any:
+    """The same with population statistics of 3 steps."""
+    return lstm(norm, max_steps=3, **changes)
 
 
 def parametrized() -> Any:
@@ -118,6 +234,12 @@ OTHERS: dict[str, Any] = {
     "bias_placement": "inside",
     "gamma": 0.5,
     "variance": (1.0, 1.0),
+    "detach": ("mean",),
+    "base": "batch",
+    "max_steps": 3,
+    "momentum": 0.5,
+    "scale": 2.0,
+    "slope": 0.2,
 }
 """A value of every argument that is not its default."""
 
@@ -129,7 +251,11 @@ def test_every_argument_is_in_the_table() -> None:
 @pytest.mark.parametrize("argument", OTHERS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_norm_takes_an_argument_or_refuses_it_by_name(norm: str, argument: str) -> None:
-    arguments = {argument: OTHERS[argument]} | ({"k": 3} if norm == "atn" and argument != "k" else {})
+    of_norm: dict[str, dict[str, Any]] = {"atn": {"k": 3}, "bn": {"max_steps": 4}}
+    needed = of_norm.get(norm, {})
+    if norm == "atn" and argument in {"base", "max_steps", "momentum"}:
+        needed |= {"base": "batch", "max_steps": 4}
+    arguments = needed | {argument: OTHERS[argument]}
     if argument in NORMS[norm].takes:  # type: ignore[index]  # a name
         ATNLSTM(3, 5, norm=norm, **arguments)  # type: ignore[arg-type]  # a name
     else:

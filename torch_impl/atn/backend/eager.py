@@ -61,7 +61,7 @@ def _plain_layer(x: Tensor, weights: LayerWeights, h_0: Tensor, c_0: Tensor) -> 
     weight_hh = weights.weight_hh.t()
     gamma_c, beta_c = weights.norm_c or (None, None)
     from_input = torch.nn.functional.linear(x, weights.weight_ih, total(weights.bias_ih, weights.bias_hh))
-    h, c = _time_loop(
+    h, c = time_loop(
         from_input, h_0, c_0, lambda a, h: torch.addmm(a, h, weight_hh), lambda c: affine(c, gamma_c, beta_c)
     )
     return LayerOutput(h, c, None)
@@ -93,11 +93,11 @@ def _normalized_layer(
     def z_of(c: Tensor) -> Tensor:
         return affine(normalize_next(c, cell, norm.eps), gamma_c, beta_c)
 
-    h, c = _time_loop(from_input, h_0, c_0, gates, z_of)
+    h, c = time_loop(from_input, h_0, c_0, gates, z_of)
     return LayerOutput(h, c, LayerMemory(steps_ih.last(norm.k - 1), hh.memory(), cell.memory()))
 
 
-def _time_loop(
+def time_loop(
     from_input: Float[Tensor, "T B 4*H"],
     h: Float[Tensor, "B H"],
     c: Float[Tensor, "B H"],

@@ -11,7 +11,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from atn.backend.eager import affine, eager_norm, normalize_next
-from atn.backend.interface import HiddenFunction, HiddenOutput, HiddenWeights, NormSettings, total
+from atn.backend.eager_sites import sites_of
+from atn.backend.interface import (
+    AdaSettings,
+    BatchSettings,
+    DetachedSettings,
+    HiddenFunction,
+    HiddenOutput,
+    HiddenWeights,
+    NormSettings,
+    Settings,
+    total,
+)
 from atn.state import HiddenMemory
 from atn.window import StepStatistics, window_of_steps
 
@@ -68,13 +79,15 @@ def gru_step(
 
 
 def _layer(
-    step: Step, x: Tensor, weights: HiddenWeights, h: Tensor, memory: HiddenMemory | None, norm: NormSettings | None
+    step: Step, x: Tensor, weights: HiddenWeights, h: Tensor, memory: HiddenMemory | None, norm: Settings | None
 ) -> HiddenOutput:
     if norm is None:
         from_input = torch.nn.functional.linear(x, weights.weight_ih, weights.bias_ih)
         recurrent = _product(weights.weight_hh, weights.bias_hh)
         return HiddenOutput(_time_loop(step, from_input, recurrent, h), None)
 
+    if not isinstance(norm, NormSettings):
+        return _layer_of_sites(step, x, weights, h, memory, norm)
     memory = memory or HiddenMemory(*(StepStatistics.none(len(h), h, h.dtype),) * 2)
     biases = (weights.bias_ih, weights.bias_hh)
     inside, outside = (biases, (None, None)) if norm.bias_placement == "inside" else ((None, None), biases)
@@ -92,6 +105,27 @@ def _layer(
 
     h_all = _time_loop(step, from_input, normalized, h)
     return HiddenOutput(h_all, HiddenMemory(steps_ih.last(norm.k - 1), window.memory()))
+
+
+def _layer_of_sites(
+    step: Step,
+    x: Tensor,
+    weights: HiddenWeights,
+    h: Tensor,
+    memory: HiddenMemory | None,
+    norm: DetachedSettings | AdaSettings | BatchSettings,
+) -> HiddenOutput:
+    ih, hh = sites_of(norm, memory, h, 2)
+    biases = (weights.bias_ih, weights.bias_hh)
+    inside, outside = (biases, (None, None)) if norm.bias_placement == "inside" else ((None, None), biases)
+    gamma_ih, beta_ih = weights.norm_ih or (None, None)
+    gamma_hh, beta_hh = weights.norm_hh or (None, None)
+    shift_ih, shift_hh = total(beta_ih, outside[0]), total(beta_hh, outside[1])
+    a = torch.nn.functional.linear(x, weights.weight_ih, inside[0])
+    from_input = torch.stack([affine(ih.step(row), gamma_ih, shift_ih) for row in a.unbind()])
+    product = _product(weights.weight_hh, inside[1])
+    h_all = _time_loop(step, from_input, lambda h: affine(hh.step(product(h)), gamma_hh, shift_hh), h)
+    return HiddenOutput(h_all, HiddenMemory(ih.memory(), hh.memory()))
 
 
 def _product(weight_hh: Tensor, bias_hh: Tensor | None) -> Callable[[Tensor], Tensor]:

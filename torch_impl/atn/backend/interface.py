@@ -30,7 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.choices import Base, BiasPlacement
+from atn.choices import Base, BiasPlacement, Statistic
 from atn.state import HiddenMemory, LayerMemory
 from atn.window import StepStatistics
 
@@ -108,6 +108,40 @@ class NormSettings(NamedTuple):
     k: int
     eps: float
     bias_placement: BiasPlacement
+
+
+class DetachedSettings(NamedTuple):
+    """The same with statistics that are constants to the gradient."""
+
+    k: int
+    eps: float
+    bias_placement: BiasPlacement
+    detach: tuple[Statistic, ...]
+
+
+class AdaSettings(NamedTuple):
+    """Layer normalization times scale * (1 - slope * xhat), which is a constant to the gradient."""
+
+    scale: float
+    slope: float
+    eps: float
+    bias_placement: BiasPlacement
+
+
+class BatchSettings(NamedTuple):
+    """Statistics over the cases and a window, or given ones for every step (T, N), for each norm of the layer.
+
+    What a backend returns for the memory are the statistics (T, N) that it has used.
+    """
+
+    k: int
+    eps: float
+    bias_placement: BiasPlacement
+    population: tuple[StepStatistics | None, ...]
+
+
+Settings = NormSettings | DetachedSettings | AdaSettings | BatchSettings
+"""Every backend computes the first; see `Backend.every_norm` for the others."""
 
 
 class LayerOutput(NamedTuple):

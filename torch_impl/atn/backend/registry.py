@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import torch
 
-from atn.backend.eager import eager_layer, eager_norm
+from atn.backend.eager import eager_norm
 from atn.backend.eager_cells import CELLS
+from atn.backend.eager_sites import any_layer
 from atn.backend.fused.backend import fused_layer, fused_norm
 from atn.backend.fused.build import compiled
 from atn.backend.interface import HiddenFunction, LayerFunction, NormFunction
@@ -32,6 +33,8 @@ class Backend(NamedTuple):
     norm: NormFunction
     devices: Callable[[], tuple[str, ...] | None]
     """Kinds of device that it runs on, () for none that is here, None for any."""
+    every_norm: bool
+    """Whether `layer` computes every kind of `Settings`, or windows alone (`NormSettings`)."""
     half: bool
     """Whether it takes 16-bit data as it is, with statistics, memory and carry in float32; else data comes wider."""
 
@@ -42,9 +45,11 @@ class Backend(NamedTuple):
 
 
 _BACKENDS = {
-    "eager": Backend(eager_layer, CELLS, eager_norm, lambda: None, half=False),
-    "fused": Backend(fused_layer, {}, fused_norm, lambda: ("cpu",), half=False),
-    "triton": Backend(triton_backend.layer, {}, triton_backend.norm, triton_backend.devices, half=True),
+    "eager": Backend(any_layer, CELLS, eager_norm, lambda: None, every_norm=True, half=False),
+    "fused": Backend(fused_layer, {}, fused_norm, lambda: ("cpu",), every_norm=False, half=False),
+    "triton": Backend(
+        triton_backend.layer, {}, triton_backend.norm, triton_backend.devices, every_norm=False, half=True
+    ),
 }
 _FASTEST = {"cpu": "fused"}
 """What "auto" takes on a kind of device: the fastest that has been checked there; "eager" on any other, and for a cell
@@ -66,8 +71,10 @@ def backends() -> list[BackendInfo]:
     return [BackendInfo(name, *found[name], _BACKENDS[name].modes) for name in found]
 
 
-def check_backend(name: str, mode: str | None = None) -> None:
+def check_backend(name: str, mode: str | None = None, rare: str | None = None) -> None:
     """Check that `name` is "auto" or a backend that can run here and has the cell `mode`; None needs no cell.
+
+    `rare` describes a norm that not every backend computes; None for any other.
 
     Raises
     ------
@@ -81,23 +88,29 @@ def check_backend(name: str, mode: str | None = None) -> None:
     if not _has(_BACKENDS[name], mode):
         having = [one for one, backend in _BACKENDS.items() if _has(backend, mode)]
         raise ValueError(f"backend must be 'auto' or one of {_names(having)} for the cell {mode}, got {name!r}")
+    if not _computes(_BACKENDS[name], rare):
+        having = [one for one, backend in _BACKENDS.items() if _computes(backend, rare)]
+        raise ValueError(f"backend must be 'auto' or {_names(having)} for {rare}, got {name!r}")
     if _BACKENDS[name].devices() == ():
         running = [one for one, backend in _BACKENDS.items() if backend.devices() != ()]
         raise ValueError(f"backend={name!r} cannot run here: {triton_backend.reason()}; {_names(running)} can")
 
 
-def backend_for(name: str, device: torch.device, mode: str | None = None) -> Backend:
+def backend_for(name: str, device: torch.device, mode: str | None = None, rare: str | None = None) -> Backend:
     """The backend that runs on `device` and has the cell `mode`; "auto" is the fastest that has been checked for both.
+
+    `rare` describes a norm that not every backend computes; None for any other.
 
     Raises
     ------
     ValueError
         The backend is unknown, lacks the cell, cannot run, or not on this device.
     """
-    check_backend(name, mode)
+    check_backend(name, mode, rare)
     if name == "auto":
         fastest = _FASTEST.get(device.type, "eager")
-        name = fastest if _has(_BACKENDS[fastest], mode) else "eager"
+        serves = _has(_BACKENDS[fastest], mode) and _computes(_BACKENDS[fastest], rare)
+        name = fastest if serves else "eager"
     backend = _BACKENDS[name]
     devices = backend.devices()
     if devices is not None and device.type not in devices:
@@ -106,6 +119,10 @@ def backend_for(name: str, device: torch.device, mode: str | None = None) -> Bac
             "use 'eager' there, or 'auto' to choose by device"
         )
     return backend
+
+
+def _computes(backend: Backend, rare: str | None) -> bool:
+    return rare is None or backend.every_norm
 
 
 def _has(backend: Backend, mode: str | None) -> bool:

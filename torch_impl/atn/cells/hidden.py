@@ -6,7 +6,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from atn.backend.interface import HiddenWeights, NormSettings
+from atn.backend.interface import HiddenWeights, NormSettings, Settings
 from atn.backend.registry import Backend
 from atn.initial_state import Chunk
 from atn.recurrent import RecurrentLayers
@@ -95,14 +95,15 @@ class HiddenLayers(RecurrentLayers):
         """
         return cast("tuple[Tensor, HiddenState]", self(input, Chunk(state, reset)))
 
-    def _cell(self, backend: Backend, norm: NormSettings | None, *, every_state: bool) -> CellFunction:  # noqa: ARG002 - h is the only state
+    def _cell(self, backend: Backend, norm: Settings | None, *, every_state: bool) -> CellFunction:  # noqa: ARG002 - h is the only state
         run = backend.hidden[self.mode]
 
         def cell(
             x: Tensor, weights: HiddenWeights, states: tuple[Tensor, ...], memory: HiddenMemory | None
         ) -> CellOutput:
             (h_0,) = states
-            out = run(x, weights, h_0, memory, norm)
+            # The registry has chosen a backend that computes these settings.
+            out = run(x, weights, h_0, memory, cast("NormSettings | None", norm))
             return CellOutput((out.h,), out.memory)
 
         return cell

@@ -7,7 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from atn.backend.interface import LayerWeights, NormSettings
+from atn.backend.interface import LayerWeights, NormSettings, Settings
 from atn.backend.registry import Backend
 from atn.choices import BiasPlacement, Init, Norm
 from atn.initial_state import Chunk
@@ -37,7 +37,10 @@ class ATNLSTM(RecurrentLayers):
     | norm | statistics | parameters | biases inside | backends | paper |
     |---|---|---|---|---|---|
     | "atn" | the last k steps of a case | gain, shift | yes | all | Eqs. (7)-(9) |
+    | "atn", `base="batch"` | the cases and the last k steps | gain, shift | yes | eager | Eqs. (7)-(9), ATN-BN |
     | "ln" | one step of a case: k = 1 | gain, shift | yes | all | Eqs. (5)-(6) |
+    | "bn" | the cases of one step | gain, shift | yes | eager | Cooijmans et al. 2017 |
+    | "ada" | one step of a case | none | yes | eager | Xu et al. 2019, AdaNorm |
     | "prop" | none: two constants | gain | no | all | Laurent, Ballas, Vincent 2017 |
     | "wn" | none | gain of each row of W_ih, W_hh | no | all | Salimans, Kingma 2016 |
     | "none" | none | none | no difference | all | `torch.nn.LSTM` |
@@ -49,16 +52,9 @@ class ATNLSTM(RecurrentLayers):
     `torch.nn.LSTM` loads strictly with `norm="none"`, and with `strict=False` otherwise, where the norms' own
     parameters alone are missing.
 
-    The gains and shifts end in "weight" and "bias", too. A loop that starts parameters in its own way has to choose by
-    the beginning of the name, or it overwrites them:
-
-        for name, parameter in lstm.named_parameters():
-            if name.startswith("weight_hh"):
-                torch.nn.init.orthogonal_(parameter)
-            elif name.startswith("bias"):
-                torch.nn.init.zeros_(parameter)
-
-    For the bias of the forget gate there is `forget_bias`.
+    The gains and shifts end in "weight" and "bias", too: a loop that starts parameters in its own way has to choose by
+    the beginning of the name, `weight_hh` or `bias`, or it overwrites them. For the bias of the forget gate there is
+    `forget_bias`.
 
     Dtypes float16 to float64. The half types are computed in float32, all statistics and the carry c included, and the
     results are rounded to the dtype of the input once, at the end. Under `torch.autocast` the layer does the same: it
@@ -102,23 +98,29 @@ class ATNLSTM(RecurrentLayers):
         blocks, biases 0. "orthogonal": an orthogonal block for each gate, biases 0. For "prop" rows are brought to
         length 1, and `project_rows_` does so after a step of the optimizer. Shifts are 0; see `gamma`.
     forget_bias
-        Bias of the forget gate at first, in the place of what `init` gives: that part of `bias_ih` has this value and
-        that of `bias_hh` is 0. With `bias_placement="inside"` it stands in front of a norm, which takes off the mean
-        over all gates and divides by the spread. None leaves it to `init`; needs `bias=True`.
+        Bias of the forget gate at first: that part of `bias_ih` has this value and that of `bias_hh` is 0. With
+        `bias_placement="inside"` it stands in front of a norm. None leaves it to `init`; needs `bias=True`.
     backend
-        "eager" (any device), "fused" (CPU, gradients by hand, the speed of `torch.nn.LSTM`),
-        "triton" (GPU, gradients by hand), or "auto" for the fastest that has been checked on the device of the input;
-        see `atn.backends`.
+        "eager" (any device, any norm), "fused" (CPU, the speed of `torch.nn.LSTM`), "triton" (GPU), or "auto" for the
+        fastest that has been checked on the device of the input; see `atn.backends`.
     device, dtype
         Of the parameters.
     proj_size
         Must be 0: projections are not supported.
     gamma
         Where the gains start: a number, or three for `norm_ih`, `norm_hh` and `norm_c`. By default 1; for "prop"
-        (2, 2, 1), as its paper has it for language, and 0.5 for images; for "wn" the lengths that the rows have.
+        (2, 2, 1), as its paper has it for language, and 0.5 for images; for "bn" 0.1; for "wn" the rows' lengths.
     variance
         For "prop": its constants Var c and Var h, buffers of `norm_c_l0` that are not trained. "literal" (default),
         from the starts of the gains by NP (9)-(10); "independent", by NP (22)-(23); or the two numbers.
+    detach
+        For "atn" and "ln", eager: which of "mean" and "var" are constants to the gradient (DetachNorm, Xu et al. 2019).
+        With both the forward pass sees k steps and the gradient flows through none of them.
+    base, max_steps, momentum
+        For "atn", "layer" (default) or "batch", and for "bn": as of `AssortedTimeNorm`, with population statistics in
+        `norm_ih_l0.population` and so on. Whole sequences of one length alone: no packed input, no `stream`.
+    scale, slope
+        For "ada": C (default 1) and k (default 0.1) of its factor C (1 - k y), a constant to the gradient.
 
     Raises
     ------
@@ -264,12 +266,14 @@ class ATNLSTM(RecurrentLayers):
     def _sites(self) -> dict[str, int]:
         return {**super()._sites(), "norm_c": self.hidden_size}
 
-    def _cell(self, backend: Backend, norm: NormSettings | None, *, every_state: bool) -> CellFunction:
+    def _cell(self, backend: Backend, norm: Settings | None, *, every_state: bool) -> CellFunction:
         def cell(
             x: Tensor, weights: LayerWeights, states: tuple[Tensor, ...], memory: LayerMemory | None
         ) -> CellOutput:
             h_0, c_0 = states
-            out = backend.layer(x, weights, h_0, c_0, memory, norm, every_c=every_state)
+            # The registry has chosen a backend that computes these settings.
+            settings = cast("NormSettings | None", norm)
+            out = backend.layer(x, weights, h_0, c_0, memory, settings, every_c=every_state)
             return CellOutput((out.h, out.c), out.memory)
 
         return cell

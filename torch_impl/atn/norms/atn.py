@@ -1,42 +1,68 @@
-"""Assorted-time normalization on layer normalization, Eqs. (7)-(9)."""
+"""Assorted-time normalization, Eqs. (7)-(9): here on layer normalization; on batch normalization it is in `bn`."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, get_args
 
-from atn.backend.interface import NormSettings
-from atn.norms.interface import LayerNorm, NormArguments, affine_gains
+from atn.backend.interface import DetachedSettings, NormSettings
+from atn.choices import Base, Statistic
+from atn.norms.bn import BatchStatistics
+from atn.norms.interface import LayerNorm, NormArguments, affine_gammas, checked_detach
+from atn.population import population_steps
 from atn.state import StreamOrigin
-from atn.validation import epsilon, whole_number
+from atn.validation import check_choice, epsilon, whole_number
 
 
 @dataclass(frozen=True)
 class AssortedTime(LayerNorm):
     """Statistics over the last k steps of a case."""
 
-    takes: ClassVar[frozenset[str]] = frozenset({"k", "eps", "affine", "bias_placement", "gamma"})
+    takes: ClassVar[frozenset[str]] = frozenset(
+        {"k", "eps", "affine", "bias_placement", "gamma", "detach", "base", "max_steps", "momentum"}
+    )
 
     k: int
+    detach: tuple[Statistic, ...]
 
     @classmethod
-    def checked(cls, arguments: NormArguments) -> Self:
-        """Settings with a window."""
+    def checked(cls, arguments: NormArguments) -> LayerNorm:
+        """Settings with a window; for base "batch" those of ATN-BN."""
         if arguments.k is None:
             raise ValueError("k must be an integer of at least 1 for norm='atn', got None")
+        k = whole_number("k", arguments.k)
+        check_choice("base", arguments.base, get_args(Base))
+        if arguments.base == "batch":
+            if arguments.detach:
+                raise ValueError(f"detach must be left out for base='batch', got {arguments.detach!r}")
+            return BatchStatistics.of(arguments, "base='batch'", k, k)
+        population_steps(arguments.base, arguments.max_steps)
+        if arguments.momentum != NormArguments().momentum:
+            raise ValueError(
+                "momentum must be left out for base='layer', which has no population statistics, "
+                f"got {arguments.momentum!r}"
+            )
         return cls(
-            k=whole_number("k", arguments.k),
+            k=k,
             eps=epsilon(arguments.eps),
             affine=arguments.affine,
             bias_placement=arguments.bias_placement,
-            gamma=affine_gains(arguments),
+            gamma=affine_gammas(arguments),
+            detach=checked_detach(arguments.detach),
         )
+
+    @property
+    def rare(self) -> str | None:
+        """Statistics without their gradients, which no kernel leaves out."""
+        return f"detach={self.detach!r}" if self.detach else None
 
     @property
     def window(self) -> int:
         """The k that was chosen."""
         return self.k
 
-    def settings(self) -> NormSettings:
+    def settings(self) -> NormSettings | DetachedSettings:
         """Window, epsilon and the place of the biases."""
+        if self.detach:
+            return DetachedSettings(self.k, self.eps, self.bias_placement, self.detach)
         return NormSettings(self.k, self.eps, self.bias_placement)
 
     def origin(self) -> StreamOrigin:

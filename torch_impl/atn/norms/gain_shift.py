@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from atn.backend.interface import Affine
 from atn.initialization import start_anew
 
 
@@ -40,3 +41,9 @@ class GainShift(Gain):
         """Set the gain to its start and the shift to 0."""
         super().reset_parameters()
         start_anew(self, "bias", nn.init.zeros_)
+
+
+def affine_of(site: nn.Module | None) -> Affine | None:
+    """Gain and shift of a site for a backend; None where there is no gain."""
+    gamma = getattr(site, "weight", None)
+    return None if gamma is None else Affine(gamma, getattr(site, "bias", None))

@@ -8,13 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar, NamedTuple, Self, TypedDict
+from typing import Any, ClassVar, NamedTuple, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
 
-from atn.backend.interface import NormSettings
-from atn.choices import BiasPlacement, Variance
+from atn.backend.interface import Settings
+from atn.choices import Base, BiasPlacement, Statistic, Variance
 from atn.norms.gain_shift import GainShift
 from atn.stack import CellFunction, CellOutput, Layer
 from atn.state import StreamOrigin
@@ -29,6 +29,12 @@ class NormOptions(TypedDict, total=False):
 
     gamma: float | tuple[float, ...] | None
     variance: Variance | tuple[float, float]
+    detach: tuple[Statistic, ...]
+    base: Base
+    max_steps: int | None
+    momentum: float | None
+    scale: float
+    slope: float
 
 
 class NormArguments(NamedTuple):
@@ -40,6 +46,12 @@ class NormArguments(NamedTuple):
     bias_placement: BiasPlacement = "outside"
     gamma: float | tuple[float, ...] | None = None
     variance: Variance | tuple[float, float] = "literal"
+    detach: tuple[Statistic, ...] = ()
+    base: Base = "layer"
+    max_steps: int | None = None
+    momentum: float | None = 0.1
+    scale: float = 1.0
+    slope: float = 0.1
 
 
 REFUSALS = {
@@ -49,6 +61,12 @@ REFUSALS = {
     "bias_placement": "has the biases outside by definition",
     "gamma": "has no gains that start at a number",
     "variance": "has no such constants",
+    "detach": "has no statistics of a case whose gradient could be left out",
+    "base": "is defined for one base alone",
+    "max_steps": "has no population statistics",
+    "momentum": "has no population statistics",
+    "scale": "has no such factor",
+    "slope": "has no such factor",
 }
 """Argument -> what a norm without it is like."""
 
@@ -62,7 +80,7 @@ def gamma_of_sites(value: Any, sites: tuple[str, ...]) -> Any:
     return (*value, *(1.0 for _ in SITES[len(sites) :]))
 
 
-def gains(value: object) -> tuple[float, float, float]:
+def checked_gammas(value: object) -> tuple[float, float, float]:
     """Starts of the gains at `SITES`, from one number for all or three."""
     values = (value,) * 3 if isinstance(value, Real) else value
     if not isinstance(values, tuple | list) or len(values) != 3:
@@ -70,13 +88,23 @@ def gains(value: object) -> tuple[float, float, float]:
     return tuple(number("gamma", one) for one in values)  # type: ignore[return-value]  # three, as checked
 
 
-def affine_gains(arguments: NormArguments) -> tuple[float, float, float]:
+def affine_gammas(arguments: NormArguments) -> tuple[float, float, float]:
     """Starts of the gains of a norm that may do without: 1 unless they are chosen."""
     if arguments.gamma is None:
         return 1.0, 1.0, 1.0
     if not arguments.affine:
         raise ValueError(f"gamma must be left out for affine=False, got {arguments.gamma!r}")
-    return gains(arguments.gamma)
+    return checked_gammas(arguments.gamma)
+
+
+def checked_detach(detach: object) -> tuple[Statistic, ...]:
+    """Names of statistics, each at most once."""
+    names = get_args(Statistic)
+    if not isinstance(detach, tuple | list):
+        raise TypeError(f"detach must be a tuple of {', '.join(map(repr, names))}, got {detach!r}")
+    if len(set(detach)) < len(detach) or not set(detach) <= set(names):
+        raise ValueError(f"detach must have {' and '.join(map(repr, names))} at most once each, got {detach!r}")
+    return tuple(detach)
 
 
 @dataclass(frozen=True)
@@ -99,6 +127,8 @@ class LayerNorm(ABC):
 
     takes: ClassVar[frozenset[str]]
     """Names of the `NormArguments` that the norm has."""
+    couples_cases: ClassVar[bool] = False
+    """Whether a case's output depends on the others of its batch, so that all must have the same steps."""
     by_direction: ClassVar[bool] = False
     """Whether the rows of the weights count by their direction alone, whatever their lengths."""
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -112,7 +142,7 @@ class LayerNorm(ABC):
 
     @classmethod
     @abstractmethod
-    def checked(cls, arguments: NormArguments) -> Self:
+    def checked(cls, arguments: NormArguments) -> "LayerNorm":
         """Settings from what the user chose; a TypeError or ValueError names what is wrong."""
 
     @property
@@ -120,7 +150,12 @@ class LayerNorm(ABC):
         """Number of steps that a window spans, whose statistics a stream carries; None without windows."""
         return None
 
-    def settings(self) -> NormSettings | None:
+    @property
+    def rare(self) -> str | None:
+        """How an error calls what not every backend computes; None for what all do."""
+        return None
+
+    def settings(self) -> Settings | None:
         """What a backend needs; None for a plain layer."""
         return None
 
@@ -153,7 +188,7 @@ class LayerNorm(ABC):
 
     def run(
         self,
-        cell: Callable[[NormSettings | None], CellFunction],
+        cell: Callable[[Settings | None], CellFunction],
         x: Tensor,
         layer: Layer,
         states: tuple[Tensor, ...],

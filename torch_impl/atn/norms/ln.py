@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from atn.backend.interface import NormSettings
-from atn.norms.interface import LayerNorm, NormArguments, affine_gains
+from atn.backend.interface import DetachedSettings, NormSettings
+from atn.choices import Statistic
+from atn.norms.interface import LayerNorm, NormArguments, affine_gammas, checked_detach
 from atn.state import StreamOrigin
 from atn.validation import epsilon
 
@@ -13,7 +14,9 @@ from atn.validation import epsilon
 class LayerNormalization(LayerNorm):
     """Statistics of each step alone: assorted-time normalization with k = 1."""
 
-    takes: ClassVar[frozenset[str]] = frozenset({"eps", "affine", "bias_placement", "gamma"})
+    takes: ClassVar[frozenset[str]] = frozenset({"eps", "affine", "bias_placement", "gamma", "detach"})
+
+    detach: tuple[Statistic, ...]
 
     @classmethod
     def checked(cls, arguments: NormArguments) -> Self:
@@ -23,16 +26,24 @@ class LayerNormalization(LayerNorm):
             eps=epsilon(arguments.eps),
             affine=arguments.affine,
             bias_placement=arguments.bias_placement,
-            gamma=affine_gains(arguments),
+            gamma=affine_gammas(arguments),
+            detach=checked_detach(arguments.detach),
         )
+
+    @property
+    def rare(self) -> str | None:
+        """Statistics without their gradients, which no kernel leaves out."""
+        return f"detach={self.detach!r}" if self.detach else None
 
     @property
     def window(self) -> int:
         """One step."""
         return 1
 
-    def settings(self) -> NormSettings:
+    def settings(self) -> NormSettings | DetachedSettings:
         """A window of one step."""
+        if self.detach:
+            return DetachedSettings(1, self.eps, self.bias_placement, self.detach)
         return NormSettings(1, self.eps, self.bias_placement)
 
     def origin(self) -> StreamOrigin:

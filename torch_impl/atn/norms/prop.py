@@ -19,10 +19,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.backend.interface import Affine, NormSettings
+from atn.backend.interface import Affine, Settings
 from atn.choices import Variance
 from atn.norms.gain_shift import Gain
-from atn.norms.interface import SITES, LayerNorm, NormArguments, gains
+from atn.norms.interface import SITES, LayerNorm, NormArguments, checked_gammas
 from atn.norms.rows import to_unit_rows, with_folded_rows
 from atn.precision import state_dtype
 from atn.stack import CellFunction, CellOutput, Layer
@@ -102,7 +102,7 @@ class NormProp(LayerNorm):
     @classmethod
     def checked(cls, arguments: NormArguments) -> Self:
         """Gains and constants."""
-        gamma = GAINS if arguments.gamma is None else gains(arguments.gamma)
+        gamma = GAINS if arguments.gamma is None else checked_gammas(arguments.gamma)
         return cls(
             k=None,
             eps=arguments.eps,
@@ -137,7 +137,7 @@ class NormProp(LayerNorm):
 
     def run(
         self,
-        cell: Callable[[NormSettings | None], CellFunction],
+        cell: Callable[[Settings | None], CellFunction],
         x: Tensor,
         layer: Layer,
         states: tuple[Tensor, ...],

@@ -1,7 +1,9 @@
 """The norms by name."""
 
 from atn.choices import Norm
+from atn.norms.ada import AdaNorm
 from atn.norms.atn import AssortedTime
+from atn.norms.bn import BatchStatistics
 from atn.norms.interface import REFUSALS, SITES, LayerNorm, NormArguments, gamma_of_sites
 from atn.norms.ln import LayerNormalization
 from atn.norms.none import NoNorm
@@ -12,6 +14,8 @@ from atn.validation import check_choice
 NORMS: dict[Norm, type[LayerNorm]] = {
     "atn": AssortedTime,
     "ln": LayerNormalization,
+    "bn": BatchStatistics,
+    "ada": AdaNorm,
     "prop": NormProp,
     "wn": WeightNormalization,
     "none": NoNorm,
