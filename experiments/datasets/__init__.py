@@ -1,7 +1,7 @@
-"""The data sets of the benchmark: where they come from, what they must be, and how they are read.
+"""The data sets of the benchmark: where they come from, their checksums, and how they are read.
 
-1. ``sources``: a file found in a folder or downloaded, and accepted by its checksum alone;
-2. ``text``: words, vocabularies and columns of a corpus; ``penn`` and ``wikitext``: the two corpora;
-3. ``mnist``: images and labels;
-4. ``generated``: small ones in the same form, made on the spot, to try the code without any data.
+1. ``sources`` finds a file in a folder or downloads it, and accepts it only with the right checksum;
+2. ``text`` has the words, vocabularies and columns of a corpus; ``penn`` and ``wikitext`` are the two corpora;
+3. ``mnist`` has images and labels;
+4. ``generated`` makes small data sets of the same form, with which the code runs without any data.
 """

@@ -1,4 +1,4 @@
-"""Small data sets in the form of the real ones, made on the spot: for trying the code, their numbers mean nothing."""
+"""Small generated data sets in the form of the real ones, for trying the code; losses on them mean nothing."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ from experiments.datasets.mnist import CLASSES, SIDE, Images
 
 
 def generated_images(count: int, seed: int) -> Images:
-    """Black images with a white bar at the height that belongs to the label, and at its own place in the row."""
+    """Black images with a white bar. The label determines its row, and its column is random."""
     random = np.random.default_rng(seed)
     labels = random.integers(CLASSES, size=count, dtype=np.uint8)
     pixels = np.zeros((count, SIDE, SIDE), np.uint8)
@@ -17,7 +17,7 @@ def generated_images(count: int, seed: int) -> Images:
 
 
 def generated_tokens(count: int, vocabulary: int, seed: int) -> npt.NDArray[np.int64]:
-    """Tokens (count,) from 0 to ``vocabulary - 1``: three times in four the one after the last, else any."""
+    """Tokens (count,) from 0 to ``vocabulary - 1``; each is the successor of the last with probability at least 3/4."""
     random = np.random.default_rng(seed)
     leaps = np.where(random.random(count) < 0.75, 1, random.integers(vocabulary, size=count))
     return np.cumsum(leaps) % vocabulary

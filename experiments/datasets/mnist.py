@@ -1,4 +1,4 @@
-"""MNIST, as the IDX files have it."""
+"""MNIST, read from its IDX files."""
 
 import gzip
 import math
@@ -30,7 +30,7 @@ def _file(name: str, sha256: str) -> DataFile:
 
 
 class ImageFiles(NamedTuple):
-    """The two files of a part."""
+    """The image file and the label file of the training or the validation set."""
 
     images: DataFile
     labels: DataFile
@@ -50,7 +50,7 @@ MNIST: dict[Split, ImageFiles] = {
         10_000,
     ),
 }
-"""Training images, and the test images, on which there is nothing left to validate but them."""
+"""The files of each set. MNIST has no validation set, so the test images are used for validation."""
 
 
 class Images(NamedTuple):
@@ -61,12 +61,12 @@ class Images(NamedTuple):
 
 
 def read_images(files: ImageFiles, data_dir: Path | None) -> Images:
-    """Images and labels of a part.
+    """Images and labels of the training or the validation set.
 
     Raises
     ------
     ExperimentError
-        As `obtain`, and for content that is not what an IDX file of these images must be.
+        A file is missing or damaged, or its content is not an IDX file of images or labels of these sizes.
     """
     pixels = parse_idx(files.images, obtain(files.images, data_dir), (files.size, SIDE, SIDE))
     labels = parse_idx(files.labels, obtain(files.labels, data_dir), (files.size,))
@@ -76,13 +76,13 @@ def read_images(files: ImageFiles, data_dir: Path | None) -> Images:
 def parse_idx(file: DataFile, content: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """Array of `shape` from a gzipped IDX file of bytes.
 
-    Such a file has two zero bytes, 8 for "unsigned bytes", the number of axes, their lengths as big-endian 32-bit
-    integers, and then the bytes themselves, the last axis running fastest.
+    An IDX file begins with two zero bytes, the type (8 for unsigned bytes) and the number of axes. The lengths of the
+    axes follow as big-endian 32-bit integers, and then the elements, the last axis running fastest.
 
     Raises
     ------
     ExperimentError
-        Of an array of another type or shape, or of fewer or more bytes than it says.
+        The array has another type or shape, or the number of bytes does not match its shape.
     """
     raw = gzip.decompress(content)
     magic = bytes([0, 0, 8, len(shape)])

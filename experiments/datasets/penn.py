@@ -11,11 +11,11 @@ _MIRRORS = ("https://raw.githubusercontent.com/" + _PLACE, "https://cdn.jsdelivr
 
 
 class PennFiles(NamedTuple):
-    """A part of the corpus, as words and as characters."""
+    """The word file and the character file of a part of the corpus."""
 
     words: DataFile
     characters: DataFile
-    """Not needed where there are the words."""
+    """Needed only if the word file is missing, since the characters can be derived from the words."""
 
 
 def _files(part: str, words: str, characters: str) -> PennFiles:
@@ -41,13 +41,14 @@ PENN: dict[Split, PennFiles] = {
         "1ef5607ac3c463b16e38bfe7900dd3bfc91de5a96e0f21e7eab5188b465b8ebe",
     ),
 }
-"""The three parts by their places and checksums. Nobody offers the characters by themselves, but they are derived."""
+"""The files of the three parts. No server offers the character files, so they are derived from the word files."""
 
 
 def as_characters(words: bytes) -> bytes:
-    """Mikolov's character file of a word file.
+    """Convert a word file to Mikolov's character file.
 
-    Each line is stripped, its spaces become underscores, and every character, newlines included, has a space after it.
+    Each line is stripped, its spaces become underscores, and every character, including newlines, is followed by a
+    space.
     """
     lines = words.decode().removesuffix("\n").split("\n")
     text = "".join(line.strip().replace(" ", "_") + "\n" for line in lines)
@@ -55,12 +56,12 @@ def as_characters(words: bytes) -> bytes:
 
 
 def read_characters(files: PennFiles, data_dir: Path | None) -> str:
-    """Text of a part with a space after each character: from its own file, or derived from the words.
+    """Text of a part with a space after each character, read from its character file or derived from its word file.
 
     Raises
     ------
     ExperimentError
-        As `obtain`.
+        Both files are missing, or one of them is damaged.
     """
     content = find(files.characters, data_dir)
     if content is None:
@@ -75,6 +76,6 @@ def character_corpus(data_dir: Path | None) -> Corpus:
     Raises
     ------
     ExperimentError
-        As `obtain`.
+        A file is missing or damaged.
     """
     return corpus_of({split: read_characters(files, data_dir) for split, files in PENN.items()})

@@ -1,4 +1,4 @@
-"""A file of a data set: found in a folder or downloaded once into a cache, and accepted by its checksum alone."""
+"""A file of a data set, found in a folder or downloaded into a cache, and accepted only with the right checksum."""
 
 import gzip
 import hashlib
@@ -13,49 +13,48 @@ from experiments.common.errors import ExperimentError
 from experiments.training import distributed
 
 DATA_DIR = "ATN_DATA_DIR"
-"""Environment variable that names the folder of the data sets where the command line does not."""
+"""Environment variable that names the folder of the data sets if the command line does not."""
 
 
 class DataFile(NamedTuple):
     """One file of a data set.
 
-    Below the folder of the data sets it stands at ``folder/name``, or compressed at ``folder/name.gz``.
+    Its path below the folder of the data sets is ``folder/name``, or ``folder/name.gz`` if it is compressed.
     """
 
     folder: str
     name: str
     sha256: str
-    """Of the content of ``folder/name``, that is without the compression of a ``name.gz``."""
+    """Checksum of the uncompressed content."""
     urls: tuple[str, ...]
-    """Places that have the content of ``folder/name``, in the order in which to try them; none for what nobody offers
-    by itself."""
+    """Addresses of the uncompressed content, in the order in which to try them; empty if no server offers the file."""
 
     def __str__(self) -> str:
         return f"{self.folder}/{self.name}"
 
 
 def given_folder(data_dir: Path | None) -> Path | None:
-    """Folder of the data sets: `data_dir`, else what ``ATN_DATA_DIR`` names, else None for downloads."""
+    """Folder of the data sets: `data_dir`, otherwise the folder that ``ATN_DATA_DIR`` names, otherwise None."""
     named = os.environ.get(DATA_DIR)
     return data_dir or (Path(named) if named else None)
 
 
 def obtain(file: DataFile, data_dir: Path | None) -> bytes:
-    """Content of the file, from the given folder, or without one from the cache, into which it is downloaded once.
+    """Content of the file, read from the given folder or, without one, from the cache, into which it is downloaded.
 
     Parameters
     ----------
     file : DataFile
-        Which file.
+        File to read.
     data_dir : Path or None
-        Folder of the data sets; None for the one that ``ATN_DATA_DIR`` names, or else for downloads. A folder that is
-        given is only read: what is missing there is not downloaded.
+        Folder of the data sets. None stands for the folder that ``ATN_DATA_DIR`` names or, without that, for the cache.
+        Nothing is downloaded into a given folder.
 
     Raises
     ------
     ExperimentError
-        If it is missing, saying what to fetch, from where, and where to put it; if there is one with another checksum
-        or one that cannot be read, which is left alone.
+        The file is missing; the message says where to get it and where to put it. Or the file has another checksum or
+        cannot be read; it is then left as it is.
     """
     folder = given_folder(data_dir)
     if folder is None:
@@ -69,12 +68,12 @@ def obtain(file: DataFile, data_dir: Path | None) -> bytes:
 
 
 def find(file: DataFile, data_dir: Path | None) -> bytes | None:
-    """Content of the file where it is at hand, in the given folder or else in the cache; None where it is not.
+    """Content of the file from the given folder or, without one, from the cache; None if it is not there.
 
     Raises
     ------
     ExperimentError
-        As `obtain`.
+        The file has another checksum or cannot be read.
     """
     folder = given_folder(data_dir) or _cache()
     plain = folder / file.folder / file.name
@@ -87,12 +86,12 @@ def find(file: DataFile, data_dir: Path | None) -> bytes | None:
 
 
 def check(file: DataFile, content: bytes, where: str) -> None:
-    """Check that `content`, which `where` has, is the file's.
+    """Check that `content`, which was found at `where`, has the checksum of the file.
 
     Raises
     ------
     ExperimentError
-        Naming both checksums.
+        It has another checksum; the message names both.
     """
     found = hashlib.sha256(content).hexdigest()
     if found != file.sha256:
@@ -111,12 +110,12 @@ def _read(path: Path, *, compressed: bool) -> bytes:
 
 
 def _download(file: DataFile, folder: Path) -> None:
-    """Put the file into `folder` from the first place that has it; an interrupted download leaves nothing behind.
+    """Download the file into `folder` from the first address that offers it; an interrupted download leaves no file.
 
     Raises
     ------
     ExperimentError
-        If no place has it.
+        No address offers it.
     """
     failures = []
     for url in file.urls:
@@ -124,7 +123,7 @@ def _download(file: DataFile, folder: Path) -> None:
             pooch.retrieve(
                 url, known_hash=f"sha256:{file.sha256}", fname=file.name, path=folder / file.folder, progressbar=True
             )
-        except (OSError, ValueError) as error:  # no network, no such page, another content
+        except (OSError, ValueError) as error:  # no network, no such page, or another checksum
             failures.append(f"{url}: {error}")
         else:
             return
@@ -132,8 +131,8 @@ def _download(file: DataFile, folder: Path) -> None:
 
 
 def _missing(file: DataFile, folder: Path) -> ExperimentError:
-    """What to fetch, from where, and where to put it."""
-    source = f"fetch it from {' or '.join(file.urls)}" if file.urls else "nobody offers it by itself"
+    """The error for a missing file, which says where to get it and where to put it."""
+    source = f"fetch it from {' or '.join(file.urls)}" if file.urls else "no server offers it"
     return ExperimentError(
         f"{file} is missing: {source}, and put it at {folder / file.folder / file.name}, plain or with .gz after its "
         f"name (sha256 of the content {file.sha256}); --data-dir and {DATA_DIR} name another folder than {folder}"

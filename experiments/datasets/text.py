@@ -1,4 +1,4 @@
-"""Texts as numbers: words, a vocabulary, and the columns that a batch reads side by side."""
+"""Texts as numbers: words, a vocabulary, and the columns of a batch."""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
@@ -11,31 +11,31 @@ from experiments.common.errors import ExperimentError
 Split = Literal["train", "validation", "test"]
 
 END = "<eos>"
-"""The word after each line."""
+"""The word that marks the end of a line."""
 
 
 def tokens(text: str) -> Iterator[str]:
-    """Words of a text, whatever white space divides them, and `END` after each line."""
-    # Not str.splitlines: it would end lines at other characters than the newline as well.
+    """Words of a text, separated by white space, with `END` after each line."""
+    # str.splitlines would also end lines at characters other than the newline.
     for line in text.removesuffix("\n").split("\n"):
         yield from line.split()
         yield END
 
 
 class Vocabulary:
-    """The words of a text, numbered as they first appear."""
+    """The different words of a text, numbered in the order of their first appearance."""
 
     def __init__(self, text: str) -> None:
         self.words = tuple(dict.fromkeys(tokens(text)))
         self._numbers = {word: number for number, word in enumerate(self.words)}
 
     def numbers(self, text: str, where: str) -> npt.NDArray[np.int64]:
-        """Numbers (N,) of the words of a text, which `where` has.
+        """Numbers (N,) of the words of a text; an error message names the text as `where`.
 
         Raises
         ------
         ExperimentError
-            Naming a word that the vocabulary does not have.
+            The vocabulary does not have a word of the text; the message names the word.
         """
         try:
             return np.fromiter((self._numbers[word] for word in tokens(text)), np.int64)
@@ -44,21 +44,21 @@ class Vocabulary:
 
 
 class Corpus(NamedTuple):
-    """A text in numbers, in its three parts."""
+    """The three parts of a text as numbers."""
 
     tokens: Mapping[Split, npt.NDArray[np.int64]]
-    """Part -> (N,), each from 0 to ``vocabulary - 1``."""
+    """Tokens (N,) of each part, each from 0 to ``vocabulary - 1``."""
     vocabulary: int
     """Number of different words."""
 
 
 def corpus_of(texts: Mapping[Split, str]) -> Corpus:
-    """Corpus of the parts of a text; the vocabulary is that of its training part.
+    """Corpus from the parts of a text, with the vocabulary of the training part.
 
     Raises
     ------
     ExperimentError
-        If another part has a word that the training part does not have.
+        Another part has a word that the training part does not have.
     """
     vocabulary = Vocabulary(texts["train"])
     numbers = {split: vocabulary.numbers(text, f"the {split} text") for split, text in texts.items()}
@@ -66,12 +66,12 @@ def corpus_of(texts: Mapping[Split, str]) -> Corpus:
 
 
 def columns(numbers: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """The text (N,) cut into `count` equal columns (N // count, count), each read downwards; the rest is left out.
+    """Cut the text (N,) into `count` equal columns (N // count, count), each read downwards; the remainder is left out.
 
     Raises
     ------
     ExperimentError
-        If a column would have fewer than two rows: there would be nothing to predict.
+        A column would have fewer than two rows, so that there would be nothing to predict.
     """
     if len(numbers) < 2 * count:
         raise ExperimentError(

@@ -1,4 +1,4 @@
-"""WikiText-2 word by word, with rare words already replaced."""
+"""WikiText-2 word by word, in the version whose rare words are replaced by ``<unk>``."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ WIKITEXT_2: dict[Split, DataFile] = {
     "validation": _file("valid.txt", "f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8"),
     "test": _file("test.txt", "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0"),
 }
-"""The three parts, which elsewhere are called ``wiki.train.tokens`` and so on."""
+"""The files of the three parts. Other distributions call them ``wiki.train.tokens`` and so on."""
 
 
 def word_corpus(data_dir: Path | None) -> Corpus:
@@ -27,6 +27,6 @@ def word_corpus(data_dir: Path | None) -> Corpus:
     Raises
     ------
     ExperimentError
-        As `obtain`.
+        A file is missing or damaged.
     """
     return corpus_of({split: obtain(file, data_dir).decode() for split, file in WIKITEXT_2.items()})

@@ -1,4 +1,4 @@
-"""Figures of losses, and of what else validations measure, over the iterations."""
+"""Figures of the losses, and of other measurements of the validations, over the iterations."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,19 @@ from experiments.training.metrics import VALIDATION
 from experiments.training.summary import running_mean
 
 SMOOTHING = 50
-"""Steps, at least, of the running mean that the strong lines show: as many rows of the curves as have that many."""
+"""Smallest number of steps of the running mean that the strong lines show. The mean takes as many rows of the curve as
+cover that many steps."""
 
 COLUMNS = 2
 """Panels side by side."""
 
 
 def draw_curves(panels: Sequence[Panel]) -> bytes:
-    """PNG with a group of axes for each panel.
+    """PNG with one or more axes for each panel.
 
-    Faint: the range of the training losses that each row of the curve stands for or, of several seeds, the range of
-    their running means. Strong: the running mean, over the seeds too. Markers: validation, its mean over the seeds.
-    Dashed: levels that mean something.
+    The faint band is the range of the training losses that each row of the curve covers or, with several seeds, the
+    range of their running means. The strong line is the running mean, averaged over the seeds. The markers are the
+    validations, averaged over the seeds. The dashed lines are levels such as the baseline.
     """
     drawn = [(panel, axis) for panel in panels for axis in panel.case.axes]
     columns = min(COLUMNS, len(drawn))
@@ -78,14 +79,14 @@ def _training(ax: Axes, look: Look, results: Sequence[Result]) -> None:
 
 
 def _smoothed(results: Sequence[Result]) -> NDArray[np.float64]:
-    """Running means (seeds, rows) over the fewest rows that stand for `SMOOTHING` steps."""
+    """Running means (seeds, rows) over the smallest number of rows that covers `SMOOTHING` steps."""
     first = results[0]
     length = -(-SMOOTHING * len(first.points) // first.record.step)
     return np.stack([running_mean([point.mean for point in result.points], length) for result in results])
 
 
 def _limits(axis: Axis, runs: Runs) -> tuple[float, float]:
-    """Where the curves differ: from just below the lowest to a little above the highest level."""
+    """Limits of the y-axis: from just below the lowest loss to a little above the highest level."""
     if axis.measure != VALIDATION:
         return 0.0, 1.0
     lowest = min(float(_smoothed(results).min()) for results in runs.values())

@@ -1,4 +1,4 @@
-"""What is still to run: the exact commands, and how long each would take."""
+"""The runs that are missing: the command of each, and an estimate of its time."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from experiments.training.record import Record
 from experiments.training.settings import Settings
 
 SAME_COST = ("batch", "hidden", "depth", "embedding", "bptt")
-"""Settings that have to be the same for one run's time a step to be an estimate of another's."""
+"""Settings that must agree for the time per step of one run to be an estimate for another run."""
 
 
 def missing_lines(study: Study, results: Results) -> list[str]:
-    """Lines of the report: runs that stopped, then commands of those that have not been made."""
+    """Lines of the report: the runs that stopped, then the commands of the runs that do not exist yet."""
     missing = [
         _line(study, presets, case, series, results)
         for presets in study.presets
@@ -53,21 +53,21 @@ def _flag(name: str, value: Any) -> list[str]:
 
 
 class Estimate(NamedTuple):
-    """Time that a run would take."""
+    """Estimated time of a run."""
 
     seconds: float
     bound: str
-    """"at most " or "at least " where the time of a validation is not known, else empty."""
+    """"at most " or "at least " if the time of a validation is not known, otherwise empty."""
 
 
 def _estimate(settings: Settings, case: Case, series: Series, finished: Sequence[Result]) -> Estimate | None:
-    """Time of a run by the steps and validations of the most similar one, in proportion to T; None if there is none."""
+    """Time of a run, estimated from the most similar finished run in proportion to T; None if there is none."""
     where = {**case.where, **series.where}
     wanted = {name: getattr(settings, name) for name in SAME_COST if hasattr(settings, name)} | where
     similar = [
         result.record
         for result in finished
-        if result.record.task in {one.task for one in case.series}
+        if result.record.task in {other.task for other in case.series}
         and all(result.record.settings.get(name) == wanted[name] for name in SAME_COST if name in wanted)
     ]
     if not similar:
@@ -81,20 +81,20 @@ def _estimate(settings: Settings, case: Case, series: Series, finished: Sequence
 
 
 def _knows_validation(record: Record) -> bool:
-    """Whether the record tells the time of a validation."""
+    """Whether the record has the time of at least one validation."""
     return record.validation_seconds is not None and record.step >= record.settings["validate_every"]
 
 
 def _scaled(record: Record, settings: Settings) -> Estimate:
     """Time of a run with these settings if its steps and validations take as long as those of the record."""
-    ours, theirs = settings.steps // settings.validate_every, record.step // record.settings["validate_every"]
+    wanted, recorded = settings.steps // settings.validate_every, record.step // record.settings["validate_every"]
     if record.validation_seconds is not None:
         steps = (record.seconds - record.validation_seconds) / record.step * settings.steps
-        validations = record.validation_seconds / theirs * ours if theirs else 0.0
-        return Estimate(steps + validations, "at least " if ours > theirs == 0 else "")
-    # Records from before do not tell steps and validations apart. The time of a step with its part of a validation is
-    # too long where the record has more validations for each step than the run would have.
-    difference = theirs * settings.steps - ours * record.step
+        validations = record.validation_seconds / recorded * wanted if recorded else 0.0
+        return Estimate(steps + validations, "at least " if wanted > recorded == 0 else "")
+    # Older records have only the total time of steps and validations. The estimate from it is too long if the record
+    # has more validations per step than the run would have, and too short if it has fewer.
+    difference = recorded * settings.steps - wanted * record.step
     bound = "at most " if difference > 0 else "at least " if difference < 0 else ""
     return Estimate(record.seconds / record.step * settings.steps, bound)
 

@@ -1,6 +1,6 @@
-"""``experiments/README.md``: how to run, the paper's tables beside ours, and what agrees.
+"""``experiments/README.md``: how to run the experiments, the paper's tables beside ours, and what agrees.
 
-Every number is computed from records; the same records give the same bytes.
+Every number is computed from the records. Equal records give an identical page.
 """
 
 from pathlib import Path
@@ -29,57 +29,60 @@ python -m nox -s experiments -- copying --preset released --T 100      # LSTM, L
 python -m nox -s experiments -- report                                 # this page and its figures
 ```
 
-The session sets up its environment, checks the implementation first where no stamp says that it was checked, and then
-is `python -m experiments ...`. Each task is one command, for all its models:
+The session sets up its environment and then runs `python -m experiments ...`. If no stamp shows that these sources have
+been checked, it checks the implementation first. Each task is one command, which runs all its models:
 """
 
 HABITS = """\
-- **Other settings.** `--help` after a task lists its settings with the preset's values; any of them can be given as a
-  flag (`--T 200`, `--model atn`, `--k 25`). A run that differs from its preset has that in its name, its record and the
-  tables below.
-- **Several seeds.** `--seeds 0..4` or `--seeds 0,3,5`: a run each, in turn.
-- **Data.** What a task needs is downloaded once and checked. `--data-dir` or `ATN_DATA_DIR` names a folder that has it
-  already, for machines without a network; what is missing is said with where to get it.
-- **Stop and go on.** Ctrl-C saves a checkpoint. The same command goes on from the last one, after a kill too, and on
-  the same machine ends with the same numbers to the bit. A run that has finished is left alone.
-- **Many runs.** `python -m experiments sweep copying adding --presets released --seeds 0..4 --set T=100,200` makes
-  every combination, on a SLURM cluster where there is one and else on this machine; `--dry-run` lists them. What has
-  finished is not run again.
-- **Several processes.** `torchrun --nproc-per-node 2 -m experiments adding --preset released` trains one model on its
-  batches' equal parts. `--device cuda` takes the GPU; `--help` lists the rest.
+- **Other settings.** `--help` after a task lists its settings with the preset's values. A flag changes a setting
+  (`--T 200`, `--model atn`, `--k 25`). The name and the record of the run, and the tables below, show every difference
+  from the preset.
+- **Several seeds.** `--seeds 0..4` or `--seeds 0,3,5` makes one run for each seed, one after the other.
+- **Data.** The data sets of a task are downloaded once and checked. `--data-dir` or `ATN_DATA_DIR` names a folder that
+  has them already, for machines without a network. The message on a missing file says where to get it.
+- **Interrupting and resuming.** Ctrl-C saves a checkpoint. The same command resumes from the last checkpoint, also
+  after a kill, and ends with bit-identical numbers on the same machine. A finished run is not changed.
+- **Many runs.** `python -m experiments sweep copying adding --presets released --seeds 0..4 --set T=100,200` runs
+  every combination, on a SLURM cluster if there is one and otherwise on this machine. `--dry-run` lists the runs.
+  Finished runs are not repeated.
+- **Several processes.** `torchrun --nproc-per-node 2 -m experiments adding --preset released` trains each model with
+  two processes that share its batches. `--device cuda` uses the GPU; `--help` lists the other options.
 - **What a run leaves** in `runs/<name>/`: `record.json` (settings, command, commit, versions, device, stamp, time, and
   the numbers that need the loss of every step) and `curve.csv` (at most 500 rows of the losses), from which this page
   is written; `metrics.jsonl` (the loss of every step) and two checkpoints stay on the machine and are not committed.
-- **Without a stamp** a run ends with one line and exit status 3; `--unverified` lets it run and marks its record.
+- **Without a stamp** a run ends with one line and exit status 3. `--unverified` runs it all the same and marks its
+  record.
 """
 
 
 HOW_TO_READ = f"""\
 ## How to read the tables
 
-- *Minimum*: the lowest loss of any single batch, as the paper's tables have it. It rewards luck, and hides that a run
-  got worse again.
-- *Final*: the mean over the last {FINAL_STEPS} training batches and {FINAL_VALIDATIONS} validations.
-- Over several seeds: mean ± sample standard deviation. One seed is one draw, and has no spread.
-- *Stamp*: the check that stood behind the run (`verify` all of it, `gate` the short one) and the beginning of the
-  digest of the sources checked.
-- A sentence of the paper is *confirmed* if it is true of every seed, for training and validation both, *not confirmed*
-  if of none, *inconclusive* otherwise, and *pending* until it has runs. Numbers less than a margin apart count as
-  level, 1% of a loss unless a section says otherwise. Of several measures the first decides.
-- A claim is confirmed if all its sentences are. Where presets disagree, it is inconclusive.
-- Runs that were shortened or changed, or that had no stamp, are in the tables, never in the claims or the figures.
+- *Minimum* is the lowest loss of any single batch, which is what the paper's tables show. It favors lucky batches, and
+  it hides that a loss rose again.
+- *Final* is the mean over the last {FINAL_STEPS} training batches and over the last {FINAL_VALIDATIONS} validations.
+- Numbers over several seeds are mean ± sample standard deviation. The number of a single seed has no spread.
+- *Stamp* names the check that the sources of the run had passed (`verify` is the full one, `gate` the short one) and
+  the beginning of the digest of these sources.
+- A sentence of the paper is *confirmed* if it is true for every seed, in training and in validation; *not confirmed* if
+  it is true for no seed; *inconclusive* otherwise; and *pending* while its runs are missing. Two numbers count as equal
+  if they differ by less than a margin, which is 1% of a loss unless a section gives another one. If there are several
+  measures, the first one decides.
+- A claim is confirmed if all its sentences are confirmed. It is inconclusive if the presets disagree.
+- Runs that were shortened or changed, or that had no stamp, are shown in the tables and used for no claim and no
+  figure.
 """
 
 
 def write_report(runs: Path, output: Path) -> list[str]:
-    """Write README.md and the figures into `output`; return what there is to say about it.
+    """Write README.md and the figures into `output`; return lines that say how many runs the report has.
 
     Raises
     ------
     ExperimentError
-        If a record or its losses are damaged; nothing is written.
+        A record or a curve is damaged; nothing is written.
     OSError
-        If a file cannot be written; it stands as before.
+        A file cannot be written; its old content remains.
     """
     results = load_results(runs)
     lines = [HOW_TO_RUN, *_commands(), "", HABITS, HOW_TO_READ, *_claims(results), ""]
@@ -109,8 +112,8 @@ def _claims(results: Results) -> list[str]:
     for claim, verdict in claim_verdicts(results).items():
         numbers = dict.fromkeys(_link(part.study.title) for part in verdict.parts)
         rows.append([f"`{claim}`", verdict.headline, ", ".join(numbers)])
-    said = "What the runs say of the measured claims of `proofs/papers`:"
-    return ["## Claims", "", said, "", *markdown(["claim", "verdict", "numbers"], rows)]
+    introduction = "Verdicts of the runs on the measured claims of `proofs/papers`:"
+    return ["## Claims", "", introduction, "", *markdown(["claim", "verdict", "numbers"], rows)]
 
 
 def _link(title: str) -> str:

@@ -1,4 +1,4 @@
-"""What all figures share: how a curve looks, and how a figure becomes the same bytes for the same numbers."""
+"""The code that all figures share: colors and markers of the curves, legends, and reproducible PNG files."""
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,27 +15,28 @@ COLORS: Mapping[ModelName, tuple[str, ...]] = {
     "ln": ("#E69F00",),
     "atn": ("#56B4E9", "#0072B2", "#CC79A7"),
 }
-"""Colors of Okabe and Ito's palette, which the color-blind can tell apart; of a single series the middle one."""
+"""Colors of Okabe and Ito's palette, which color-blind readers can distinguish. A single series has the middle
+color."""
 
 MARKERS: Mapping[ModelName, tuple[str, ...]] = {"lstm": ("s",), "ln": ("^",), "atn": ("v", "o", "D")}
-"""The same distinction without color."""
+"""Markers, which distinguish the series without color."""
 
 LEGEND_ENTRY = 1.5
-"""Width of a legend's entry in inches, with room for "ATN (k = 25)"."""
+"""Width of a legend entry in inches, enough for "ATN (k = 25)"."""
 
 
 class Look(NamedTuple):
-    """How a series is drawn."""
+    """Color and marker of a series."""
 
     color: str
     marker: str
 
 
 def looks(series: Sequence[Series]) -> dict[str, Look]:
-    """Look of each series by its label."""
+    """Color and marker of each series, by its label."""
     found: dict[str, Look] = {}
     for model, colors in COLORS.items():
-        labels = [one.label for one in series if one.model == model]
+        labels = [member.label for member in series if member.model == model]
         first = (len(colors) - len(labels)) // 2
         for number, label in enumerate(labels, start=first):
             found[label] = Look(colors[number], MARKERS[model][number])
@@ -43,21 +44,21 @@ def looks(series: Sequence[Series]) -> dict[str, Look]:
 
 
 def tidy(ax: Axes) -> None:
-    """Light grid behind the curves, no frame."""
+    """Draw a light grid behind the curves and remove the frame."""
     ax.grid(color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
 
 def legend_below(figure: Figure, axes: Iterable[Axes]) -> None:
-    """One legend for all panels, below them, where it covers no curve."""
+    """Draw one legend for all panels below them, where it covers no curve."""
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     columns = min(len(handles), int(figure.get_figwidth() / LEGEND_ENTRY))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG without date and version inside, so that the same records give the same bytes."""
+    """The figure as a PNG without date and version, so that equal records give identical files."""
     file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()

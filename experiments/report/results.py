@@ -1,6 +1,6 @@
-"""The runs that a report is about, and the two ways to put a run into a number.
+"""The runs of a report, and the two measures of a run: minimum and final value.
 
-They are read from ``record.json`` and ``curve.csv`` alone; the losses of single steps are not needed.
+Runs are read from ``record.json`` and ``curve.csv``; the losses of single steps are not needed.
 """
 
 import math
@@ -19,42 +19,42 @@ from experiments.training.summary import Summary, mean
 
 
 class Result(NamedTuple):
-    """A run that has finished, and its curve."""
+    """The record and the curve of a finished run."""
 
     record: Record
     points: list[Point]
 
     @property
     def seed(self) -> int:
-        """The run's seed."""
+        """Seed of the run."""
         seed: int = self.record.settings["seed"]
         return seed
 
     @property
     def summary(self) -> Summary:
-        """The numbers of the run that need the loss of every step.
+        """The numbers of the run that were computed from the loss of every step.
 
         Raises
         ------
         ExperimentError
-            If the record does not have them.
+            The record does not have them.
         """
         if self.record.summary is None:
             raise ExperimentError(f"the record of {self.record.name} has no summary")
         return self.record.summary
 
     def measured(self, name: str) -> list[tuple[int, float]]:
-        """Steps with a validation, and what it measured under this name."""
+        """Pairs of a step with a validation and the value that the validation measured under this name."""
         return [(point.step, point.measured[name]) for point in self.points if name in point.measured]
 
     @property
     def validation(self) -> list[tuple[int, float]]:
-        """Steps with a validation, and its loss."""
+        """Pairs of a step with a validation and its loss."""
         return self.measured(VALIDATION)
 
     @property
     def minimum(self) -> Losses:
-        """The lowest loss of any single batch, which is what the paper's tables hold."""
+        """The lowest loss of any single batch, which is what the paper's tables show."""
         return Losses(self.summary.minimum, min((loss for _, loss in self.validation), default=math.nan))
 
     @property
@@ -65,7 +65,7 @@ class Result(NamedTuple):
 
 
 class Results(NamedTuple):
-    """Everything in a folder of runs."""
+    """All runs in a folder."""
 
     finished: list[Result]
     unfinished: list[Record]
@@ -74,12 +74,12 @@ class Results(NamedTuple):
 
 
 def load_results(runs: Path) -> Results:
-    """Read every run in the folder `runs`, in the order of their names.
+    """Read every run in the folder `runs`, in the order of the names.
 
     Raises
     ------
     ExperimentError
-        If a record is damaged, or a curve is not the one of its record.
+        A record is damaged, or a curve does not belong to its record.
     """
     folders = sorted(path.parent for path in runs.glob(f"*/{RECORD}"))
     records = [(folder, record) for folder in folders if (record := load_record(folder)) is not None]
@@ -108,5 +108,5 @@ def read_result(folder: Path, record: Record) -> Result:
 
 
 def spread(values: Sequence[float]) -> float:
-    """Sample standard deviation; NaN of fewer than two values."""
+    """Sample standard deviation, NaN for fewer than two values."""
     return statistics.stdev(values) if len(values) > 1 else math.nan

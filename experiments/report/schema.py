@@ -1,7 +1,7 @@
-"""What the report declares of a task: its runs, the paper's numbers, the figures and the paper's sentences.
+"""The types in which the report describes a task: its runs, the paper's numbers, its figures and its sentences.
 
-A *study* is one task of the benchmark. It has *cases*, the values of T for instance, each with the curves that the
-paper compares, its *series*. A *sentence* is something that the paper says about a case, with the tests that decide it.
+A *study* is the description of one task of the benchmark. It has *cases*, for instance one for each T. A case has
+*series*, the curves that the paper compares, and *sentences*, statements of the paper with the tests that decide them.
 """
 
 import dataclasses
@@ -13,23 +13,23 @@ from experiments.report.results import Result, Results
 from experiments.training.settings import FOR_LOOKING, ModelName, PresetName, Settings
 
 NAMES: Mapping[ModelName, str] = {"lstm": "LSTM", "ln": "LN", "atn": "ATN"}
-"""The models as the paper's tables call them."""
+"""Names of the models in the paper's tables."""
 
 Where = Mapping[str, Any]
-"""Settings that single out runs, by field."""
+"""Settings that select runs, by field."""
 
 Runs = Mapping[str, Sequence[Result]]
-"""Label of a series -> its runs that count, of the same settings, over the seeds."""
+"""The runs of each series, by label: one for each seed, with equal settings."""
 
 Values = tuple[float, ...]
-"""A training and a validation value, or one value alone."""
+"""A training and a validation value, or a single value."""
 
 Presets = tuple[PresetName, ...]
-"""Names of presets whose settings are the same."""
+"""Names of presets with equal settings."""
 
 
 class Series(NamedTuple):
-    """Runs that a table has as one row and a figure as one curve."""
+    """Runs that are one row of a table and one curve of a figure."""
 
     label: str
     task: str
@@ -38,52 +38,52 @@ class Series(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of a table: what it says of one run."""
+    """A column of a table, and its value for one run."""
 
     header: str
     value: Callable[[Result], Values]
 
 
 class Observation(NamedTuple):
-    """What one seed says of a sentence: whether it is true there, and the numbers, by label."""
+    """Whether a sentence is true for one seed, and the numbers that decide it, by label."""
 
     true: bool
     numbers: Mapping[str, Values]
 
 
 class Test(NamedTuple):
-    """A way to decide a sentence at one seed."""
+    """A test that decides a sentence for one seed."""
 
     measure: str
-    """What is compared, in words: "minimum"."""
+    """Name of the compared quantity, for instance "minimum"."""
     observe: Callable[[Mapping[str, Result]], Observation]
-    """From the seed's runs by label."""
+    """Computes the observation from the runs of the seed, by label."""
     show: Callable[[float], str]
-    """How its numbers are written."""
+    """Formats a number of the observation."""
 
 
 class Sentence(NamedTuple):
-    """Something that the paper says about a case."""
+    """A statement of the paper about a case."""
 
     says: str
     needs: tuple[str, ...]
-    """Labels of the series that it is about."""
+    """Labels of the series that it compares."""
     tests: tuple[Test, ...]
-    """The first one decides; the others are told beside it."""
+    """The first test decides; the outcomes of the others are reported beside it."""
     claims: tuple[str, ...]
-    """Claims of the registry that it is a part of; none for a sentence that stands beside them."""
+    """Ids of the claims of ``proofs/papers`` that it is a part of; may be empty."""
 
 
 class Axis(NamedTuple):
-    """What a panel of a figure shows over the iterations."""
+    """The quantity that a panel of a figure shows over the iterations."""
 
     measure: str
-    """Name of what is measured at validations; the training loss is drawn with the validation loss."""
+    """Name of a measurement of the validations; a panel of the validation loss shows the training loss as well."""
     label: str
     scale: str
     """"linear" or "log"."""
     lines: Mapping[str, float]
-    """Levels to draw, by name: the baseline, chance, a floor."""
+    """Horizontal lines to draw, by name, for instance the baseline."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,22 +91,22 @@ class Case:
     """One comparison of a study."""
 
     title: str
-    """What tells it from the study's other cases: "T = 100"; empty for the only one."""
+    """Title of the case, for instance "T = 100"; empty if the study has only this case."""
     where: Where
     series: tuple[Series, ...]
     printed: Mapping[str, Losses]
-    """The paper's minima by label; empty where it prints none."""
+    """The paper's minima by label; empty if it prints none."""
     remark: str
-    """What has to be known to read its numbers; may be empty."""
+    """A remark that explains its numbers; may be empty."""
     columns: tuple[Column, ...]
-    """Of its tables, between the paper's numbers and where ours come from."""
+    """Columns of its tables, between the paper's numbers and the columns of provenance."""
     axes: tuple[Axis, ...]
-    """Of its panels in a figure."""
+    """Axes of its panels in a figure."""
     sentences: tuple[Sentence, ...]
 
 
 class Panel(NamedTuple):
-    """One case under one preset, as a figure shows it."""
+    """The runs of one case under one preset, to be drawn in a figure."""
 
     title: str
     case: Case
@@ -114,7 +114,7 @@ class Panel(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A figure of the paper: the file that has ours, and what draws it."""
+    """A figure of the paper: the file of our version, and the function that draws it."""
 
     file: str
     title: str
@@ -124,24 +124,24 @@ class Figure(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
-    """What the report declares of one task."""
+    """The description of one task in the report."""
 
     task: str
     title: str
     place: str
-    """Where the paper has it."""
+    """Section, tables and figures of the paper."""
     preset: PresetName
-    """The preset that its one command runs."""
+    """Preset in the command that the report shows."""
     flags: str
-    """What else that command has."""
+    """Other flags of that command."""
     about: str
-    """What is trained, in a paragraph."""
+    """A paragraph that describes the task."""
     presets: Mapping[Presets, Settings]
-    """The presets that the report is about."""
+    """The presets that the report shows."""
     open: tuple[str, ...]
-    """Settings in which these differ, or which the paper leaves open."""
+    """Settings in which these presets differ, or which the paper leaves open."""
     unit: str
-    """What the tables' pairs are: "training / validation loss"."""
+    """Meaning of the pairs in the tables: "training / validation loss"."""
     cases: tuple[Case, ...]
     figures: tuple[Figure, ...]
 
@@ -158,25 +158,25 @@ def distinct(presets: Mapping[PresetName, Settings]) -> dict[Presets, Settings]:
 
 
 def counting(results: Results, presets: Presets, case: Case) -> Runs:
-    """The case's runs of the preset as it is, finished and verified, by label; labels without any are left out."""
+    """The finished and verified runs of a case with unchanged presets, by label; labels without runs are left out."""
     by_label = {series.label: select(results, presets, case, series) for series in case.series}
     return {label: runs for label, runs in by_label.items() if runs}
 
 
 def select(results: Results, presets: Presets, case: Case, series: Series) -> list[Result]:
-    """Runs of one series that count, one a seed."""
+    """The runs of one series that decide sentences: unchanged, verified, and one for each seed."""
     found = [result for result in results.finished if counts(result) and belongs(result, presets, case, series)]
     by_seed = {result.seed: result for result in found}
     return [by_seed[seed] for seed in sorted(by_seed)]
 
 
 def counts(result: Result) -> bool:
-    """Whether a run's settings are its preset's and a stamp stood behind all of it."""
+    """Whether the settings of a run equal its preset and the whole run had a stamp."""
     return not (result.record.differences or result.record.shortened or result.record.unverified)
 
 
 def belongs(result: Result, presets: Presets, case: Case, series: Series) -> bool:
-    """Whether a run, as its preset or not, is one of the series."""
+    """Whether a run belongs to the series, even if other settings differ from its preset."""
     record = result.record
     where = {**case.where, **series.where}
     return (

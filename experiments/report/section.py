@@ -1,4 +1,4 @@
-"""The part of the report on one study: settings, tables, figures, what agrees with the paper, what is still to run."""
+"""The section of the report on one study: settings, tables, figures, verdicts, and missing runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ from experiments.training.summary import mean
 
 
 def section(study: Study, results: Results) -> list[str]:
-    """Lines of the report."""
+    """Lines of the section."""
     lines = [f"## {study.title}", "", f"{study.place}. {study.about}", "", *_settings(study)]
     for case in study.cases:
         lines += ["", f"### {case.title or 'Results'}", *(["", case.remark] if case.remark else [])]
@@ -38,12 +38,12 @@ def section(study: Study, results: Results) -> list[str]:
 
 
 def figures(study: Study, results: Results) -> dict[str, bytes]:
-    """File name -> PNG of every figure of which there are runs."""
+    """The PNG of every figure that has runs, by file name."""
     return {figure.file: figure.draw(some) for figure in study.figures if (some := panels(study, figure, results))}
 
 
 def panels(study: Study, figure: Figure, results: Results) -> list[Panel]:
-    """Panels of the figure of which there are runs."""
+    """The panels of a figure that have runs."""
     return [
         Panel(", ".join(filter(None, [study.title, case.title, f"settings “{' = '.join(presets)}”"])), case, runs)
         for case in figure.cases
@@ -53,16 +53,16 @@ def panels(study: Study, figure: Figure, results: Results) -> list[Panel]:
 
 
 def _begun(study: Study, presets: Presets, case: Case, results: Results) -> bool:
-    """Whether there are runs of the study's own, beside those that it has from another one."""
-    own = [series for series in case.series if series.task == study.task]
-    return any(belongs(result, presets, case, series) for series in own for result in results.finished)
+    """Whether there are finished runs of the study's task, not only runs that it shares with another task."""
+    task_series = [series for series in case.series if series.task == study.task]
+    return any(belongs(result, presets, case, series) for series in task_series for result in results.finished)
 
 
 def _settings(study: Study) -> list[str]:
     rows = [[f"`{name}`", *(_cell(getattr(each, name)) for each in study.presets.values())] for name in study.open]
-    where = f"`{study.task} --help` has our choice and its reason beside each setting"
+    reasons = f"`{study.task} --help` gives the reason for each"
     return [
-        f"Where the paper is silent, or the text and the released script differ, {where}:",
+        f"These settings are open in the paper, or differ between its text and the released script; {reasons}:",
         "",
         *markdown(["setting", *map(named, study.presets)], rows),
     ]
@@ -79,12 +79,12 @@ def _table(study: Study, presets: Presets, case: Case, results: Results) -> list
         return [f"Settings {named(presets)}: not run yet."]
     rows = [row for series in case.series for row in _rows(study, presets, case, series, results)]
     paper = ["paper: minimum"] if case.printed else []
-    header = ["model", *paper, *(column.header for column in case.columns), *PROVENANCE, "not as the preset"]
+    header = ["model", *paper, *(column.header for column in case.columns), *PROVENANCE, "differences from the preset"]
     return [f"Settings {named(presets)}, {study.unit}:", "", *markdown(header, rows)]
 
 
 def _rows(study: Study, presets: Presets, case: Case, series: Series, results: Results) -> list[list[str]]:
-    """A row for the runs that count, and one for each kind that does not; another task's are in its own section."""
+    """A row for the unchanged, verified runs, and one for each kind of other runs of the study's task."""
     found = [result for result in results.finished if belongs(result, presets, case, series)]
     kinds: dict[tuple[str, bool], list[Result]] = {}
     for result in found:
@@ -102,7 +102,7 @@ def _numbers(columns: Sequence[Column], results: Sequence[Result]) -> list[str]:
 
 
 def _remarks(results: Sequence[Result]) -> str:
-    """What is not as the preset, and of a shortened run what it shows all the same."""
+    """Differences from the preset, and for shortened runs whether the training loss falls."""
     first = results[0]
     if not first.record.shortened:
         return changes(first.record)
@@ -112,22 +112,22 @@ def _remarks(results: Sequence[Result]) -> str:
 
 
 def _others(study: Study, results: Results) -> list[str]:
-    """Runs whose free settings are none of the paper's."""
-    told = [(presets, case, series) for presets in study.presets for case in study.cases for series in case.series]
+    """Runs that belong to no case of the study."""
+    shown = [(presets, case, series) for presets in study.presets for case in study.cases for series in case.series]
     others = [
         result
         for result in results.finished
-        if result.record.task == study.task and not any(belongs(result, *where) for where in told)
+        if result.record.task == study.task and not any(belongs(result, *where) for where in shown)
     ]
     if not others:
         return []
     columns = study.cases[0].columns
-    header = ["run", *(column.header for column in columns), *PROVENANCE, "not as the preset"]
+    header = ["run", *(column.header for column in columns), *PROVENANCE, "differences from the preset"]
     rows = [
         [f"`{result.record.name}`", *_numbers(columns, [result]), *provenance([result]), _remarks([result])]
         for result in others
     ]
-    return ["", "### Other runs", "", f"Not among the paper's, {study.unit}:", "", *markdown(header, rows)]
+    return ["", "### Other runs", "", f"Runs that the paper does not have, {study.unit}:", "", *markdown(header, rows)]
 
 
 def _findings(study: Study, results: Results) -> list[str]:
@@ -135,30 +135,30 @@ def _findings(study: Study, results: Results) -> list[str]:
     verdicts = [verdict for verdict in judge(study, results) if verdict.outcome != PENDING]
     for case in study.cases:
         for presets in study.presets:
-            mine = [verdict for verdict in verdicts if verdict.case is case and verdict.presets == presets]
-            if mine:
+            of_case = [verdict for verdict in verdicts if verdict.case is case and verdict.presets == presets]
+            if of_case:
                 where = ", ".join(filter(None, [case.title, f"settings {named(presets)}"]))
-                said = [f"- {sentence_line(verdict)}" for verdict in mine]
-                lines += ["", f"{where}:", "", *said, *_distances(case, presets, results)]
-    return lines[1:] or ["No run of a preset as it is has finished yet."]
+                sentences = [f"- {sentence_line(verdict)}" for verdict in of_case]
+                lines += ["", f"{where}:", "", *sentences, *_distances(case, presets, results)]
+    return lines[1:] or ["No run with the unchanged settings of a preset has finished yet."]
 
 
 def sentence_line(verdict: Verdict) -> str:
-    """A sentence and what each measure says of it."""
+    """A sentence and its outcome by each measure."""
     findings = [f"**{found.outcome}** by the {found.measure} ({found.evidence})" for found in verdict.findings]
     return f"{verdict.sentence.says}: {', '.join(findings)}; {seeds_in_words(verdict.seeds)}."
 
 
 def _distances(case: Case, presets: Presets, results: Results) -> list[str]:
-    """How far our minima are from the paper's."""
+    """Lines that compare our minima with the paper's."""
     lines = []
     for label, runs in counting(results, presets, case).items():
         if label in case.printed:
             ours = zip(*(case.columns[0].value(result) for result in runs), strict=True)
             ratios = [mean(some) / paper for some, paper in zip(ours, case.printed[label], strict=True)]
             train, validation = map(_distance, ratios)
-            said = f"{train} training, {validation} validation; {seeds_in_words(len(runs))}"
-            lines.append(f"- {label}'s minimum against the paper's: {said}.")
+            comparison = f"{train} training, {validation} validation; {seeds_in_words(len(runs))}"
+            lines.append(f"- {label}'s minimum against the paper's: {comparison}.")
     return lines
 
 

@@ -1,7 +1,7 @@
-"""The forms that the paper's sentences have, each as a test on the runs of one seed.
+"""The kinds of sentences that the paper has, each as a test on the runs of one seed.
 
-Of two losses one is *below* the other if it is smaller by more than a margin, relative to the other; else they count
-as level. Every study names its margin.
+One loss is *below* another if it is smaller by more than a margin, relative to the other loss; otherwise the two count
+as equal. Every study has its own margin.
 """
 
 import math
@@ -16,7 +16,7 @@ from experiments.training.summary import COMPARED_AFTER, Comparison, Level
 
 
 class Measure(NamedTuple):
-    """A way to put a run into a training and a validation number."""
+    """A measure of a run: a training and a validation number."""
 
     name: str
     of: Callable[[Result], Losses]
@@ -40,7 +40,7 @@ def _neither(lower: Losses, upper: Losses, margin: float) -> bool:
 
 
 def _tests(measures: Sequence[Measure], labels: Sequence[str], true: Callable[..., bool]) -> tuple[Test, ...]:
-    """A test for each measure: whether `true` of the runs' numbers, in the order of the labels."""
+    """A test for each measure, which applies `true` to the numbers of the runs in the order of the labels."""
 
     def test(measure: Measure) -> Test:
         def observe(runs: Mapping[str, Result]) -> Observation:
@@ -55,7 +55,7 @@ def _tests(measures: Sequence[Measure], labels: Sequence[str], true: Callable[..
 def is_below(
     first: str, second: str, measures: Sequence[Measure], margin: float, claims: tuple[str, ...] = ()
 ) -> Sentence:
-    """`first` is below `second`, for training and validation both."""
+    """`first` is below `second`, in training and in validation."""
     tests = _tests(measures, (first, second), lambda lower, upper: _both(lower, upper, margin))
     return Sentence(f"{first} is below {second}", (first, second), tests, claims)
 
@@ -63,7 +63,7 @@ def is_below(
 def is_not_below(
     first: str, second: str, measures: Sequence[Measure], margin: float, claims: tuple[str, ...] = ()
 ) -> Sentence:
-    """`first` is level with `second` or above, for training and validation both."""
+    """`first` equals `second` or is above it, in training and in validation."""
     tests = _tests(measures, (first, second), lambda lower, upper: _neither(lower, upper, margin))
     return Sentence(f"{first} is no lower than {second}", (first, second), tests, claims)
 
@@ -71,7 +71,7 @@ def is_not_below(
 def goes_below(
     label: str, name: str, level: float, measures: Sequence[Measure], margin: float, claims: tuple[str, ...] = ()
 ) -> Sentence:
-    """The loss gets below a level, for training and validation both."""
+    """The loss falls below a level, in training and in validation."""
     tests = _tests(measures, (label,), lambda value: _both(value, Losses(level, level), margin))
     return Sentence(f"{label} gets below {name} ({number(level)})", (label,), tests, claims)
 
@@ -79,13 +79,13 @@ def goes_below(
 def stays_at(
     label: str, name: str, level: float, measures: Sequence[Measure], margin: float, claims: tuple[str, ...] = ()
 ) -> Sentence:
-    """Neither the training nor the validation loss gets below a level."""
+    """Neither the training loss nor the validation loss falls below a level."""
     tests = _tests(measures, (label,), lambda value: _neither(value, Losses(level, level), margin))
     return Sentence(f"{label} stays at {name} ({number(level)})", (label,), tests, claims)
 
 
 def reaches_first(first: str, second: str, says: str, level: Level, claims: tuple[str, ...] = ()) -> Sentence:
-    """`first` reaches a level of the training loss that its task records, and no later than `second`."""
+    """`first` reaches a level of the training loss, which its record has, no later than `second`."""
 
     def observe(runs: Mapping[str, Result]) -> Observation:
         steps = {label: runs[label].summary.crossing(level) for label in (first, second)}
@@ -98,12 +98,12 @@ def reaches_first(first: str, second: str, says: str, level: Level, claims: tupl
 
 
 def show_steps(steps: float) -> str:
-    """A number of steps, "never" for inf."""
+    """A number of steps in words; "never" for inf."""
     return "never" if steps == math.inf else f"{steps:,.0f} steps"
 
 
 def runs_below(first: str, second: str, says: str, share: float, claims: tuple[str, ...] = ()) -> Sentence:
-    """Beyond the first tenth of training, `first` is the lower one for at least the given share of the steps."""
+    """After the first tenth of training, `first` has the lower loss in at least the given fraction of the steps."""
 
     def observe(runs: Mapping[str, Result]) -> Observation:
         found = share_below(runs[first], runs[second])
@@ -115,10 +115,10 @@ def runs_below(first: str, second: str, says: str, share: float, claims: tuple[s
 
 
 def share_below(first: Result, second: Result) -> float:
-    """Share of the steps, after the first tenth of them, at which `first` has the lower running mean.
+    """Fraction of the steps after the first tenth at which `first` has the lower running mean.
 
-    It stands in the record of the run that ended last. Where the single-step losses of the two were never on one
-    machine it is the share of the rows of their curves instead.
+    The record of the run that ended last has this number. If the single-step losses of the two runs were never on one
+    machine, the number is computed from the rows of their curves instead.
     """
     if (found := _comparison(first, second)) is not None:
         return found.below
@@ -130,7 +130,7 @@ def share_below(first: Result, second: Result) -> float:
 
 
 def _comparison(result: Result, other: Result) -> Comparison | None:
-    """Comparison in the record of `result` with exactly the run `other`."""
+    """The comparison with exactly the run `other` in the record of `result`; None if there is none."""
     for comparison in result.summary.comparisons:
         if (comparison.run, comparison.metrics_digest) == (other.record.name, other.record.metrics_digest):
             return comparison
@@ -150,7 +150,7 @@ def runs_parallel(first: str, second: str, says: str, factor: float, claims: tup
 
 
 def _tenth(result: Result, part: int) -> float:
-    """Mean training loss of a tenth of the steps, 0 to 9; NaN of a run of fewer than ten."""
+    """Mean training loss of one tenth of the steps, numbered 0 to 9; NaN for a run of fewer than ten steps."""
     tenths = result.summary.tenths
     return tenths[part] if tenths else math.nan
 
@@ -158,7 +158,7 @@ def _tenth(result: Result, part: int) -> float:
 def ends_between(
     label: str, says: str, name: str, bounds: tuple[float, float], claims: tuple[str, ...] = ()
 ) -> Sentence:
-    """What was measured last under a name, a share, is within the bounds."""
+    """The last measurement under a name, a fraction, lies within the bounds."""
 
     def observe(runs: Mapping[str, Result]) -> Observation:
         last = runs[label].measured(name)[-1][1]
@@ -169,5 +169,5 @@ def ends_between(
 
 
 def show_share(share: float) -> str:
-    """Per cent."""
+    """A fraction as a percentage."""
     return f"{share:.1%}"

@@ -1,4 +1,4 @@
-"""Markdown tables, and how numbers stand in them."""
+"""The format of numbers, settings and provenance in the tables of the report."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -19,12 +19,12 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def number(value: float) -> str:
-    """Four significant digits; a dash for what there is none of."""
+    """A number with four significant digits; a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:#.4g}"
 
 
 def over_seeds(values: Sequence[tuple[float, ...]], show: Callable[[float], str] = number) -> str:
-    """Components joined by slashes, each as mean ± sample standard deviation where there are several seeds."""
+    """Components joined by slashes, each as mean ± sample standard deviation if there are several seeds."""
     return " / ".join(_over_seeds(component, show) for component in zip(*values, strict=True))
 
 
@@ -37,7 +37,7 @@ def _over_seeds(values: Sequence[float], show: Callable[[float], str]) -> str:
 
 
 def provenance(results: Sequence[Result]) -> list[str]:
-    """Cells that say where a row's numbers come from; `PROVENANCE` is their header."""
+    """Cells for the steps, seeds, time, device and stamp of a row; `PROVENANCE` is their header."""
     records = [result.record for result in results]
     sessions = [session for record in records for session in record.sessions]
     return [
@@ -54,7 +54,7 @@ PROVENANCE = ["steps", "seeds", "time", "s/step", "device", "stamp"]
 
 
 def duration(seconds: float) -> str:
-    """Two significant digits of a time in its natural unit."""
+    """A time with two significant digits, in seconds, minutes, hours or days."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{float(f'{seconds / length:.2g}'):,.10g} {unit}"
@@ -71,7 +71,7 @@ def _distinct(words: Iterable[str]) -> str:
 
 
 def changes(record: Record) -> str:
-    """Settings that are not the preset's, in words: "steps = 200 instead of 4,000 (shortened)"; empty for none."""
+    """Differences from the preset in words, as in "steps = 200 instead of 4,000 (shortened)"; may be empty."""
     words = [
         f"{name} = {_value(here)} instead of {_value(preset)}" for name, (preset, here) in record.differences.items()
     ]

@@ -1,7 +1,7 @@
-"""The paper's sentences held against our runs: a verdict a sentence, and from these one a claim of the registry.
+"""The verdict of our runs on each sentence of the paper, and from these the verdict on each claim of ``proofs/papers``.
 
-A sentence is put to every seed. It is *confirmed* if it is true of every seed, *not confirmed* if of none,
-*inconclusive* otherwise, and *pending* until there is a seed with all the runs that it needs.
+A sentence is tested for every seed. It is *confirmed* if it is true for every seed, *not confirmed* if it is true for
+no seed, *inconclusive* otherwise, and *pending* while no seed has all the runs that it needs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ PENDING = "pending"
 
 
 class Finding(NamedTuple):
-    """A sentence held against the runs by one measure: the outcome, and the numbers it rests on."""
+    """The outcome of a sentence by one measure, and the numbers behind it."""
 
     measure: str
     outcome: str
@@ -28,7 +28,7 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What was found of a sentence, the deciding measure first, and how many seeds and which runs that rests on."""
+    """The findings on a sentence, the deciding measure first, with the number of seeds and the runs behind them."""
 
     study: Study
     presets: Presets
@@ -37,47 +37,46 @@ class Verdict(NamedTuple):
     findings: tuple[Finding, ...]
     seeds: int
     runs: tuple[str, ...]
-    """Their names."""
+    """Names of the runs."""
 
     @property
     def outcome(self) -> str:
-        """What the deciding measure says."""
+        """Outcome by the deciding measure."""
         return self.findings[0].outcome
 
 
 class ClaimVerdict(NamedTuple):
-    """Verdict on a claim of the registry."""
+    """Verdict on a claim of ``proofs/papers``."""
 
     outcome: str
     """"confirmed", "not confirmed", "inconclusive" or "pending"."""
     seeds: int
-    """Fewest seeds behind any sentence that was decided; 0 if none was."""
+    """Smallest number of seeds behind a decided sentence; 0 if no sentence was decided."""
     parts: tuple[Verdict, ...]
     """The sentences of the claim that were decided."""
     open: int
-    """Number of its sentences that no run has decided, of the presets that decide the outcome."""
+    """Number of undecided sentences of the claim, for the presets that decide the outcome."""
 
     @property
     def headline(self) -> str:
         """Outcome and seeds in words."""
-        said = self.outcome if self.outcome == PENDING else f"{self.outcome} at {seeds_in_words(self.seeds)}"
-        return (
-            f"{said}; {self.open} of {self.open + len(self.parts)} sentences still without runs" if self.open else said
-        )
+        outcome = self.outcome if self.outcome == PENDING else f"{self.outcome} at {seeds_in_words(self.seeds)}"
+        total = self.open + len(self.parts)
+        return f"{outcome}; {self.open} of {total} sentences still without runs" if self.open else outcome
 
 
 def seeds_in_words(count: int) -> str:
-    """A number of seeds."""
+    """A number of seeds in words."""
     return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def named(presets: Presets) -> str:
-    """Names of presets that are the same."""
+    """Names of presets with equal settings, as the report writes them."""
     return " = ".join(f"`{name}`" for name in presets)
 
 
 def deciding_line(verdict: Verdict) -> str:
-    """A sentence of a claim, where it was put to the test, and what the deciding measure says, in one line."""
+    """One line with a sentence, its case and preset, and its outcome by the deciding measure."""
     where = ", ".join(filter(None, [verdict.case.title, named(verdict.presets)]))
     found = verdict.findings[0]
     return f"{verdict.sentence.says} ({where}): {found.outcome} by the {found.measure}, {found.evidence}"
@@ -89,7 +88,7 @@ def measured_verdicts(runs: Path) -> dict[str, ClaimVerdict]:
     Raises
     ------
     ExperimentError
-        If a record or its losses are damaged.
+        A record or a curve is damaged.
     """
     return claim_verdicts(load_results(runs))
 
@@ -98,7 +97,7 @@ def claim_verdicts(results: Results) -> dict[str, ClaimVerdict]:
     """Verdict on every measured claim by its id, in the order of the studies."""
     verdicts = [verdict for study in STUDIES for verdict in judge(study, results)]
     claims = dict.fromkeys(claim for verdict in verdicts for claim in verdict.sentence.claims)
-    return {claim: _of_claim([one for one in verdicts if claim in one.sentence.claims]) for claim in claims}
+    return {claim: _of_claim([verdict for verdict in verdicts if claim in verdict.sentence.claims]) for claim in claims}
 
 
 def judge(study: Study, results: Results) -> list[Verdict]:
@@ -142,9 +141,10 @@ def _over_seeds(truths: Sequence[bool]) -> str:
 
 
 def _of_claim(verdicts: Sequence[Verdict]) -> ClaimVerdict:
-    """All sentences of a claim have to be true, of one preset; presets that disagree leave it inconclusive.
+    """Verdict on a claim from the verdicts on its sentences.
 
-    Presets that were run in full decide; only where there is none do those that were run in part.
+    For each preset the claim is confirmed if all its sentences are. Presets that disagree make it inconclusive. Presets
+    with all their runs decide; if there is no such preset, those with some of their runs decide.
     """
     groups = [
         [one for one in verdicts if one.presets == presets]
@@ -164,5 +164,5 @@ def _of_claim(verdicts: Sequence[Verdict]) -> ClaimVerdict:
 
 
 def _together(outcomes: Sequence[str]) -> str:
-    """Outcome of sentences that have to be true all together."""
+    """Outcome of a claim whose sentences must all be true."""
     return next((kind for kind in (NOT_CONFIRMED, PENDING, INCONCLUSIVE) if kind in outcomes), CONFIRMED)

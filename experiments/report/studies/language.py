@@ -1,7 +1,7 @@
 """Section 4.2 of the paper: Tables 4 and 5.
 
-A training loss is a mean over an epoch here, for the minimum too: the loss of a single window of text says more about
-the text than about the model.
+In these studies a training loss is the mean over an epoch, also for the minimum, because the loss of a single window
+depends more on its text than on the model.
 """
 
 import math
@@ -15,15 +15,15 @@ from experiments.report.studies.synthetic import MARGIN, by_label, of_models
 from experiments.tasks import char_ptb, wikitext2
 
 CHARACTER_MARGIN = 0.002
-"""Relative difference below which bits per character count as level: each is over a whole text, and the paper's rows of
-LN and ATN are 0.6% apart."""
+"""Relative difference below which bits per character count as equal. Each is a mean over a whole text, and the paper's
+rows of LN and ATN differ by 0.6%."""
 
 Convert = Callable[[float], float]
-"""From a mean loss in nats to the unit of a table."""
+"""Converts a mean loss in nats to the unit of a table."""
 
 
 def minimum_in(convert: Convert) -> Measure:
-    """The lowest epoch of training and the lowest validation."""
+    """The lowest mean training loss of an epoch, and the lowest validation loss."""
 
     def of(result: Result) -> Losses:
         # These tasks validate once an epoch.
@@ -33,17 +33,17 @@ def minimum_in(convert: Convert) -> Measure:
 
 
 def final_in(convert: Convert) -> Measure:
-    """The final value as everywhere, in another unit."""
+    """The final value of a run, in the unit of a table."""
     return Measure("final value", lambda result: Losses(*map(convert, result.final)))
 
 
 def lowest(name: str, convert: Convert) -> Callable[[Result], Values]:
-    """The lowest value that validations measured under a name."""
+    """The lowest value of a measurement over the validations."""
     return lambda result: (convert(min((value for _, value in result.measured(name)), default=math.nan)),)
 
 
 def at_lowest_validation(name: str, convert: Convert) -> Callable[[Result], Values]:
-    """What was measured under a name where the validation loss was lowest, so that nothing is chosen by it."""
+    """The value of a measurement at the lowest validation loss, so that the measurement itself selects nothing."""
 
     def value(result: Result) -> Values:
         measured = dict(result.measured(name))
@@ -75,9 +75,9 @@ CHAR_PTB = Study(
     place="Section 4.2.1, Table 4",
     preset="released",
     flags="",
-    about="The next character is to be told; batch 32, windows of 220 characters, Adam. In the first columns every "
-    "window of the validation begins with an empty state, as in the released code; the last one has the state "
-    "carried through the text. A training value is the mean of an epoch.",
+    about="The model predicts the next character. Batch 32, windows of 220 characters, Adam. In the first columns "
+    "every window of the validation begins with an empty state, as in the released code; in the last one the "
+    "state is carried through the text. A training value is the mean of an epoch.",
     presets=distinct(char_ptb.PRESETS),
     open=("steps", "hidden", "embedding", "tied", "k", "vary_bptt", "carry", "drops", "bias_placement", "init"),
     unit="training / validation bits per character",
@@ -105,9 +105,9 @@ WIKITEXT2 = Study(
     place="Section 4.2.2, Table 5",
     preset="paper",
     flags="",
-    about="The next word is to be told by an AWD-LSTM of three layers with the paper's norms; batch 32, windows of "
-    "about 70 words, SGD and from some epoch on its average, k = 25. A training value is the mean of an epoch, under "
-    "all dropouts. The test text, of which the paper says nothing, is measured where the validation is lowest.",
+    about="An AWD-LSTM of three layers with the paper's norms predicts the next word. Batch 32, windows of about 70 "
+    "words, SGD and from some epoch on averaged SGD, k = 25. A training value is the mean of an epoch, with all "
+    "dropouts. The paper does not mention the test text; ours is measured at the lowest validation loss.",
     presets={("paper",): wikitext2.PAPER},
     open=("steps", "nonmono", "vary_bptt", "carry", "tied", "weight_decay", "activation", "slowness", "init"),
     unit="training / validation perplexity",
@@ -129,4 +129,4 @@ WIKITEXT2 = Study(
     ),
     figures=(),
 )
-"""The preset `released` is AWD-LSTM's own batch and length; its runs are among the other ones."""
+"""The preset `released` has AWD-LSTM's batch and number of steps; its runs are in "Other runs"."""

@@ -30,10 +30,10 @@ PRODUCTS: Mapping[NormName, str] = {"hh": "W_hh h", "ih": "W_ih x", "c": "c"}
 """What each norm is applied to, in the order of Figures 6a to 6c."""
 
 CONSTANT = 0.05
-"""Largest standard deviation over time of what counts as constant: 5% of the variance that a norm aims at."""
+"""Largest standard deviation over time that counts as constant: 5% of the variance 1 that a norm aims at."""
 
 VARYING = 2
-"""What varies does so at least this many times as much as under LN."""
+"""Smallest ratio to the standard deviation under LN that counts as varying."""
 
 _WINDOWS = tuple(f"ATN (k = {k})" for k in norm_statistics.WINDOWS["paper"])
 
@@ -46,7 +46,7 @@ def curves(result: Result) -> Mapping[NormName, Curves]:
 def variation(result: Result, norm: NormName) -> Values:
     """Standard deviation over time of the mean and of the variance after a norm.
 
-    Without the first step: there h is zero, and nothing comes out of its norm.
+    The first step is left out, because h and the output of its norm are zero there.
     """
     return tuple(float(np.std(values[1:])) for values in curves(result)[norm])
 
@@ -86,7 +86,7 @@ def _most_for_the_input(label: str, moment: int) -> Sentence:
 
 
 def _longer_windows_keep_the_mean() -> Sentence:
-    """What the text says of Figure 6c."""
+    """The sentence of the text about Figure 6c."""
 
     def observe(runs: Mapping[str, Result]) -> Observation:
         means = [np.asarray(curves(runs[label])["c"].mean) for label in _WINDOWS]
@@ -154,8 +154,8 @@ STATISTICS = Study(
     place="Section 5.2, Figure 6",
     preset="paper",
     flags="",
-    about="One iteration of the adding problem at T = 75, without gains and shifts. The mean and the variance over the "
-    "features of a case are averaged over the batch, so that what differs from case to case is not seen.",
+    about="One iteration of the adding problem at T = 75, without gain and shift. The mean and the variance over the "
+    "features of a case are averaged over the batch, which hides the differences between cases.",
     presets=distinct(norm_statistics.PRESETS),
     open=("steps", "batch", "hidden", "bias_placement", "init"),
     unit="standard deviations over time, from the second step on",

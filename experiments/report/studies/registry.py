@@ -1,4 +1,4 @@
-"""The studies that the report is about, in the order of the paper."""
+"""The studies of the report, in the order of the paper."""
 
 from experiments.report.schema import Study
 from experiments.report.studies.ablation import PIXEL_MNIST, WINDOW_STUDY

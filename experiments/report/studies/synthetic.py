@@ -1,4 +1,4 @@
-"""Section 4.1 of the paper: Tables 1 to 3, Figures 2 to 4, and what its text says about them."""
+"""Section 4.1 of the paper: Tables 1 to 3, Figures 2 to 4, and the sentences of the text about them."""
 
 from collections.abc import Mapping
 
@@ -24,13 +24,13 @@ from experiments.training.metrics import VALIDATION
 from experiments.training.settings import MODELS
 
 MARGIN = 0.01
-"""Relative difference below which two losses count as level: batches at the copying baseline scatter by less."""
+"""Relative difference below which two losses count as equal; batches at the copying baseline differ by less."""
 
 BOTH = (MINIMUM, FINAL)
-"""For sentences on a table, which has minima."""
+"""Measures for sentences about a table, which shows minima."""
 
 LAST = (FINAL, MINIMUM)
-"""For sentences on curves, where a lucky batch should not decide."""
+"""Measures for sentences about curves, where a single lucky batch should not decide."""
 
 COLUMNS = (
     Column("ours: minimum", lambda result: result.minimum),
@@ -51,7 +51,7 @@ def by_label(printed: Printed) -> Mapping[str, Losses]:
 
 
 def lowest(claim: str) -> tuple[Sentence, ...]:
-    """What every table says: ATN's minima are the lowest."""
+    """The sentences that every table supports: ATN's minima are the lowest."""
     return (is_below("ATN", "LN", BOTH, MARGIN, (claim,)), is_below("ATN", "LSTM", BOTH, MARGIN, (claim,)))
 
 
@@ -99,7 +99,7 @@ def _adding(T: int) -> Case:
 
 def _denoise(T: int, *, replace: bool) -> Case:
     level, best = denoise.baseline(T), floor(T) if replace else 0.0
-    # The paper's numbers are those of the public generator, so that one decides the claims.
+    # The paper's numbers fit the public generator, so the runs with replacement decide the claims.
     table, figure = (("table-3",), ("figure-4",)) if replace else ((), ())
 
     def above_floor(result: Result) -> Values:
@@ -131,9 +131,9 @@ def _denoise(T: int, *, replace: bool) -> Case:
 
 def _floor_in_words(best: float) -> str:
     if best == 0:
-        return "nothing is lost, so the best possible loss is 0."
+        return "the places differ, so the lowest possible loss is 0."
     return (
-        f"floor {number(best)}: a symbol drawn at another's place overwrites it and is asked for all the same. "
+        f"floor {number(best)}: a symbol drawn at the place of another one overwrites it, and both are in the target. "
         "A minimum below the floor is a lucky batch."
     )
 
@@ -161,7 +161,7 @@ COPYING = Study(
     place="Section 4.1.1, Table 1, Figure 2",
     preset="released",
     flags="--T 100",
-    about="Ten symbols are to be given back after T blanks. Batch 128, hidden size 68, k = 45, RMSProp.",
+    about="The model repeats ten symbols after T blanks. Batch 128, hidden size 68, k = 45, RMSProp.",
     presets=distinct(copying.PRESETS),
     open=("steps", "lr", "momentum", "alpha", "bias_placement", "init", "lstm_init"),
     unit=LOSS,
@@ -175,8 +175,8 @@ ADDING = Study(
     place="Section 4.1.2, Table 2, Figure 3",
     preset="released",
     flags="--T 100",
-    about="The sum of two marked numbers among T is to be given. Batch 50, hidden size 60, RMSProp. The loss has a "
-    "logarithmic axis in the figure, since it ends far below chance.",
+    about="The model adds two marked numbers of a sequence of T numbers. Batch 50, hidden size 60, RMSProp. The "
+    "figure shows the loss on a logarithmic axis, since it ends far below chance.",
     presets=distinct(adding.PRESETS),
     open=("steps", "momentum", "alpha", "training_sequences", "validation_sequences", "bias_placement", "init"),
     unit=LOSS,
@@ -190,10 +190,10 @@ DENOISE = Study(
     place="Section 4.1.3, Table 3, Figure 4",
     preset="paper",
     flags="--T 100",
-    about="Ten symbols among blanks are to be given in their order after a marker. Batch 128, hidden size 100, Adam, "
-    "k = 20 at T = 100 and 60 at T = 200. Whether two symbols may be drawn at the same place the paper does not say; "
-    "the public generator of the task lets them (`--replace`), and `--no-replace` does not. The claims are held "
-    "against the former.",
+    about="After a marker the model repeats ten symbols that stand among blanks, in their order. Batch 128, hidden "
+    "size 100, Adam, k = 20 at T = 100 and 60 at T = 200. The paper does not say whether two symbols can have "
+    "the same place. They can in the public generator of the task (`--replace`), and cannot with "
+    "`--no-replace`. The runs with replacement decide the claims.",
     presets=distinct(denoise.PRESETS),
     open=("steps", "beta1", "beta2", "bias_placement", "init", "lstm_init"),
     unit=LOSS,

@@ -134,7 +134,9 @@ class TestTables:
         # The test text where the validation is lowest, after the second epoch.
         assert row[4] == "1914."
         assert row[-1] == ("steps = 2,871 instead of 95,700 (**shortened**); training loss falls from 9.999 to 7.179")
-        assert "No run of a preset as it is has finished yet." in "\n".join(section(WIKITEXT2, gathered([run])))
+        assert "No run with the unchanged settings of a preset has finished yet." in "\n".join(
+            section(WIKITEXT2, gathered([run]))
+        )
 
     def test_a_language_run_too_short_for_a_validation(self) -> None:
         run = make_run("wikitext2", "atn", lambda step: 10 - step / 1000, steps=100)
@@ -306,7 +308,7 @@ class TestStillToRun:
 
     def test_no_runs_at_all(self, tmp_path: Path) -> None:
         page = report(tmp_path / "nowhere", tmp_path)
-        assert page.count("No run of a preset as it is has finished yet.") == len(STUDIES)
+        assert page.count("No run with the unchanged settings of a preset has finished yet.") == len(STUDIES)
         assert "confirmed at" not in page
         assert list((tmp_path / "figures").iterdir()) == []
 
