@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from experiments.report.results import load_results
+from experiments.report.schema import counts
+from experiments.training.settings import MODELS
+from experiments.training.summary import mean
 from tests.support.commands import faults, nox_commands
 
 ROOT = Path(__file__).parents[2]
@@ -130,6 +134,61 @@ def test_the_first_command_is_the_demonstration() -> None:
     first, second, *_ = nox_commands((ROOT / "README.md").read_text("utf-8"))
     assert (first.session, first.arguments) == ("experiments", ("copying", "--preset", "demo"))
     assert second.session == "verify"
+
+
+def misplaced(text: str) -> list[str]:
+    """Paths of the table *paper, oracle, library, proof, test* that are not below their column's folder."""
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    start = next(number for number, cells in enumerate(rows) if "oracle" in cells[1])
+    roots = [ROOT / root for cell in rows[start][1:] for root in spans(cell)]
+    found = [
+        (root, span)
+        for cells in rows[start + 2 :]
+        for root, cell in zip(roots, cells[1:], strict=True)
+        for span in spans(cell)
+    ]
+    return [span for root, span in found if not (root / span).exists()]
+
+
+def test_the_table_s_paths_are_those_of_their_columns() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert misplaced(text.partition("## Results so far")[0]) == []
+
+
+def test_a_path_in_the_wrong_column_is_found() -> None:
+    header = "| paper | oracle, `reference/atn_reference` | library, `torch_impl/atn` |\n|---|---|---|\n"
+    assert misplaced(header + "| RNN | `networks/rnn.py` | `cells/rnn.py` |") == []
+    assert misplaced(header + "| RNN | `cells/rnn.py` | `networks/rnn.py` |") == ["cells/rnn.py", "networks/rnn.py"]
+
+
+def result_rows(text: str) -> list[tuple[str, int, list[str], int]]:
+    """Experiment, T, our mean for each model as printed, and number of seeds, of the rows that have a T."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if re.match(r"\| \w+, T = ", line)]
+    return [
+        (
+            place.split(",")[0],
+            int(place.rpartition(" ")[2]),
+            [number.split()[0] for number in ours.split(" / ")],
+            int(seeds),
+        )
+        for place, _, ours, _, seeds in rows
+    ]
+
+
+def test_our_results_are_those_of_the_records() -> None:
+    finished = [each for each in load_results(ROOT / "experiments" / "runs").finished if counts(each)]
+    shown = result_rows((ROOT / "README.md").read_text("utf-8"))
+    assert len(shown) == 6
+    for task, T, printed, seeds in shown:
+        for model, number in zip(MODELS, printed, strict=True):
+            ours = [
+                each.minimum.validation
+                for each in finished
+                if (each.record.task, each.record.model, each.record.settings.get("T")) == (task, model, T)
+            ]
+            assert len(ours) == seeds
+            digits = len(number.partition(".")[2])
+            assert f"{mean(ours):.{digits}f}" == number, (task, T, model)
 
 
 def test_the_one_example_runs() -> None:
