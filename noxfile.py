@@ -117,7 +117,8 @@ def verify(session: nox.Session) -> None:
     steps.finish(
         f"\n{claims} claims have evidence from tests; the others wait for their experiment (VERIFICATION.md).",
         f"Not run: {outcomes['deselected']} tests that need what this machine lacks, a CUDA device (nox -s gpu) or the",
-        "real data sets (ATN_DATA_DIR names their folder), see pytest's header; nox -s soak, wheel, minimums, slurm.",
+        "real data sets (ATN_DATA_DIR names their folder), see pytest's header; nox -s soak, sanitize, wheel,",
+        "minimums, slurm.",
         "Without a GPU its kernels were interpreted and compiled. That a GPU computes the same, barriers, races,",
         "offsets above 2^31, CUDA graphs, streams and speed are not shown by that: nox -s gpu.",
         f"\n{outcomes['passed']} passed, {outcomes['failed']} failed, {outcomes['skipped']} skipped",
@@ -184,6 +185,16 @@ def soak(session: nox.Session) -> None:
     session.run(
         "python", "-m", "tests.verification.soak", *(session.posargs or ("--problems", "20000")), env=QUIET_THREADS
     )
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the compiled operators under the address and undefined-behavior sanitizers: 10,000 problems, recorded.
+
+    Not under the thread sanitizer, nor helgrind or drd: `tests/verification/fuzz.py` says why. Wants GCC.
+    """
+    install(session, "test")
+    session.run("python", "-m", "tests.verification.fuzz", *session.posargs, env=QUIET_THREADS)
 
 
 @nox.session

@@ -33,7 +33,8 @@ def accuracy_section(path: Path = RESULTS) -> str:
     Parameters
     ----------
     path
-        What `python -m benchmarks.accuracy` wrote. The result of the soak is looked for beside it, in ``soak.json``.
+        What `python -m benchmarks.accuracy` wrote. The results of the soak and of the sanitizers are looked for beside
+        it, in ``soak.json`` and ``sanitize.json``.
     """
     if not path.exists():
         return "## Accuracy\n\nNot measured yet: `python -m benchmarks.accuracy`.\n"
@@ -51,6 +52,7 @@ def accuracy_section(path: Path = RESULTS) -> str:
         _quantity_table(tested),
         _figures(tested, figures),
         _soak(path.with_name("soak.json")),
+        _sanitized(path.with_name("sanitize.json")),
         _provenance(result),
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
@@ -285,6 +287,25 @@ def _decided(soak: Mapping[str, Any]) -> list[str]:
         f"{soak['largest_multiple_of_condition']:.1f} times what one unit round-off of every input does to the exact",
         f"result; {soak['condition_multiple_allowed']:g} times are allowed.",
     ]
+
+
+def _sanitized(path: Path) -> list[str]:
+    """What the sanitizers found in the compiled operators."""
+    if not path.exists():
+        return ["No run of the compiled operators under sanitizers is recorded (`nox -s sanitize`)."]
+    found = json.loads(path.read_text("utf-8"))
+    sanitizers = found["sanitizers"].replace(",", " and ")
+    return [
+        f"Compiled operators under the {sanitizers} sanitizers (`nox -s sanitize`, {found['date'][:10]}, seed",
+        f"{found['seed']}, {found['compiler']}): **{found['problems']:,} problems, {_tests(found['tests'])},",
+        f"{found['failures']} failures**. Sources `{found['digest'][:8]}`.",
+    ]
+
+
+def _tests(counts: Mapping[str, int] | None) -> str:
+    if counts is None:
+        return "no tests"
+    return f"{counts['passed']:,} tests" + (f", {counts['failed']} of them failed" if counts["failed"] else "")
 
 
 def _provenance(result: Mapping[str, Any]) -> list[str]:

@@ -229,6 +229,19 @@ def test_section_cites_the_soak(tmp_path: Path) -> None:
     assert "7 arrays the condition of their problem decided: the error was up to\n3.2 times" in accuracy_section(path)
 
 
+def test_section_cites_the_run_under_sanitizers(tmp_path: Path) -> None:
+    path = write_measurement(tmp_path, synthetic_rows(1.0))
+    assert "No run of the compiled operators under sanitizers is recorded" in accuracy_section(path)
+    record = {
+        "problems": 1234, "seed": 5, "failures": 6, "tests": {"passed": 78, "failed": 9}, "digest": "0123456789abcdef",
+        "sanitizers": "address,undefined", "compiler": "g++ 12", "date": "2026-01-02T03:04:05+00:00",
+    }  # fmt: skip
+    path.with_name("sanitize.json").write_text(json.dumps(record))
+    section = accuracy_section(path)
+    assert "under the address and undefined sanitizers" in section
+    assert "**1,234 problems, 78 tests, 9 of them failed,\n6 failures**" in section
+
+
 def test_drawn_problems_are_the_same_again_and_of_every_kind() -> None:
     drawn = [soak.problem_number(index, seed=0) for index in range(300)]
     assert drawn == [soak.problem_number(index, seed=0) for index in range(300)]

@@ -1,6 +1,6 @@
 """Runs a problem on the oracle or on a backend of the library; both answer with the same named arrays."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,15 +57,31 @@ def run_norm_oracle(problem: NormProblem) -> Result:
     )
 
 
-def run_norm_torch(problem: NormProblem, backend: str, dtype: str, device: str = "cpu") -> Result:
-    """Forward and backward of `problem` by `atn.functional` with the given backend."""
+def as_it_is(tensor: Tensor) -> Tensor:
+    """Leave a tensor in the memory layout that it has."""
+    return tensor
+
+
+def run_norm_torch(
+    problem: NormProblem,
+    backend: str,
+    dtype: str,
+    device: str = "cpu",
+    *,
+    arrange: Callable[[Tensor], Tensor] = as_it_is,
+) -> Result:
+    """Forward and backward of `problem` by `atn.functional` with the given backend.
+
+    Every tensor goes through `arrange`, which may give it another memory layout.
+    """
     tensors = {
         name: torch.tensor(array, dtype=DTYPES[dtype], device=device).requires_grad_(name != "dy")
         for name, array in problem.arrays.items()
     }
-    dy = tensors.pop("dy")
+    dy = arrange(tensors.pop("dy"))
+    given = {name: arrange(tensor) for name, tensor in tensors.items()}
     y = F.assorted_time_norm(
-        tensors["a"], problem.k, tensors.get("gamma"), tensors.get("beta"), problem.eps, problem.base, backend
+        given["a"], problem.k, given.get("gamma"), given.get("beta"), problem.eps, problem.base, backend
     )
     gradients = torch.autograd.grad(y, list(tensors.values()), dy)
     return Result({"y": y}, dict(zip(tensors, gradients, strict=True)), dtype=dtype)
@@ -104,18 +120,28 @@ def _run_layers_of_oracle(problem: LSTMProblem) -> Result:
     return Result(stack.outputs, named | named_parameters(parameters))
 
 
-def run_lstm_torch(problem: LSTMProblem, backend: str, dtype: str, device: str = "cpu") -> Result:
-    """Forward and backward of `problem` by `ATNLSTM` with the given backend."""
+def run_lstm_torch(
+    problem: LSTMProblem,
+    backend: str,
+    dtype: str,
+    device: str = "cpu",
+    *,
+    arrange: Callable[[Tensor], Tensor] = as_it_is,
+) -> Result:
+    """Forward and backward of `problem` by `ATNLSTM` with the given backend.
+
+    Every tensor but the parameters goes through `arrange`, which may give it another memory layout.
+    """
     module = make_module(problem, backend, dtype, device)
     tensors = {name: torch.tensor(array, dtype=DTYPES[dtype], device=device) for name, array in problem.arrays.items()}
     inputs = {name: tensors[name].requires_grad_() for name in ("x", "h_0", "c_0") if name in tensors}
-    state = (inputs["h_0"], inputs["c_0"]) if problem.initial_state else None
-    output, (h_n, c_n) = module(inputs["x"], state)
+    state = (arrange(inputs["h_0"]), arrange(inputs["c_0"])) if problem.initial_state else None
+    output, (h_n, c_n) = module(arrange(inputs["x"]), state)
     parameters = dict(module.named_parameters())
     gradients = torch.autograd.grad(
         (output, h_n, c_n),
         [*inputs.values(), *parameters.values()],
-        (tensors["dh"], tensors["dh_n"], tensors["dc_n"]),
+        [arrange(tensors[name]) for name in ("dh", "dh_n", "dc_n")],
     )
     outputs = {"output": output, "h_n": h_n, "c_n": c_n}
     return Result(outputs, dict(zip([*inputs, *parameters], gradients, strict=True)), dtype=dtype)

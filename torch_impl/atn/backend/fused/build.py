@@ -3,6 +3,9 @@
 The build belongs to the user's torch, compiler and processor, so it cannot come in the wheel. It is kept where torch
 keeps the extensions it builds (`TORCH_EXTENSIONS_DIR`, by default `~/.cache/torch_extensions`), under a name that
 changes with the sources, torch and the instruction set. Several processes that start at once build once.
+
+With ``ATN_SANITIZE=address,undefined`` in the environment the operators check their own memory accesses, for tests
+(`tests.verification.fuzz`); the sanitizer's runtime must then be preloaded.
 """
 
 import functools
@@ -23,6 +26,9 @@ INSTRUCTION_SETS = {
     "AVX512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma", "-mf16c"],
 }
 """Compiler flags for the vector types of ATen, by what `torch.backends.cpu.get_cpu_capability()` says."""
+
+SANITIZED = ["-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", "-D_GLIBCXX_ASSERTIONS"]
+"""Further flags of a build with sanitizers: places in the sources, an end at the first fault, checked indices."""
 
 
 class Compiled(NamedTuple):
@@ -103,31 +109,48 @@ def _build(name: str, folder: Path, capability: str) -> None:
         f"-DCPU_CAPABILITY={capability}",
         f"-DCPU_CAPABILITY_{capability}",
     ]
-    with _ninja_on_path():
+    sanitizers = [f"-fsanitize={_sanitizers()}"] if _sanitizers() else []
+    with _environment_of_a_build():
         cpp_extension.load(
             name,
             [str(SOURCES / "ops.cpp")],
             build_directory=str(folder),
-            extra_cflags=[*flags, *INSTRUCTION_SETS.get(capability, [])],
+            extra_cflags=[
+                *flags,
+                *INSTRUCTION_SETS.get(capability, []),
+                *(SANITIZED if sanitizers else []),
+                *sanitizers,
+            ],
+            extra_ldflags=sanitizers,
             is_python_module=False,
         )
 
 
+def _sanitizers() -> str:
+    """Sanitizers of GCC, separated by commas, that the operators are built with; usually none."""
+    return os.environ.get("ATN_SANITIZE", "")
+
+
 def _digest(capability: str) -> str:
-    digest = hashlib.sha256(f"{torch.__version__} {capability}".encode())
+    digest = hashlib.sha256(f"{torch.__version__} {capability} {_sanitizers()}".strip().encode())
     for path in sorted(SOURCES.iterdir()):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
 @contextmanager
-def _ninja_on_path() -> Iterator[None]:
-    """Let torch find the ninja of this environment, also where the environment is not activated."""
+def _environment_of_a_build() -> Iterator[None]:
+    """Let torch find the ninja of this environment, also where the environment is not activated.
+
+    What is preloaded into this process, such as the runtime of a sanitizer, is not for the compiler.
+    """
     import ninja  # noqa: PLC0415  # only a build needs it
 
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join((ninja.BIN_DIR, before))
+    before = {name: os.environ.get(name) for name in ("PATH", "LD_PRELOAD")}
+    os.environ["PATH"] = os.pathsep.join((ninja.BIN_DIR, before["PATH"] or ""))
+    os.environ.pop("LD_PRELOAD", None)
     try:
         yield
     finally:
-        os.environ["PATH"] = before
+        os.environ.pop("PATH")
+        os.environ.update({name: value for name, value in before.items() if value is not None})

@@ -1,0 +1,182 @@
+"""Problems of the fuzz, one after the other: ``python -m tests.verification.fuzz_worker SEED START STOP``.
+
+Before each problem its number is printed, and after it what came of it as JSON, so that whoever reads the lines knows
+at which problem a process ended that a sanitizer stopped.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atn.backend.fused.backend import CompiledKernels
+from atn.backend.fused.build import compiled
+from tests.support.comparison import Deviation, deviation, gradient_deviations
+from tests.support.problems import LSTMProblem, Problem, draw_lstm_problem, draw_norm_problem
+from tests.support.runners import Result, parameters_of, run_lstm_torch, run_norm_torch
+from tests.verification.operator_calls import OperatorCall, draw_operator_call, run_operators
+from tests.verification.soak import GeneratorDraw
+
+KINDS = (*["norm operators"] * 3, *["lstm operators"] * 6, "layer and norm")
+"""What problem i is of, by i modulo their number. Those of Python take the most time and have the least to show."""
+
+THREADS = (1, 2, 3)
+
+
+def transposed(tensor: Tensor) -> Tensor:
+    """The same numbers, the first axis innermost."""
+    return tensor.transpose(0, -1).contiguous().transpose(0, -1)
+
+
+def strided(tensor: Tensor) -> Tensor:
+    """The same numbers with others between them."""
+    return torch.stack((tensor, tensor.detach() + 1), -1)[..., 0]
+
+
+def sliced(tensor: Tensor) -> Tensor:
+    """The same numbers inside a larger array."""
+    return torch.nn.functional.pad(tensor, (1, 1))[..., 1:-1]
+
+
+def expanded(tensor: Tensor) -> Tensor:
+    """The first row of the first axis, in place of every one."""
+    return tensor[:1].expand_as(tensor)
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "transposed": transposed,
+    "strided": strided,
+    "sliced": sliced,
+    "expanded": expanded,
+}
+
+
+@dataclass(frozen=True)
+class PythonCall:
+    """A layer or a norm of the library, called with tensors that are not contiguous."""
+
+    problem: Problem
+    layout: str
+    dtype: str
+    threads: int
+
+
+@dataclass
+class Examined:
+    """What became of one problem, or of many."""
+
+    problems: int = 0
+    comparisons: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, other: "Examined") -> None:
+        """Take in another."""
+        self.problems += other.problems
+        self.comparisons += other.comparisons
+        self.failures += other.failures
+
+
+def problem_number(index: int, seed: int) -> OperatorCall | PythonCall:
+    """Problem number `index` of the run with this seed."""
+    draw = GeneratorDraw(np.random.default_rng([seed, index]))
+    threads = draw.choice(THREADS)
+    match KINDS[index % len(KINDS)]:
+        case "norm operators":
+            return draw_operator_call(draw, "norm", threads)
+        case "lstm operators":
+            return draw_operator_call(draw, "lstm", threads)
+        case _:
+            problem = draw_norm_problem(draw) if draw.integer(0, 1) else draw_lstm_problem(draw)
+            return PythonCall(problem, draw.choice(tuple(LAYOUTS)), draw.choice(("float64", "float32")), threads)
+
+
+def examine(call: OperatorCall | PythonCall, kernels: Any) -> Examined:
+    """Compare one thread with several, and every memory layout with the contiguous one."""
+    found = Examined(problems=1)
+    before = torch.get_num_threads()
+    try:
+        for deviated in _deviations(call, kernels):
+            found.comparisons += 1
+            if deviated.exceeds:
+                found.failures.append(f"{call}: {deviated}")
+    except Exception as error:  # noqa: BLE001 - whatever an operator raises on right arguments is a failure
+        found.failures.append(f"{call}: {type(error).__name__}: {error}")
+    finally:
+        torch.set_num_threads(before)
+    return found
+
+
+def _deviations(call: OperatorCall | PythonCall, kernels: Any) -> Iterator[Deviation]:
+    if isinstance(call, OperatorCall):
+        one, many = (_on_threads(count, lambda: run_operators(call, kernels)) for count in (1, call.threads))
+        yield from differences(many, one, outputs="exact")
+        if call.kind == "lstm":
+            yield from _inference_differences(call, many.outputs)
+        return
+    layout = LAYOUTS[call.layout]
+    one = _on_threads(1, lambda: _run(call, lambda tensor: layout(tensor).contiguous()))
+    many = _on_threads(call.threads, lambda: _run(call, layout))
+    yield from differences(many, one, outputs="exact" if call.threads == 1 else "output")
+
+
+def _inference_differences(call: OperatorCall, outputs: dict[str, Any]) -> Iterator[Deviation]:
+    """What inference gives is what the forward pass gives, bit for bit."""
+    steps = outputs["lstm_forward.steps"]
+    expected = {
+        "h": outputs["lstm_forward.h"],
+        "c_n": outputs["lstm_forward.c"][-1],
+        "memory": steps[:, :, max(0, steps.shape[2] - max(0, call.k - 1)) :],
+    }
+    names = {f"lstm_inference.{name}": array for name, array in expected.items()}
+    actual = Result({name: outputs[name] for name in names}, {}, dtype=call.dtype)
+    yield from differences(actual, Result(names, {}), outputs="exact")
+
+
+def _on_threads(count: int, run: Callable[[], Result]) -> Result:
+    torch.set_num_threads(count)
+    return run()
+
+
+def _run(call: PythonCall, arrange: Callable[[Tensor], Tensor]) -> Result:
+    if isinstance(call.problem, LSTMProblem):
+        return run_lstm_torch(call.problem, "fused", call.dtype, arrange=arrange)
+    return run_norm_torch(call.problem, "fused", call.dtype, arrange=arrange)
+
+
+def differences(actual: Result, expected: Result, outputs: str) -> Iterator[Deviation]:
+    """How far two results of one call are from each other; an array without numbers must have its shape alone."""
+    shapes = [{name: tuple(array.shape) for name, array in _arrays(result).items()} for result in (actual, expected)]
+    if shapes[0] != shapes[1]:
+        raise AssertionError(f"shapes {shapes[0]} are not {shapes[1]}")
+    for name, array in expected.outputs.items():
+        if array.numel():
+            yield deviation(actual.outputs[name], array, quantity=outputs, backend="fused", what=name)
+    gradients = {name: array for name, array in expected.gradients.items() if array.numel()}
+    if gradients:
+        compared = {name: actual.gradients[name] for name in gradients}
+        yield from gradient_deviations(compared, gradients, backend="fused", parameters=parameters_of(gradients))
+
+
+def _arrays(result: Result) -> dict[str, Any]:
+    return result.outputs | result.gradients
+
+
+def main(seed: int, numbers: range) -> None:
+    """Examine these problems."""
+    operators = compiled().operators
+    if operators is None:
+        raise SystemExit(f"tests.verification.fuzz_worker: {compiled().reason}")
+    torch.use_deterministic_algorithms(mode=True)  # fresh memory is filled with NaN
+    for index in numbers:
+        print(index, flush=True)
+        found = examine(problem_number(index, seed), CompiledKernels(operators))
+        print(json.dumps({"comparisons": found.comparisons, "failures": found.failures}), flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), range(int(sys.argv[2]), int(sys.argv[3])))
