@@ -68,16 +68,16 @@ class PopulationStatistics(nn.BatchNorm1d):
 
         The first batch that reaches a step replaces what is there, as the oracle's `update_population` has it.
         """
-        here = slice(start, start + len(batch.mean))
+        here = slice(start, start + batch.mean.shape[0])
         count = self.num_batches_tracked[here].add_(1).unsqueeze(1)
         for running, news in ((self.running_mean, batch.mean), (self.running_var, batch.var)):
-            old, new = running[here], news[: len(count)]
+            old, new = running[here], news[: count.shape[0]]
             weight = 1 / count.to(new.dtype) if self.momentum is None else self.momentum
             old.copy_(torch.where(count == 1, new, old + weight * (new - old)))
 
     def extra_repr(self) -> str:
         """Sizes and momentum."""
-        return f"{self.num_features}, max_steps={len(self.running_mean)}, momentum={self.momentum}"
+        return f"{self.num_features}, max_steps={self.running_mean.shape[0]}, momentum={self.momentum}"
 
 
 def population_steps(base: Base, max_steps: object) -> int | None:

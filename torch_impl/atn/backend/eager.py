@@ -53,7 +53,7 @@ def eager_norm(
 ) -> tuple[Float[Tensor, "T B N"], StepStatistics]:
     """ATN of a chunk; see `atn.backend.interface`. Takes O(log k) operations on one number a step and case."""
     steps = memory.followed_by(steps_of(a, base))
-    windows = window_statistics(steps, k).last(len(a))
+    windows = window_statistics(steps, k).last(a.shape[0])
     return normalize(a, windows, weight, bias, eps, base), steps
 
 
@@ -139,5 +139,5 @@ def affine(
 
 
 def _empty_memory(h: Float[Tensor, "B H"]) -> LayerMemory:
-    none = StepStatistics.none(len(h), h, h.dtype)
+    none = StepStatistics.none(h.shape[0], h, h.dtype)
     return LayerMemory(none, none, none)

@@ -62,6 +62,9 @@ class ATNLSTM(RecurrentLayers):
     The backend "triton" takes 16-bit data as it is, and autocast's dtype under autocast: products, gates and h then
     have 16 bits, statistics and the carry 32.
 
+    `torch.compile` and `torch.export` keep the number of cases free, and with "fused" the number of steps; "eager"
+    writes out its loop over the steps in the graph. Packed input is one graph, too.
+
     Every derivative that torch knows is there on every backend: second ones, forward mode, the transforms of
     `torch.func`. The kernels of "fused" and "triton" compute plain forward and backward passes; the other
     derivatives are computed by the operations of "eager", at its speed.

@@ -53,7 +53,7 @@ class _Norm(NamedTuple):
 
     @property
     def memory(self) -> int:
-        return len(self.step_mean) - len(self.mean)
+        return self.step_mean.shape[0] - self.mean.shape[0]
 
     def window(self) -> WindowOfSteps | LongWindowOfSteps:
         """The window in front of the first step."""
@@ -130,7 +130,7 @@ class _Gradient:
 
     def _direct_sums(self, s: int) -> tuple[Tensor, Tensor]:
         norm = self.norm
-        start, end = max(0, s - norm.memory), max(0, min(len(norm.mean), s - norm.memory + norm.k))
+        start, end = max(0, s - norm.memory), max(0, min(norm.mean.shape[0], s - norm.memory + norm.k))
         dvar, mean = self._dvar[start:end], norm.mean[start:end]
         level = (self._dmean[start:end] + 2 * dvar * (norm.step_mean[s] - mean)).sum(0)
         return level, dvar.sum(0)
@@ -162,7 +162,7 @@ def _with_memory(memory: Tensor, T: int) -> Tensor:
 def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
     """Normalize a sequence."""
     a, gamma, beta, memory, k, eps = given
-    steps, windows = _with_memory(memory, len(a)), a.new_empty(2, *a.shape[:2])
+    steps, windows = _with_memory(memory, a.shape[0]), a.new_empty(2, *a.shape[:2])
     norm = _norm(steps, windows, k, eps, gamma, beta)
     window = norm.window()
     return torch.stack([norm.affine(norm.forward(t, row, window)) for t, row in enumerate(a)]), steps, windows
@@ -175,7 +175,7 @@ def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     by_step = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
     gradient = _Gradient(norm, torch.empty_like(windows), by_step)
     da, xhat = torch.empty_like(a), (a - norm.mean.unsqueeze(2)) * norm.rstd.unsqueeze(2)
-    for t in reversed(range(len(a))):
+    for t in reversed(range(a.shape[0])):
         da[t] = gradient.backward(t, dy[t], xhat[t])
     gradient.finish()
     return da, (dy * xhat).sum((0, 1)), dy.sum((0, 1)), by_step[:, : norm.memory].clone()
@@ -190,7 +190,7 @@ def _norms(given: LSTMForward | LSTMBackward, steps: Tensor, windows: Tensor) ->
 def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Run a layer."""
     x, h_0, c = given.x, given.h_0, given.c_0
-    T, B, H = len(x), x.shape[1], h_0.shape[1]
+    (T, B, _), H = x.shape, h_0.shape[1]
     normed = given.k > 0
     steps = _with_memory(given.memory, T) if normed else x.new_empty(3, 2, 0, B)
     windows = x.new_empty(3, 2, T if normed else 0, B)
@@ -294,7 +294,7 @@ def lstm_backward(
         dh = da_hh[t] @ given.weight_hh
     for gradient in (ih, hh, cell):
         gradient.finish()
-    M = steps.shape[2] - len(da_ih)
+    M = steps.shape[2] - da_ih.shape[0]
     # Without a norm no preactivations are kept, and the sums over the gates are of nothing.
     if not normed:
         dgates = dgates[:0]

@@ -29,7 +29,7 @@ def gradients_of_steps(dwindows: Tensor, mean: Tensor, step_mean: Tensor, k: int
     over the windows t of the sequence with s <= t < s + k. `dwindows` (2, T, B) is divided by the windows' sizes;
     `mean` (T, B) is that of the windows, `step_mean` (M + T, B) that of the steps, memory in front.
     """
-    M = len(step_mean) - len(mean)
+    M = step_mean.shape[0] - mean.shape[0]
     # The windows of the memory's steps are not of this sequence: they have no gradient, and any mean will do.
     before = step_mean[:M]
     center = torch.cat((before, mean))
@@ -45,7 +45,7 @@ def gradients_of_steps(dwindows: Tensor, mean: Tensor, step_mean: Tensor, k: int
 
 def _merge(first: Sums, length: int, later: Sums, center: Tensor) -> Sums:
     """Join the sums over `length` windows from s on with those from s + length on."""
-    if length >= len(center):
+    if length >= center.shape[0]:
         return first  # no step has a later window
     level, slope, moment, at = (_later(rows, length) for rows in (*later, center))
     return Sums(first.level + level, first.slope + slope, first.moment + moment + slope * (center - at))

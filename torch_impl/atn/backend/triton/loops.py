@@ -68,7 +68,7 @@ class ForwardLoop(NamedTuple):
             **parameters(k, self.gamma_hh, self.gamma_c, self.beta_c),
             **blocks_of_step(H, k, self.h.dtype).of_step(),
         }
-        every_step = len(self.a_hh) == T
+        every_step = self.a_hh.shape[0] == T
         if H <= blocks.LARGEST_AT_ONCE:
             forward.lstm_all_steps[B,](
                 weight_hh=self.weight_hh, bias_hh=self.bias_hh, a_hh=self.a_hh, **pointers, **settings,

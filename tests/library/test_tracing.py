@@ -1,0 +1,101 @@
+"""torch.export and torch.compile: the number of steps and of cases stays free, and packed input is no break."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+from atn import ATNLSTM, AssortedTimeNorm
+from tests.support.comparison import assert_close
+from tests.support.lstms import DOUBLE, random, with_random_parameters
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses what torch deprecates
+
+BACKENDS = ["eager", "fused"]
+LAYERS: dict[str, dict[str, Any]] = {
+    "atn, both directions": {"k": 3, "num_layers": 2, "bidirectional": True},
+    "atn, a window longer than the example": {"k": 20},
+    "none": {"norm": "none"},
+}
+
+
+def lstm(backend: str, **settings: Any) -> ATNLSTM:
+    """A layer of 3 inputs and 4 hidden."""
+    return with_random_parameters(ATNLSTM(3, 4, backend=backend, **settings, **DOUBLE))
+
+
+def norm(backend: str, k: int, *, population: bool) -> AssortedTimeNorm:
+    """A norm of 3 features; over the batch it evaluates by its population statistics."""
+    settings: dict[str, Any] = {"base": "batch", "max_steps": 5} if population else {}
+    module = AssortedTimeNorm(3, k, backend=backend, **settings, **DOUBLE)
+    module(random(5, 4, 3, seed=8))
+    return module.eval()
+
+
+def assert_exported(module: nn.Module, free: dict[int, Any], shapes: list[tuple[int, ...]], T: int = 6) -> None:
+    """Exported with these axes free, it is the module on inputs of other shapes."""
+    exported = torch.export.export(module, (random(T, 4, 3),), dynamic_shapes=(free,)).module()
+    for shape in shapes:
+        x = random(*shape, seed=1)
+        for mine, expected in zip(_tensors(exported(x)), _tensors(module(x)), strict=True):
+            assert_close(mine, expected, quantity="output", backend="eager")
+
+
+def _tensors(results: Any) -> list[Tensor]:
+    return torch.utils._pytree.tree_leaves(results)
+
+
+STEPS, CASES = torch.export.Dim("T", max=99), torch.export.Dim("B", max=99)
+
+
+@pytest.mark.parametrize("settings", LAYERS.values(), ids=LAYERS)
+def test_an_exported_layer_takes_any_number_of_steps_and_cases(settings: dict[str, Any]) -> None:
+    assert_exported(lstm("fused", **settings), {0: STEPS, 1: CASES}, [(9, 2, 3), (2, 5, 3), (30, 4, 3)])
+
+
+def test_an_exported_eager_layer_takes_any_number_of_cases() -> None:
+    """Its loop over the steps is written out in the graph."""
+    assert_exported(lstm("eager", k=2), {1: CASES}, [(3, 2, 3), (3, 7, 3)], T=3)
+    with pytest.raises(torch._dynamo.exc.UserError, match=r"marked T as dynamic but your code specialized it"):
+        torch.export.export(lstm("eager", norm="none"), (random(2, 4, 3),), dynamic_shapes=({0: STEPS},))
+
+
+@pytest.mark.parametrize("population", [False, True])
+@pytest.mark.parametrize("k", [1, 3, 20])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_exported_norm_takes_any_number_of_steps_and_cases(backend: str, k: int, *, population: bool) -> None:
+    module = norm(backend, k, population=population)
+    assert_exported(module, {0: STEPS, 1: CASES}, [(9, 2, 3), (2, 5, 3), (30, 4, 3)])
+
+
+@pytest.mark.parametrize("module", [lstm("fused", k=3), norm("eager", 3, population=False)], ids=["layer", "norm"])
+def test_other_sizes_are_not_compiled_anew(module: nn.Module) -> None:
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("eager")
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend=counter)
+    for T, B in ((6, 4), (9, 2), (5, 7)):
+        x = random(T, B, 3)
+        for mine, expected in zip(_tensors(compiled(x)), _tensors(module(x)), strict=True):
+            assert_close(mine, expected, quantity="output", backend="eager")
+    assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_packed_input_is_one_graph(backend: str) -> None:
+    """Other lengths in the same graph give other results: none is taken for a constant."""
+    torch._dynamo.reset()
+    module = lstm(backend, k=2, bidirectional=backend == "fused")
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    for lengths in ([2, 4, 2], [1, 3, 4]):  # the same number of steps and of rows, not the same batch sizes
+        packed = pack_padded_sequence(random(4, 3, 3), torch.tensor(lengths), enforce_sorted=False)
+        results = []
+        for run in (compiled, module):
+            output, (h_n, _) = run(packed)
+            assert isinstance(output, PackedSequence)
+            gradients = torch.autograd.grad(output.data.square().sum(), list(module.parameters()))
+            results.append([output.data, h_n, *gradients])
+        for mine, expected in zip(*results, strict=True):
+            assert_close(mine, expected, quantity="gradient", backend="eager")
