@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
+import atn.functional as F
 from atn import ATNLSTM, AssortedTimeNorm
 from atn.backend.fused import backend as fused
 from atn.backend.fused import fallback
@@ -19,7 +20,6 @@ from atn.backend.triton import backend as triton
 from atn.choices import Norm
 from tests.support.comparison import assert_close
 
-BACKENDS = ["eager", "fused", "plain loop", "triton"]
 NORMS: list[Norm] = ["atn", "ln", "none"]
 Function = Callable[[Tensor], Tensor]
 
@@ -29,14 +29,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each backend; the plain loop is the fused one without its compiled part."""
-    if request.param == "triton":
-        monkeypatch.setenv("TRITON_INTERPRET", "1")
-    if request.param == "plain loop":
-        monkeypatch.setattr(fused, "kernels", lambda: fallback)
-        return "fused"
+@pytest.fixture(params=["eager", "fused"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The backends of the CPU. The others run the same code around other kernels: `test_other_kernels`."""
     return str(request.param)
 
 
@@ -45,13 +40,13 @@ def tensor(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-X, V = tensor(3, 1, 2, seed=1), tensor(3, 1, 2, seed=2)
+X, V = tensor(2, 2, 2, seed=1), tensor(2, 2, 2, seed=2)
 
 
 def lstm(backend: str, norm: Norm = "atn", layers: int = 1, *, frozen: bool = False, **settings: Any) -> ATNLSTM:
-    """A layer of 2 inputs and 2 hidden, all of whose parameters are drawn at random."""
+    """A layer of 2 inputs and 3 hidden, all of whose parameters are drawn at random."""
     k = 2 if norm == "atn" else None
-    module = ATNLSTM(2, 2, layers, k=k, norm=norm, eps=1e-1, backend=backend, dtype=torch.float64, **settings)
+    module = ATNLSTM(2, 3, layers, k=k, norm=norm, eps=1e-1, backend=backend, dtype=torch.float64, **settings)
     for index, parameter in enumerate(module.parameters()):
         parameter.data = 0.5 * tensor(*parameter.shape, seed=index) + (parameter.ndim == 1)
     return module.requires_grad_(not frozen)
@@ -72,6 +67,19 @@ def loss(run: Function) -> Function:
     return lambda x: run(x).pow(3).sum()
 
 
+def norms(backend: str) -> dict[str, Function]:
+    """The norm as a function and as a module, by base."""
+    gamma, beta = tensor(2, seed=3), tensor(2, seed=4)
+    by_population = AssortedTimeNorm(2, 2, base="batch", max_steps=3, eps=1e-1, backend=backend, dtype=torch.float64)
+    by_population(tensor(3, 2, 2, seed=5))
+    return {
+        "module": AssortedTimeNorm(2, 2, eps=1e-1, backend=backend, dtype=torch.float64),
+        "module, population statistics": by_population.eval(),
+        "function, layer": lambda a: F.assorted_time_norm(a, 2, gamma, beta, 1e-1, "layer", backend),
+        "function, batch": lambda a: F.assorted_time_norm(a, 2, gamma, beta, 1e-1, "batch", backend),
+    }
+
+
 def check_every_mode(run: Function) -> None:
     """Hold first derivatives to each other in every mode, and second ones to finite differences of first ones."""
     x = X.clone().requires_grad_()
@@ -87,6 +95,54 @@ def check_every_mode(run: Function) -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_layer(norm: Norm, backend: str) -> None:
     check_every_mode(function(lstm(backend, norm)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"bidirectional": True},
+        {"bias_placement": "inside"},
+        {"affine": False, "bias": False},
+    ],
+    ids=str,
+)
+def test_settings_of_a_layer(settings: dict[str, Any]) -> None:
+    check_every_mode(function(lstm("fused", **settings)))
+
+
+@pytest.mark.parametrize("name", list(norms("eager")))
+def test_norm(name: str, backend: str) -> None:
+    check_every_mode(norms(backend)[name])
+
+
+@pytest.mark.parametrize("name", ["plain loop", "triton"])
+def test_other_kernels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plain loop of the fused backend without its compiled part, and the GPU's kernels, interpreted."""
+    if name == "plain loop":
+        monkeypatch.setattr(fused, "kernels", lambda: fallback)
+    chosen = "fused" if name == "plain loop" else name
+    check_every_mode(norms(chosen)["function, layer"])
+    run, x = function(lstm(chosen)), X.clone().requires_grad_()
+    assert gradcheck(run, (x,), fast_mode=True, check_forward_ad=True)
+    assert gradgradcheck(run, (x,), fast_mode=True)
+
+
+def test_population_statistics_in_training_refuse_transforms(backend: str) -> None:
+    """They are updated in place, which a transform cannot see; without the update, it is the function of the batch."""
+    module = AssortedTimeNorm(2, 2, base="batch", max_steps=2, backend=backend, dtype=torch.float64)
+    assert module.population is not None
+    before = module.population.running_mean.clone()
+    message = r"^population must not be updated inside a transform of torch.func or forward mode"
+    with pytest.raises(ValueError, match=message):
+        torch.func.grad(loss(module))(X)
+    with pytest.raises(ValueError, match=message), forward_ad.dual_level():
+        module(forward_ad.make_dual(X, V))  # type: ignore[no-untyped-call]  # torch does not annotate it
+    assert torch.equal(module.population.running_mean, before)
+    module.population.track_running_stats = False
+    by_transform, x = torch.func.grad(loss(module))(X), X.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(loss(module)(x), x)
+    assert_close(by_transform, expected, quantity="gradient")
+    assert torch.equal(module.population.running_mean, before)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -111,22 +167,24 @@ def test_tangents_of_a_stream(*, norm: Norm, frozen: bool, backend: str) -> None
 
 
 def test_tangents_of_parameters(backend: str) -> None:
-    module = lstm(backend)
+    """Against the plain backward pass, that of the kernels."""
+    module = lstm(backend, bias_placement="inside")
     parameters = {name: value.detach() for name, value in module.named_parameters()}
 
     def run(values: dict[str, Tensor]) -> Tensor:
         output: Tensor = torch.func.functional_call(module, values, (X,))[0]
         return output
 
-    forward, reverse = torch.func.jacfwd(run)(parameters), torch.func.jacrev(run)(parameters)
-    assert parameters.keys() == forward.keys()
-    for name in parameters:
-        assert_close(forward[name], reverse[name], quantity="gradient", scale=1.0, what=name)
+    jacobian, upstream = torch.func.jacfwd(run)(parameters), tensor(2, 2, 3, seed=6)
+    plain = torch.autograd.grad(module(X)[0], list(module.parameters()), upstream)
+    for (name, forward), reverse in zip(jacobian.items(), plain, strict=True):
+        product = torch.tensordot(upstream, forward, dims=3)
+        assert_close(product, reverse, quantity="gradient", scale=1.0, what=name)
 
 
 def test_gradients_of_each_case_apart(backend: str) -> None:
     """Per-sample gradients of the parameters by vmap, against one backward pass for each case."""
-    module, cases = lstm(backend), tensor(3, 3, 1, 2, seed=7)
+    module, cases = lstm(backend), tensor(3, 2, 1, 2, seed=7)
     parameters = dict(module.named_parameters())
 
     def case_loss(values: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -140,6 +198,15 @@ def test_gradients_of_each_case_apart(backend: str) -> None:
         alone = torch.autograd.grad(module(x)[0].pow(3).sum(), list(parameters.values()))
         for (name, value), expected in zip(by_vmap.items(), alone, strict=True):
             assert_close(value[index], expected, quantity="gradient", scale=1.0, what=name)
+
+
+def test_hessian(backend: str) -> None:
+    """By transforms, and by two recorded backward passes."""
+    run = loss(function(lstm(backend)))
+    expected = torch.func.hessian(loss(function(lstm("eager"))))(X)
+    assert_close(torch.func.hessian(run)(X), expected, quantity="gradient")
+    _, product = torch.autograd.functional.hvp(run, X, V)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    assert_close(product, (expected * V).sum((-3, -2, -1)), quantity="gradient")
 
 
 def test_a_gradient_penalty_reaches_every_parameter(backend: str) -> None:
@@ -161,7 +228,7 @@ def test_one_tensor_in_two_places_counts_for_both(backend: str) -> None:
     """A tensor that is both h_0 and c_0, in a recorded backward pass and in the pass after it."""
     found = []
     for module in (lstm(backend), lstm("eager")):
-        state = tensor(1, 1, 2, seed=8).requires_grad_()
+        state = tensor(1, 2, 3, seed=8).requires_grad_()
         output, _ = module(X, (state, state))
         (gradient,) = torch.autograd.grad(output.pow(3).sum(), state, create_graph=True)
         found += [gradient, *torch.autograd.grad(gradient.pow(3).sum(), state)]
@@ -193,3 +260,15 @@ def test_a_plain_step_runs_the_kernels(name: str, backend_module: Any, monkeypat
     torch.func.jvp(function(module), (X,), (V,))
     torch.func.grad(loss(norm))(X)
     assert len(counted.calls) == 4
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts that torch itself deprecates
+def test_tangents_under_the_compiler() -> None:
+    """The compiler sees the transform as it traces: no tangent is zero, and a gradient by transform is right."""
+    module = lstm("fused", frozen=True)
+
+    def run(x: Tensor) -> Tensor:
+        tangent: Tensor = torch.func.jvp(function(module), (x,), (V,))[1]
+        return torch.cat([tangent, torch.func.grad(loss(function(module)))(x).flatten()])
+
+    assert_close(torch.compile(run, backend="aot_eager", fullgraph=True)(X), run(X), quantity="gradient")

@@ -47,6 +47,8 @@ class AssortedTimeNorm(nn.Module):
     and averages by its own share of the batch, nothing is synchronized, and before each forward pass the process of
     rank 0 sends its statistics to the others, unless `broadcast_buffers=False`.
     `torch.nn.SyncBatchNorm.convert_sync_batchnorm` does not know time steps: a module that it converted is refused.
+    Transforms of `torch.func` and forward mode cannot follow an update in place: in training they are refused, unless
+    `population.track_running_stats` is set to False.
 
     Parameters
     ----------
@@ -169,7 +171,8 @@ class AssortedTimeNorm(nn.Module):
         ------
         TypeError, ValueError
             As `atn.functional.assorted_time_norm`, and for a memory that does not fit `a` or this module; with
-            `base="batch"`, for one case with k = 1 in training, or after `convert_sync_batchnorm`.
+            `base="batch"`, for one case with k = 1 in training, for training inside a transform of `torch.func` or
+            forward mode, or after `convert_sync_batchnorm`.
         """
         check_floating("a", a)
         check_steps("a", a, "(T, B, N)", self.num_features)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from atn.backend.custom_ops.differentiable import transform_is_active
 from atn.choices import Base
 from atn.validation import whole_number
 from atn.window import StepStatistics
@@ -104,6 +105,12 @@ def checked_population(
         raise TypeError(
             f"{name} must be the PopulationStatistics of base='batch', got {type(population).__name__}: "
             "convert_sync_batchnorm cannot convert it"
+        )
+    if population.training and population.track_running_stats and transform_is_active():
+        raise ValueError(
+            f"{name} must not be updated inside a transform of torch.func or forward mode, which cannot follow an "
+            f"update in place, got training=True: call eval(), or set {name}.track_running_stats = False to normalize "
+            "by the batch alone"
         )
     if population.training and data.shape[1] == 0:
         raise ValueError(
