@@ -6,10 +6,12 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn.utils.rnn import pack_sequence
 
 import atn.functional as F
 from atn import ATNLSTM, AssortedTimeNorm, LSTMState, NormMemory, backends
+from atn.carried import map_memory
 
 A = torch.zeros(4, 2, 3)
 META = A.to("meta")
@@ -154,6 +156,12 @@ CASES: list[Case] = [
         TypeError,
         "a must have weight's dtype torch.float32, got torch.float64",
     ),
+    (
+        "module, dtype of the bias alone",
+        lambda: functional_call(module(), {"bias": torch.zeros(3).double()}, (A,)),
+        TypeError,
+        "^bias must have weight's dtype torch.float32, got torch.float64",
+    ),
     ("module, device", lambda: module()(META), ValueError, "a must be on weight's device cpu, got meta"),
     (
         "memory of a state",
@@ -178,6 +186,14 @@ CASES: list[Case] = [
         lambda: module(k=3, dtype=torch.float64).stream(A.double(), memory()),
         TypeError,
         "memory.steps.mean must have the computation's dtype torch.float64, got torch.float32",
+    ),
+    (
+        "variance of the memory alone of another dtype",
+        lambda: module(k=3).stream(
+            A, memory()._replace(steps=memory().steps._replace(var=memory().steps.var.double()))
+        ),
+        TypeError,
+        "^memory.steps.var must have the computation's dtype torch.float32, got torch.float64",
     ),
     (
         "memory of another base",
@@ -288,6 +304,18 @@ CASES: list[Case] = [
         "input must have weight_ih_l0's dtype torch.float32, got torch.float64",
     ),
     (
+        "a shift alone of another dtype",
+        lambda: functional_call(lstm(), {"norm_c_l0.bias": torch.zeros(5).double()}, (A,)),
+        TypeError,
+        "^norm_c_l0.bias must have weight_ih_l0's dtype torch.float32, got torch.float64",
+    ),
+    (
+        "a shift alone elsewhere",
+        lambda: functional_call(lstm(), {"norm_ih_l0.bias": torch.zeros(20, device="meta")}, (A,)),
+        ValueError,
+        "^norm_ih_l0.bias must be on weight_ih_l0's device cpu, got meta",
+    ),
+    (
         "x of another dtype without autocast",
         lambda: lstm(device="meta")(META.double()),
         TypeError,
@@ -351,6 +379,12 @@ CASES: list[Case] = [
         lambda: lstm()(A, pair(1, 2, 5, dtype=torch.float64)),
         TypeError,
         "h_0 must have input's dtype torch.float32, got torch.float64",
+    ),
+    (
+        "c_0 alone of another dtype",
+        lambda: lstm()(A, (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5, dtype=torch.float64))),
+        TypeError,
+        "^c_0 must have input's dtype torch.float32, got torch.float64",
     ),
     (
         "h_0 elsewhere",
@@ -582,6 +616,18 @@ CASES: list[Case] = [
         lambda: lstm().stream(A, state().to(torch.float64)),
         TypeError,
         "state.h must have the computation's dtype torch.float32, got torch.float64",
+    ),
+    (
+        "a state's c alone of another dtype",
+        lambda: lstm().stream(A, state()._replace(c=state().c.double())),
+        TypeError,
+        "^state.c must have the computation's dtype torch.float32, got torch.float64",
+    ),
+    (
+        "a state's windows alone of another dtype",
+        lambda: lstm().stream(A, state()._replace(memory=map_memory(state().memory, torch.Tensor.double))),
+        TypeError,
+        r"^state.memory\[0\].ih.mean must have the computation's dtype torch.float32, got torch.float64",
     ),
     (
         "windows of another batch",

@@ -178,6 +178,7 @@ class AssortedTimeNorm(nn.Module):
         check_steps("a", a, "(T, B, N)", self.num_features)
         if self.affine:
             check_matches("a", a, "weight", self.weight)
+            check_matches("bias", self.bias, "weight", self.weight)
             # Parameters may have been replaced, by assignment or by torch.func.functional_call.
             for name, parameter in (("weight", self.weight), ("bias", self.bias)):
                 check_shape(name, parameter, (self.num_features,), "(num_features,)")

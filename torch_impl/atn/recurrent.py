@@ -351,11 +351,13 @@ class RecurrentLayers(nn.Module, ABC):
     def _checked_layers(self, data: Tensor) -> dict[str, Layer]:
         """The layers by suffix of their parameters, which match the input and have the shapes of the module."""
         layers = {suffix: Layer(self._weights(suffix), self._modules_of(suffix)) for suffix, _ in self._layers()}
+        first, like = next(layers["l0"].weights.named("l0"))
+        check_matches("input", data, first, like)
         for suffix, inputs in self._layers():
             # One that was replaced, by assignment or by torch.func.functional_call, may have any shape.
             shapes = self._shapes(inputs)
             for name, tensor in layers[suffix].weights.named(suffix):
-                check_matches("input", data, name, tensor)
+                check_matches(name, tensor, first, like)
                 shape = shapes[name.partition(f"_{suffix}")[0]]
                 check_shape(name, tensor, shape, "(rows, columns)" if len(shape) > 1 else "(N,)")
         return layers

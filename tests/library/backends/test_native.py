@@ -1,5 +1,6 @@
 """The compiled operators called directly: every wrong argument is refused before memory is touched, and their build."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -276,3 +277,28 @@ def test_a_folder_is_complete_only_with_the_fingerprint_of_its_library(cache: Pa
     assert not build._is_whole(library, complete)
     library.unlink()
     assert not build._is_whole(library, complete)
+
+
+def test_every_source_of_the_operators_changes_the_name_of_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change in any file that the compiler reads of them, directly or by an include, and in what it is built for."""
+    sources = tmp_path / "csrc"
+    shutil.copytree(build.SOURCES, sources)
+    monkeypatch.setattr(build, "SOURCES", sources)
+    digest = build._digest("AVX2")
+    names, unread = {"ops.cpp"}, ["ops.cpp"]
+    while unread:
+        included = set(re.findall(r'^#include "(.+)"$', (sources / unread.pop()).read_text(), re.MULTILINE))
+        unread += sorted(included - names)
+        names |= included
+    assert names == {path.name for path in sources.iterdir()}
+    for path in sources.iterdir():
+        content = path.read_bytes()
+        path.write_bytes(content + b"// changed")
+        assert build._digest("AVX2") != digest, path.name
+        path.write_bytes(content)
+    assert build._digest("AVX2") == digest
+    assert build._digest("AVX512") != digest
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    assert build._digest("AVX2") != digest

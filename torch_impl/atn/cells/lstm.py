@@ -60,7 +60,8 @@ class ATNLSTM(RecurrentLayers):
     results are rounded to the dtype of the input once, at the end. Under `torch.autocast` the layer does the same: it
     computes in float32, whatever of input and parameters is in half precision, and answers in the dtype of the input.
     The backend "triton" takes 16-bit data as it is, and autocast's dtype under autocast: products, gates and h then
-    have 16 bits, statistics and the carry 32.
+    have 16 bits, statistics and the carry 32. Run the backward pass outside autocast, as torch asks for any module:
+    inside, torch rounds the products in the gradient of "eager"; those of "fused" keep float32.
 
     `torch.compile` and `torch.export` keep the number of cases free, and with "fused" the number of steps; "eager"
     writes out its loop over the steps in the graph. Packed input is one graph, too.
