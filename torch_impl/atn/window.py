@@ -71,9 +71,14 @@ def step_statistics(rows: Float[Tensor, "*R F"]) -> tuple[Float[Tensor, "*R 1"],
     return mean, centered(rows, mean).square().sum(-1, keepdim=True) / count
 
 
-def centered(rows: Float[Tensor, "*R F"], mean: Float[Tensor, "*R 1"]) -> Float[Tensor, "*R F"]:
-    """`rows - mean`, written as a sum so that the backward pass negates one number per row instead of every element."""
+def centered(rows: Float[Tensor, "*R"], mean: Float[Tensor, "*#R"]) -> Float[Tensor, "*R"]:
+    """`rows - mean`, written as a sum so that the backward pass negates the means instead of every element."""
     return rows + (-mean)
+
+
+def reciprocal_deviation(var: Float[Tensor, "*R"], eps: float) -> Float[Tensor, "*R"]:
+    """1/sqrt(var + eps), in the form whose gradient has no third power: in float32 one of 1e-15 would vanish."""
+    return (var + eps).sqrt().reciprocal()
 
 
 def steps_of(a: Float[Tensor, "T B N"], base: Base) -> StepStatistics:
@@ -108,7 +113,8 @@ def _merge(older: StepStatistics, older_length: int, newer: StepStatistics, newe
 
     This is the pairwise update of Chan, Golub and LeVeque (1979). With w the fraction of the steps that lie in the
     older window, it gives mean_new + w*delta and (1-w)*var_new + w*var_old + w*(1-w)*delta^2. Near the start of the
-    sequence the older window is short or empty (w = 0). In this form rounding cannot make a variance negative.
+    sequence the older window is short or empty (w = 0). In this form rounding cannot make a variance
+    negative, and an infinite variance stays infinite.
     """
     T = newer.mean.shape[0]
     if not _is_symbol(T) and newer_length >= T:  # otherwise the arithmetic below gives `newer` too
@@ -118,9 +124,9 @@ def _merge(older: StepStatistics, older_length: int, newer: StepStatistics, newe
     share = older_counts / (older_counts + counts.clamp(max=newer_length))
     older_mean, older_var = _earlier(older.mean, newer_length), _earlier(older.var, newer_length)
     delta = older_mean - newer.mean
-    mean = newer.mean + share * delta
-    var = newer.var + share * (older_var - newer.var) + (share * (1 - share)) * delta.square()
-    return StepStatistics(mean, var)
+    shift = share * delta
+    var = (1 - share) * newer.var + share * older_var + shift * ((1 - share) * delta)
+    return StepStatistics(newer.mean + shift, var)
 
 
 def _earlier(rows: Float[Tensor, "T R"], steps: int) -> Float[Tensor, "T R"]:
@@ -192,7 +198,7 @@ def _merged(parts: Parts[StepStatistics]) -> StepStatistics:
     near, far = parts.near, parts.far
     share = parts.far_length / (parts.far_length + parts.near_length)
     delta = far.mean - near.mean
-    spread = torch.add(near.var, far.var - near.var, alpha=share)
+    spread = torch.add((1 - share) * near.var, far.var, alpha=share)
     var = torch.addcmul(spread, delta, delta, value=share * (1 - share))
     return StepStatistics(torch.add(near.mean, delta, alpha=share), var)
 
@@ -213,7 +219,7 @@ def normalize(
     """Eq. (9), or Eq. (6) for k = 1, with given statistics: (T, B) for `base="layer"`, (T, N) for `base="batch"`."""
     axis = 2 if base == "layer" else 1
     mean, var = (statistic.unsqueeze(axis) for statistic in statistics)
-    y = centered(a, mean) * (var + eps).rsqrt()
+    y = centered(a, mean) * reciprocal_deviation(var, eps)
     # Gain and shift round separately. Whether a fused operation is used could depend on the place of an element in
     # memory, and a stream would then differ from the whole sequence.
     if weight is not None:

@@ -19,6 +19,7 @@ from atn.window import (
     WindowOfSteps,
     centered,
     normalize,
+    reciprocal_deviation,
     step_statistics,
     steps_of,
     window_of_steps,
@@ -126,7 +127,7 @@ def normalize_next(
 ) -> Float[Tensor, "B N"]:
     """Eq. (9) without gain and shift, for the step that comes next."""
     mean, var = window.add(*step_statistics(a))
-    return centered(a, mean) * (var + eps).rsqrt()
+    return centered(a, mean) * reciprocal_deviation(var, eps)
 
 
 def affine(

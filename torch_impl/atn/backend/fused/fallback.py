@@ -115,7 +115,9 @@ class _Gradient:
         self._collect(s)
         scale = 2 * self._dstep_var[s] / features
         level = self._dstep_mean[s] / features + scale * (norm.mean[t] - norm.step_mean[s])
-        return r.unsqueeze(1) * g + level.unsqueeze(1) + (scale / r).unsqueeze(1) * xhat
+        # Where the variance has overflowed, r and the gradient of the statistics are 0.
+        slope = torch.where(scale == 0, scale, scale / r)
+        return r.unsqueeze(1) * g + level.unsqueeze(1) + slope.unsqueeze(1) * xhat
 
     def finish(self) -> None:
         """Go on through the steps of the memory."""

@@ -37,7 +37,8 @@ def gradient_of_window(sum_g, sum_gx, r, size):
 def gradient_of_row(dm, dq, m, mu, r, N):
     """(level, slope) of ``da = r g + level + slope * xhat``."""
     scale = 2 * dq / N
-    return dm / N + scale * (mu - m), scale / r
+    # Where the variance has overflowed, r and the gradient of the statistics are 0.
+    return dm / N + scale * (mu - m), tl.where(scale == 0, scale, scale / r)
 
 
 @triton.jit
