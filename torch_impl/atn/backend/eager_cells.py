@@ -88,7 +88,7 @@ def _layer(
 
     if not isinstance(norm, NormSettings):
         return _layer_of_sites(step, x, weights, h, memory, norm)
-    memory = memory or HiddenMemory(*(StepStatistics.none(len(h), h, h.dtype),) * 2)
+    memory = memory or HiddenMemory(*(StepStatistics.none(h.shape[0], h, h.dtype),) * 2)
     biases = (weights.bias_ih, weights.bias_hh)
     inside, outside = (biases, (None, None)) if norm.bias_placement == "inside" else ((None, None), biases)
     gamma_ih, beta_ih = weights.norm_ih or (None, None)
