@@ -109,7 +109,7 @@ def checked_population(
     if population.training and population.track_running_stats and transform_is_active():
         raise ValueError(
             f"{name} must not be updated inside a transform of torch.func or forward mode, which cannot follow an "
-            f"update in place, got training=True: call eval(), or set {name}.track_running_stats = False to normalize "
+            f"update in place, got training=True: call eval(), or let {name}.track_running_stats be False to normalize "
             "by the batch alone"
         )
     if population.training and data.shape[1] == 0:
