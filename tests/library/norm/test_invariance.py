@@ -21,9 +21,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import atn.functional as F
-from atn.choices import Base
+from atn import ATNLSTM
+from atn.backend.eager_sites import sites_of
+from atn.backend.interface import AdaSettings
+from atn.choices import Base, Norm
 from atn_reference import (
     NormPropLSTMParameters,
+    WeightNormLSTMParameters,
     ada_norm_backward,
     ada_norm_forward,
     assorted_time_norm_backward,
@@ -33,6 +37,8 @@ from atn_reference import (
     norm_prop_lstm_forward,
     weight_norm_backward,
     weight_norm_forward,
+    weight_norm_lstm_backward,
+    weight_norm_lstm_forward,
 )
 from tests.support.comparison import assert_all_close, assert_close
 from tests.support.problems import Array
@@ -158,11 +164,14 @@ INVARIANT = {
 """Table B.1, its last row read in both ways; only bn at a single time for the whole batch departs from the print."""
 
 
-FURTHER = {"prop": "wn", "ada": "ln"}
+FURTHER = {"prop": "wn", "wn-lstm": "wn", "ada": "ln"}
 """Columns beyond the paper's, and the column that each must be equal to.
 
 Norm-Prop depends on a weight by the directions of its rows, as WN does; AdaNorm is a function of LN's output alone.
 """
+
+LAYERS: dict[str, Norm] = {"prop": "prop", "wn-lstm": "wn"}
+"""Columns that a whole LSTM stands for, and its norm in the library."""
 
 
 class Outcome(NamedTuple):
@@ -183,8 +192,8 @@ def run_oracle(norm: str, k: int, x: Array, W: Array, dy: Array) -> Outcome:
         weight, weight_cache = weight_norm_forward(W, np.ones(len(W)))
         dW, _ = weight_norm_backward(np.einsum("tbn,tbi->ni", dy, x), weight_cache)
         return Outcome(x @ weight.T, dy @ weight, dW)
-    if norm == "prop":
-        return _run_norm_prop(x, W, dy)
+    if norm in LAYERS:
+        return _run_layer(norm, x, W, dy)
     if norm == "ada":
         z, ada_cache = ada_norm_forward(x @ W.T, eps=0.0)
         da = ada_norm_backward(dy, ada_cache).a
@@ -195,19 +204,57 @@ def run_oracle(norm: str, k: int, x: Array, W: Array, dy: Array) -> Outcome:
     return Outcome(y, da @ W, np.einsum("tbn,tbi->ni", da, x))
 
 
-def _run_norm_prop(x: Array, W: Array, dy: Array) -> Outcome:
-    """The whole Norm-Prop LSTM, W in each of its four gates; y is its h, and the recurrent weight is one for a size."""
+def _run_layer(norm: str, x: Array, W: Array, dy: Array) -> Outcome:
+    """The LSTM with Norm-Prop or weight normalization; y is its h.
+
+    W stands in each of its four gates, and the recurrent weight is one for a size.
+    """
     N = len(W)
     weight_hh = np.random.default_rng(N).standard_normal((4 * N, N))
     ones = np.ones(4 * N)
-    parameters = NormPropLSTMParameters(np.concatenate([W] * 4), weight_hh, ones, ones, np.ones(N))
-    output, cache = norm_prop_lstm_forward(x, parameters, norm_prop(1.0, 1.0, 1.0))
-    gradients = norm_prop_lstm_backward(dy, cache)
-    return Outcome(output.h, gradients.x, np.sum(np.split(gradients.parameters.weight_ih, 4), axis=0))
+    weight_ih = np.concatenate([W] * 4)
+    dx: Array
+    dW: Array
+    if norm == "prop":
+        parameters = NormPropLSTMParameters(weight_ih, weight_hh, ones, ones, np.ones(N))
+        output, cache = norm_prop_lstm_forward(x, parameters, norm_prop(1.0, 1.0, 1.0))
+        dx, (dW, *_), *_ = norm_prop_lstm_backward(dy, cache)
+    else:
+        output, wn_cache = weight_norm_lstm_forward(x, WeightNormLSTMParameters(weight_ih, weight_hh, ones, ones))
+        dx, (dW, *_), *_ = weight_norm_lstm_backward(dy, wn_cache)
+    return Outcome(output.h, dx, np.sum(np.split(dW, 4), axis=0))
+
+
+def run_library_layer(backend: str, norm: str, x: Array, W: Array, dy: Array) -> Outcome:
+    """The LSTM with `norm="prop"` or "wn", W in each of its four gates, as `_run_layer` has it; y is its h."""
+    N = len(W)
+    lstm = ATNLSTM(W.shape[1], N, bias=False, norm=LAYERS[norm], backend=backend, dtype=torch.float64)
+    weight_hh = np.random.default_rng(N).standard_normal((4 * N, N))
+    values = {name: torch.ones_like(parameter) for name, parameter in lstm.named_parameters()}
+    values |= {"weight_ih_l0": torch.from_numpy(np.concatenate([W] * 4)), "weight_hh_l0": torch.from_numpy(weight_hh)}
+    lstm.load_state_dict(values | dict(lstm.named_buffers()))
+    inputs = to_tensor(x)
+    y, _ = lstm(inputs)
+    leaves = (inputs, lstm.get_parameter("weight_ih_l0"))
+    dx, dW = torch.autograd.grad(y, leaves, torch.from_numpy(dy))
+    return Outcome(y.detach(), dx, dW.reshape(4, *W.shape).sum(0))
+
+
+def run_library_ada(x: Array, W: Array, dy: Array) -> Outcome:
+    """AdaNorm as a site of the eager backend's layers, step by step."""
+    inputs, weight = to_tensor(x), to_tensor(W)
+    a = inputs @ weight.T
+    site, *_ = sites_of(AdaSettings(1.0, 0.1, 0.0, "outside"), None, a[0])
+    y = torch.stack([site.step(row) for row in a])
+    return Outcome(y.detach(), *torch.autograd.grad(y, (inputs, weight), torch.from_numpy(dy)))
 
 
 def run_library(backend: str, norm: str, k: int, x: Array, W: Array, dy: Array) -> Outcome:
     """Forward and backward by `atn.functional`; weight normalization is PyTorch's own, as a user would combine them."""
+    if norm == "ada":
+        return run_library_ada(x, W, dy)
+    if norm in LAYERS:
+        return run_library_layer(backend, norm, x, W, dy)
     inputs, weight, upstream = to_tensor(x), to_tensor(W), torch.from_numpy(dy)
     if norm == "wn":
         plain = nn.Linear(W.shape[1], W.shape[0], bias=False, dtype=torch.float64)
@@ -310,21 +357,22 @@ class TestTableB1:
         assert change_of_output(subject, norm, row, problem) >= MARGIN
 
 
+@pytest.mark.parametrize("subject", ["oracle", *BACKENDS])
 class TestFurtherColumns:
-    """The same rows for the oracle's further norms."""
+    """The same rows for the norms beside the table's."""
 
     @pytest.mark.parametrize(("norm", "row"), further_cells(invariant=True))
-    @hypothesis.settings(max_examples=25)
+    @hypothesis.settings(max_examples=10)
     @given(problem=linear_problems())
-    def test_cell_says_yes(self, norm: str, row: str, problem: LinearProblem) -> None:
-        assert_invariant("oracle", norm, row, problem)
+    def test_cell_says_yes(self, subject: str, norm: str, row: str, problem: LinearProblem) -> None:
+        assert_invariant(subject, norm, row, problem)
 
     @pytest.mark.parametrize(("norm", "row"), further_cells(invariant=False))
-    @hypothesis.settings(max_examples=25)
+    @hypothesis.settings(max_examples=10)
     @given(problem=linear_problems())
     @hypothesis.example(problem=LinearProblem(T=4, B=3, I=2, N=3, k=2, delta=2.0, seed=0))
-    def test_cell_says_no(self, norm: str, row: str, problem: LinearProblem) -> None:
-        assert change_of_output("oracle", norm, row, problem) >= MARGIN
+    def test_cell_says_no(self, subject: str, norm: str, row: str, problem: LinearProblem) -> None:
+        assert change_of_output(subject, norm, row, problem) >= MARGIN
 
 
 class TestTableB1OfTheGPUKernels:

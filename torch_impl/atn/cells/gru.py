@@ -42,7 +42,7 @@ class ATNGRU(HiddenLayers):
         Number of stacked layers.
     bias, batch_first, dropout, bidirectional
         As of `ATNLSTM` and `torch.nn.GRU`.
-    k, norm, eps, affine, bias_placement, gamma
+    k, norm, eps, affine, bias_placement, gamma, detach, base, max_steps, momentum, scale, slope
         As of `ATNLSTM`, but for `norm="prop"`, which normalizes a cell c that there is not here; a `gamma` of two
         numbers is for `norm_ih` and `norm_hh`. Each norm has 3H features.
     init

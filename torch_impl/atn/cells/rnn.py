@@ -39,7 +39,7 @@ class ATNRNN(HiddenLayers):
         "tanh" or "relu", f above.
     bias, batch_first, dropout, bidirectional
         As of `ATNLSTM` and `torch.nn.RNN`.
-    k, norm, eps, affine, bias_placement, gamma
+    k, norm, eps, affine, bias_placement, gamma, detach, base, max_steps, momentum, scale, slope
         As of `ATNLSTM`, but for `norm="prop"`, which normalizes a cell c that there is not here; a `gamma` of two
         numbers is for `norm_ih` and `norm_hh`; the paper has the biases outside (Eq. 3). Each norm has H features.
     init
