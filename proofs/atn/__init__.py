@@ -1,5 +1,5 @@
 """What the ATN paper claims, a module for each subject.
 
-Reading order: `window` (Eqs. 7 to 9), `proposition1`, `recurrence` (its correction), `scaling` (Eq. 10), `gradients`,
-`sign`, `control`, `normalizers` with `table_b1` (appendix B), and `networks` (Eqs. 14 to 16).
+Reading order: `window` (Eqs. (7)-(9)), `proposition1`, `recurrence` (its correction), `scaling` (Eq. (10)),
+`gradients`, `sign`, `control`, `normalizers` with `table_b1` (appendix B), and `networks` (Eqs. (14)-(16)).
 """

@@ -7,7 +7,7 @@ alone.
 Reading order of the modules:
 
 - `choices`: the named choices among the arguments;
-- `window`: mean and variance over a window of time steps, from one pair of numbers a step (Eqs. 7-8), and Eq. (9);
+- `window`: mean and variance over a window of time steps, from one pair of numbers per step, Eqs. (7)-(8), and Eq. (9);
 - `functional`, `normalization`: the norm of a whole sequence, and of a stream;
 - `backend.interface`: what a backend is, functions for one layer and direction, and one for the norm alone;
 - `backend.eager`, `backend.eager_cells`: the backend in plain PyTorch operations, whose gradients are autograd's;

@@ -10,7 +10,8 @@ Base = Literal["layer", "batch"]
 """What a window takes the mean over beside time: the features of a case ("layer"), or the batch ("batch")."""
 
 BiasPlacement = Literal["outside", "inside"]
-"""Where the biases stand: after the norms (Eq. 14), or in front of them (what section 5.1 says the experiments ran)."""
+"""Where the biases stand: after the norms, Eq. (14), or in front of them (what section 5.1 says the experiments
+ran)."""
 
 Init = Literal["torch", "paper", "orthogonal"]
 """How the parameters start: as `torch.nn.LSTM` draws them, as the paper's released code sets them, or an orthogonal

@@ -30,39 +30,40 @@ def assorted_time_norm(
     with the mean and the biased variance over the steps max(0, t-k+1), ..., t and, beside time, over the features of
     the case (`base="layer"`, ATN-LN) or over the batch (`base="batch"`, ATN-BN, always the statistics of this batch).
     In the warm-up t < k-1 the window holds the t+1 steps that there are (Figure 1). k = 1 is layer or batch
-    normalization. The gradient flows through the whole window.
+    normalization. The gradient flows through the whole window. Multiplying `a` by a positive number leaves y unchanged
+    if eps is 0 or is multiplied by the square of that number, Eq. (10).
 
-    The time taken does not grow with k, but for a few operations on one number a step and case.
+    The time grows with k only by O(log k) operations on one number for each step and case.
 
     Parameters
     ----------
     a
-        Sequence (T, B, N), any strides, float16 to float64. The half types, and anything under `torch.autocast`, are
-        computed in float32 at least; y has the dtype of `a`.
+        Sequence (T, B, N) with any strides, float16, bfloat16, float32 or float64. 16-bit data, and all data under
+        `torch.autocast`, are computed in float32 or wider; y has the dtype of `a`.
     k
         Length of the window, at least 1; may exceed T.
     weight, bias
-        Gain and shift (N,), in the dtype of `a`; None for 1 and 0.
+        Gain and shift (N,), in the dtype of `a`. None stands for a gain of 1 or a shift of 0.
     eps
-        Added to the variance under the root, at least 0. With eps = 0 a window of constant values has variance 0 or
-        what rounding leaves of it, and the quotient is what IEEE arithmetic gives: NaN for 0/0, and NaN gradients.
+        Added to the variance under the root, at least 0. With eps = 0 a window of constant values has variance 0, up to
+        rounding, and the result is that of IEEE arithmetic: NaN for 0/0, and NaN gradients.
     base
-        "layer" or "batch".
+        "layer" for statistics over the features of a case, "batch" for statistics over the batch.
     backend
-        "auto", or a name of `atn.backends`.
+        "auto" for the fastest backend of the device, or the name of a backend that `atn.backends` lists.
 
     Returns
     -------
     y
-        (T, B, N), the dtype of `a`.
+        (T, B, N), in the dtype of `a`.
 
     Raises
     ------
     TypeError
-        `k` is no integer, a tensor is not floating-point, or the dtypes differ outside autocast.
+        `k` is not an integer, a tensor is not floating-point, or the dtypes differ outside autocast.
     ValueError
-        `k` < 1, `eps` negative or not finite, a wrong shape, an empty axis, different devices, an unknown `base`, a
-        backend that cannot run.
+        `k` is below 1; `eps` is negative or not finite; a shape is wrong or an axis empty; the devices differ; `base`
+        is unknown; or the backend is unknown or cannot run here.
     """
     k, eps = whole_number("k", k), epsilon(eps)
     check_choice("base", base, BASES)

@@ -18,9 +18,9 @@ class NormalizedLinear(nn.Linear):
 
         y = ATN(W h [+ b]) [+ b]
 
-    with the bias after the norm for `bias_placement="outside"` (Eq. 4, b = beta_y), inside it for "inside". The norm is
-    an `AssortedTimeNorm` over the N features of y and the last k steps of the case; k = 1 is layer normalization, and
-    Eq. (2) is `torch.nn.Linear` itself. `bias` adds to the norm's own shift.
+    with the bias after the norm for `bias_placement="outside"` (Eq. (4), b = beta_y), inside it for "inside". The norm
+    is an `AssortedTimeNorm` over the N features of y and the last k steps of the case; k = 1 is layer normalization,
+    and Eq. (2) is `torch.nn.Linear` itself. `bias` adds to the norm's own shift.
 
     The parameters are those of `torch.nn.Linear`, `weight` (N, H) and `bias` (N,), which start as there, and with
     `affine=True` `norm.weight` (gain, ones at first) and `norm.bias` (shift, zeros at first), (N,) each. The state dict

@@ -18,8 +18,8 @@ def atn_jacobian(a: Array, k: int, gamma: Array | None = None, eps: float = 1e-5
         J[t, b, i, m, p] = gamma[i] * ( [m = 0][i = p] * r  -  r / (N*K_t)
                                         - xhat[t, b, i] * (a[t-m, b, p] - mu) * r^2 / (N*K_t) )
 
-    The three terms are the row in the numerator (Eq. 11), the mean (Eq. 12) and the variance (Eq. 13, in which the
-    second sum is zero).
+    The three terms are the row in the numerator of Eq. (11), the mean of Eq. (12) and the variance of Eq. (13) (in
+    which the second sum is zero).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Proposition 1 exactly as printed: Eqs. (11)-(13) and their appendix forms (A.1)-(A.3).
+"""Proposition 1 exactly as printed: Eqs. (11)-(13) and their appendix forms, Eqs. (A.1)-(A.3).
 
 Every function works on one concrete window of one case, by plain arithmetic and Python sums, so that its numbers may
 be floats, fractions or SymPy expressions; exact numbers give exact results.
@@ -39,20 +39,20 @@ def window_count(window: Window) -> int:
 
 
 def window_mean(window: Window) -> Number:
-    """Mean of the window, Eq. (7), also (A.4)."""
+    """Mean of the window, Eqs. (7) and (A.4)."""
     return Fraction(1, window_count(window)) * sum(entry for row in window for entry in row)
 
 
 def window_variance(window: Window) -> Number:
-    """Biased variance of the window, Eq. (8), also (A.8)."""
+    """Biased variance of the window, Eqs. (8) and (A.8)."""
     mean = window_mean(window)
     return Fraction(1, window_count(window)) * sum((entry - mean) ** 2 for row in window for entry in row)
 
 
 def mean_derivative(window: Window, table: Sequence[Number]) -> Number:
-    """Derivative of the mean, Eq. (12), also (A.2): the sum of the table over nk.
+    """Derivative of the mean, Eqs. (12), (A.2) and (A.7): the sum of the table over nk.
 
-    Assumes that no unit but i depends on a_i^(t-m): (A.6) keeps s = i of the sum in (A.5).
+    It assumes that no unit except i depends on a_i^(t-m): Eq. (A.6) keeps only s = i of the sum in Eq. (A.5).
 
     Parameters
     ----------
@@ -82,16 +82,16 @@ def variance_derivative_eq13(window: Window, i: int, table: Sequence[Number], dm
 
 
 def variance_derivative_a3(window: Window, i: int, table: Sequence[Number], dmean: Number) -> Number:
-    """Derivative of the variance as (A.3) prints it: Eq. (13) with both sums in the bracket after 2/(nk).
+    """Derivative of the variance, Eqs. (A.3) and (A.10): Eq. (13) with both sums in the bracket after 2/(nk).
 
-    Assumes what Eq. (12) does: only unit i depends on a_i^(t-m).
+    It assumes that no unit except i depends on a_i^(t-m): Eq. (A.10) keeps only s = i of the sum in Eq. (A.9).
 
     Parameters
     ----------
     window : K rows of n
     i : unit
     table : m + 1 derivatives d a_i^(t-j) / d a_i^(t-m)
-    dmean : derivative of the mean, (A.2)
+    dmean : derivative of the mean, Eq. (A.2)
     """
     mean = window_mean(window)
     first = sum((window[j][i] - mean) * derivative for j, derivative in enumerate(table))
@@ -102,9 +102,9 @@ def variance_derivative_a3(window: Window, i: int, table: Sequence[Number], dmea
 def output_derivative_a12(
     window: Window, i: int, da: Number, dmean: Number, dvariance: Number, gamma: Number, eps: Number
 ) -> Number:
-    """Derivative of the output as (A.12) prints it, which is Eq. (11) before (A.13) is put in.
+    """Derivative of the output Eq. (A.11), which is Eq. (9), as Eq. (A.12) prints it.
 
-    It is the quotient rule and assumes nothing but that its arguments are right.
+    It is the quotient rule and assumes nothing but that its arguments are right. Eq. (A.13) put into it gives Eq. (11).
 
     Parameters
     ----------
@@ -130,11 +130,11 @@ def output_derivative(
     gamma: Number,
     eps: Number,
 ) -> Number:
-    """Derivative of the output, Eq. (11), also (A.1): (A.12) with (A.13), the product da_dy * dy_da, put in.
+    """Derivative of the output, Eqs. (11) and (A.1): Eq. (A.12) with the product da_dy * dy_da of Eq. (A.13) put in.
 
-    (A.13) assumes that a_i^(t-m) reaches a_i^(t) through y_i^(t-m) alone; from m = 2 on a recurrence also carries it
-    through the outputs in between, whose windows contain it. At m = 0 the product has to be read as
-    d a_i^(t) / d a_i^(t) = 1, and for independent rows it is 0 at m > 0.
+    Eq. (A.13) assumes that a_i^(t-m) reaches a_i^(t) through y_i^(t-m) alone; from m = 2 on a recurrence also carries
+    it through the outputs in between, whose windows contain it. At m = 0 the product has to be read as d a_i^(t) / d
+    a_i^(t) = 1, and for independent rows it is 0 at m > 0.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def output_derivative(
     da_dy : d a_i^(t) / d y_i^(t-m)
     dy_da : d y_i^(t-m) / d a_i^(t-m)
     dmean : Eq. (12)
-    dvariance : Eq. (13) or (A.3)
+    dvariance : Eq. (13) or Eq. (A.3)
     gamma : gain of unit i
     eps : the epsilon under the root
     """

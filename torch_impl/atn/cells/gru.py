@@ -24,7 +24,7 @@ class ATNGRU(HiddenLayers):
     with the biases after the norms for `bias_placement="outside"`, inside them for "inside". One statistic covers all
     3H rows of a product, and the reset gate multiplies the recurrent row of n after its norm, gain, shift and bias, as
     in the layer-normalized GRU of lmnt-com/haste. The state h is not normalized. ATN(a) at step t is Eq. (9), with the
-    mean and the biased variance over the features and the last min(k, t+1) steps of the case (Eqs. 7-8).
+    mean and the biased variance over the features and the last min(k, t+1) steps of the case (Eqs. (7)-(8)).
 
     The arguments up to `bidirectional`, `device` and `dtype` are those of `torch.nn.GRU`, and so are the shapes and the
     parameters: `weight_ih_l0` (3H, I), `weight_hh_l0` (3H, H), `bias_ih_l0`, `bias_hh_l0` (3H,), with the suffix

@@ -32,7 +32,7 @@ class ATNLSTM(RecurrentLayers):
 
     with the biases after the norms for `bias_placement="outside"`, inside them for "inside". ATN(a) at step t is
     Eq. (9), with the mean and the biased variance over the features and the last min(k, t+1) steps of the case
-    (Eqs. 7-8). The other norms are in the place of ATN, or change the weights:
+    (Eqs. (7)-(8)). The other norms are in the place of ATN, or change the weights:
 
     | norm | statistics | parameters | biases inside | backends | paper |
     |---|---|---|---|---|---|
@@ -96,7 +96,7 @@ class ATNLSTM(RecurrentLayers):
     affine
         Whether each norm has a gain and a shift.
     bias_placement
-        "outside" (Eq. 14, with b = b_ih + b_hh) or "inside" (section 5.1). Without a norm both are the same.
+        "outside", Eq. (14) with b = b_ih + b_hh, or "inside" (section 5.1). Without a norm both are the same.
     init
         "torch": uniform in +-1/sqrt(H), as `torch.nn.LSTM` draws them. "paper": W_ih orthogonal, W_hh four identity
         blocks, biases 0. "orthogonal": an orthogonal block for each gate, biases 0. For "prop" rows are brought to

@@ -19,7 +19,7 @@ class ATNRNN(HiddenLayers):
 
     with the biases after the norms for `bias_placement="outside"`, inside them for "inside". ATN(a) at step t is
     Eq. (9), with the mean and the biased variance over the features and the last min(k, t+1) steps of the case
-    (Eqs. 7-8). The output y of Eqs. (2) and (4) is `NormalizedLinear` of this module's output.
+    (Eqs. (7)-(8)). The output y of Eqs. (2) and (4) is `NormalizedLinear` of this module's output.
 
     The arguments up to `bidirectional`, `device` and `dtype` are those of `torch.nn.RNN`, and so are the shapes and the
     parameters: `weight_ih_l0` (H, I), `weight_hh_l0` (H, H), `bias_ih_l0`, `bias_hh_l0` (H,), with the suffix
@@ -41,7 +41,7 @@ class ATNRNN(HiddenLayers):
         As of `ATNLSTM` and `torch.nn.RNN`.
     k, norm, eps, affine, bias_placement, gamma, detach, base, max_steps, momentum, scale, slope
         As of `ATNLSTM`, but for `norm="prop"`, which normalizes a cell c that there is not here; a `gamma` of two
-        numbers is for `norm_ih` and `norm_hh`; the paper has the biases outside (Eq. 3). Each norm has H features.
+        numbers is for `norm_ih` and `norm_hh`; the paper has the biases outside, Eq. (3). Each norm has H features.
     init
         "torch": uniform in +-1/sqrt(H), as `torch.nn.RNN` draws them. "paper": W_ih orthogonal, W_hh the identity,
         biases 0. "orthogonal": W_ih and W_hh orthogonal, biases 0. Shifts start at 0.
