@@ -1,12 +1,14 @@
-"""Random numbers and parameters for tests of `ATNLSTM`."""
+"""Random numbers and parameters for tests of recurrent modules."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from atn import ATNLSTM, LSTMState
 from atn.choices import Norm
+
+M = TypeVar("M", bound=nn.Module)
 
 DOUBLE: dict[str, Any] = {"dtype": torch.float64}
 
@@ -18,7 +20,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def with_random_parameters(module: ATNLSTM, seed: int = 0) -> ATNLSTM:
+def with_random_parameters(module: M, seed: int = 0) -> M:
     """Give every parameter, gains and shifts included, a value of its own."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -37,7 +39,7 @@ def pair(input_size: int, hidden_size: int, num_layers: int = 1, **settings: Any
     return ours, theirs
 
 
-def with_exact_input_products(module: ATNLSTM) -> ATNLSTM:
+def with_exact_input_products(module: M) -> M:
     """One power of two in each row of every W_ih, so that W_ih x is exact however a matrix product is ordered.
 
     A matrix library may sum in another order when the chunk has another length. Everything else of a layer runs in the
