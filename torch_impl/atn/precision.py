@@ -49,4 +49,4 @@ def autocast_is_on(device: torch.device) -> bool:
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Switch autocast off inside, so that a matrix product keeps the dtype of its operands."""
-    return torch.autocast(device.type, enabled=False) if device.type in WITH_AUTOCAST else nullcontext()
+    return torch.autocast(device.type, enabled=False) if autocast_is_on(device) else nullcontext()

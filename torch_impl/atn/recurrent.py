@@ -327,18 +327,18 @@ class RecurrentLayers(nn.Module, ABC):
 
     def _run(self, data: Tensor, carried: Carried, steps: Steps) -> tuple[Tensor, Carried]:
         """Run all layers in the dtype that is computed in, which is the dtype of the result."""
-        layers = self._checked_layers(data)
-        named = [tensor for suffix, layer in layers.items() for _, tensor in layer.weights.named(suffix)]
+        layers, parameters = self._checked_layers(data)
         # Kernels need not know a batch without cases, whose gradients are zeros.
         backend = backend_for("eager" if data.numel() == 0 else self.backend, data.device, self.mode, self._norm.rare)
-        tensors = [data, *named]
+        tensors = [data, *parameters]
         dtype = data_dtype(tensors, data.device) if backend.half else compute_dtype(tensors)
         output, *others = carried.states
         states = (output.to(dtype), *(state.to(state_dtype(dtype)) for state in others))
         D = self._directions
         with full_precision(data.device):
-            folded = [self._norm.folded(layer) for layer in layers.values()]
-            cast = [layer._replace(weights=layer.weights.to(dtype)) for layer in folded]
+            cast = [self._norm.folded(layer) for layer in layers]
+            if any(parameter.dtype != dtype for parameter in parameters):
+                cast = [layer._replace(weights=layer.weights.to(dtype)) for layer in cast]
             return run_stack(
                 data.to(dtype),
                 steps,
@@ -348,19 +348,25 @@ class RecurrentLayers(nn.Module, ABC):
                 dropout=self.dropout if self.training else 0.0,
             )
 
-    def _checked_layers(self, data: Tensor) -> dict[str, Layer]:
-        """The layers by suffix of their parameters, which match the input and have the shapes of the module."""
-        layers = {suffix: Layer(self._weights(suffix), self._modules_of(suffix)) for suffix, _ in self._layers()}
-        first, like = next(layers["l0"].weights.named("l0"))
-        check_matches("input", data, first, like)
+    def _checked_layers(self, data: Tensor) -> tuple[list[Layer], list[Tensor]]:
+        """The layers, and all their parameters, which match the input and have the shapes of the module."""
+        layers: list[Layer] = []
+        parameters: list[Tensor] = []
+        first = like = None
         for suffix, inputs in self._layers():
+            layer = Layer(self._weights(suffix), self._modules_of(suffix))
             # One that was replaced, by assignment or by torch.func.functional_call, may have any shape.
             shapes = self._shapes(inputs)
-            for name, tensor in layers[suffix].weights.named(suffix):
+            for name, tensor in layer.weights.named(suffix):
+                if first is None or like is None:
+                    check_matches("input", data, name, tensor)
+                    first, like = name, tensor
                 check_matches(name, tensor, first, like)
                 shape = shapes[name.partition(f"_{suffix}")[0]]
                 check_shape(name, tensor, shape, "(rows, columns)" if len(shape) > 1 else "(N,)")
-        return layers
+                parameters.append(tensor)
+            layers.append(layer)
+        return layers, parameters
 
     def _time_major(self, x: Any) -> tuple[Float[Tensor, "T B I"], bool]:
         """Checked input as (T, B, I), and whether it had a batch."""

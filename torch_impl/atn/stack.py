@@ -84,6 +84,15 @@ def run_stack(
             outputs.append(steps.restore(out.states[0], reverse=reverse))
             states_n.append(tuple(map(steps.final, out.states)))
             memory_n.append(out.memory)
-        data = torch.cat(outputs, dim=-1)
+        data = _side_by_side(outputs)
     by_state = zip(*states_n, strict=True)
     return data, Carried(tuple(torch.stack(states) for states in by_state), tuple(memory_n), None)
+
+
+def _side_by_side(outputs: list[Tensor]) -> Tensor:
+    """The outputs of all directions, features after features.
+
+    In training always a copy: a caller may change it in place, and the backward pass reads the original.
+    """
+    alone = len(outputs) == 1 and not outputs[0].requires_grad
+    return outputs[0] if alone else torch.cat(outputs, dim=-1)

@@ -50,7 +50,7 @@ def run_layer(
         beta_c=beta_c,
         h_0=h_0,
         c_0=c_0,
-        memory=c_0.new_empty(3, 2, 0, x.shape[1]) if memory is None else torch.stack([*map(torch.stack, memory)]),
+        memory=c_0.new_empty(3, 2, 0, x.shape[1]) if memory is None else _packed(memory),
         k=norm.k if norm else 0,
         eps=norm.eps if norm else 0.0,
     )
@@ -63,7 +63,7 @@ def run_layer(
         c = c_n.unsqueeze(0)
     if norm is None:
         return LayerOutput(h, c, None)
-    return LayerOutput(h, c, LayerMemory(*(StepStatistics(mean, var).last(norm.k - 1) for mean, var in steps)))
+    return LayerOutput(h, c, _unpacked(steps, norm.k - 1))
 
 
 def gradient_is_wanted(arguments: Iterable[object]) -> bool:
@@ -79,6 +79,22 @@ def is_plain(arguments: Iterable[object]) -> bool:
 
 
 _PLAIN = (Tensor, Parameter)
+
+
+def _packed(memory: LayerMemory) -> Float[Tensor, "3 2 M B"]:
+    """Means and variances of the norms ih, hh and c in one tensor."""
+    one_by_one = torch.stack([statistic for steps in memory for statistic in steps])
+    return one_by_one.view(3, 2, *one_by_one.shape[1:])
+
+
+def _unpacked(steps: Float[Tensor, "3 2 S B"], count: int) -> LayerMemory:
+    """The last `count` steps of each norm, or all where there are fewer."""
+    if steps.shape[2] > count:
+        steps = steps[:, :, steps.shape[2] - count :]
+    ih_mean, ih_var, hh_mean, hh_var, c_mean, c_var = steps.flatten(0, 1).unbind()
+    return LayerMemory(
+        ih=StepStatistics(ih_mean, ih_var), hh=StepStatistics(hh_mean, hh_var), c=StepStatistics(c_mean, c_var)
+    )
 
 
 def _inference(operators: Operators, given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
