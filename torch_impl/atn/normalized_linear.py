@@ -26,7 +26,8 @@ class NormalizedLinear(nn.Linear):
     `affine=True` `norm.weight` (gain, ones at first) and `norm.bias` (shift, zeros at first), (N,) each. The state dict
     of a `torch.nn.Linear` loads with `strict=False`, where the norm's parameters alone are missing.
 
-    The half types, and anything under `torch.autocast`, are computed in float32 at least and rounded once.
+    The half types, and anything under `torch.autocast`, are computed in float32 at least; the product, the norm and the
+    sum with b are each rounded to the dtype of the input, as by a `torch.nn.Linear` in front of an `AssortedTimeNorm`.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ class NormalizedLinear(nn.Linear):
         inside, outside = (bias, None) if self.bias_placement == "inside" else (None, bias)
         with full_precision(input.device):
             a = nn.functional.linear(input.to(dtype), self.weight.to(dtype), inside)
-            y, memory = self.norm.stream(a, memory, reset)
+            y, memory = self.norm.stream(a.to(input.dtype), memory, reset)
             return (y if outside is None else y + outside).to(input.dtype), memory
 
     def extra_repr(self) -> str:

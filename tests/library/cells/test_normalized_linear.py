@@ -1,0 +1,66 @@
+"""`NormalizedLinear`: a linear map and the norm of its output, in whole and in chunks."""
+
+import pytest
+import torch
+from torch import nn
+
+from atn import NormalizedLinear
+from atn.choices import BiasPlacement
+from tests.support.comparison import assert_close
+from tests.support.lstms import DOUBLE, random, with_random_parameters
+
+
+@pytest.mark.claim("eq-4")
+@pytest.mark.parametrize("placement", ["outside", "inside"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_one_step_is_layer_norm_of_a_linear_map(*, placement: BiasPlacement, bias: bool) -> None:
+    module = with_random_parameters(NormalizedLinear(3, 5, bias, k=1, bias_placement=placement, **DOUBLE))
+    x = random(4, 2, 3)
+    b = module.bias if bias else torch.zeros(5).double()
+    inside, outside = (b, 0 * b) if placement == "inside" else (0 * b, b)
+    a = x @ module.weight.T + inside
+    expected = nn.functional.layer_norm(a, (5,), module.norm.weight, module.norm.bias, module.norm.eps) + outside
+    assert_close(module(x), expected, quantity="output", backend="eager")
+
+
+@pytest.mark.parametrize("placement", ["outside", "inside"])
+def test_chunks_are_the_whole_and_cases_restart(placement: BiasPlacement) -> None:
+    module = with_random_parameters(NormalizedLinear(3, 5, k=4, bias_placement=placement, **DOUBLE))
+    x, reset = random(9, 2, 3), torch.zeros(9, 2).bool()
+    first, memory = module.stream(x[:5])
+    second, _ = module.stream(x[5:], memory)
+    assert_close(torch.cat((first, second)), module(x), quantity="output", backend="eager")
+    reset[6, 1] = True
+    pieces, _ = module.stream(x, None, reset)
+    assert_close(pieces[:, :1], module(x[:, :1]), quantity="output", backend="eager")
+    assert_close(pieces[6:, 1:], module(x[6:, 1:]), quantity="output", backend="eager")
+
+
+def test_one_seed_gives_the_numbers_of_torch_and_its_state_loads() -> None:
+    torch.manual_seed(3)
+    theirs = nn.Linear(3, 5)
+    torch.manual_seed(3)
+    ours = NormalizedLinear(3, 5, k=2)
+    assert torch.equal(ours.weight, theirs.weight)
+    assert torch.equal(ours.bias, theirs.bias)
+    assert NormalizedLinear(3, 5, k=2, affine=False).load_state_dict(theirs.state_dict(), strict=True)
+    missing, unexpected = ours.load_state_dict(theirs.state_dict(), strict=False)
+    assert (sorted(missing), unexpected) == (["norm.bias", "norm.weight"], [])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_types_are_rounded_after_product_norm_and_sum(dtype: torch.dtype) -> None:
+    module = with_random_parameters(NormalizedLinear(3, 5, k=3, dtype=dtype))
+    x = random(7, 2, 3).to(dtype)
+    product = (x.float() @ module.weight.float().T).to(dtype)
+    expected = (module.norm(product).float() + module.bias.float()).to(dtype)
+    assert_close(module(x), expected, quantity="output", backend="eager")
+    assert module(x).dtype == dtype
+
+
+@pytest.mark.parametrize("placement", ["outside", "inside"])
+def test_derivatives(placement: BiasPlacement) -> None:
+    module = with_random_parameters(NormalizedLinear(2, 3, k=2, bias_placement=placement, eps=1e-1, **DOUBLE))
+    x = random(4, 2, 2).requires_grad_()
+    assert torch.autograd.gradcheck(module, x, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(module, x)
