@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -162,20 +163,75 @@ def proofs(session: nox.Session) -> None:
     session.run("python", "-m", "proofs", *session.posargs)
 
 
+def lowest(requirement: str) -> str:
+    """The requirement with its lower bound as its only version: ``numpy>=2.0`` becomes ``numpy==2.0``."""
+    return requirement.replace(">=", "==", 1)
+
+
+def cpu_build(session: nox.Session, torch: str) -> str | None:
+    """The requirement ``torch==X.Y.Z`` for a build without CUDA; None where the session's Python is offered none.
+
+    The builds of the public index for Linux need gigabytes of CUDA; those for the CPU have a version that ends in
+    ``+cpu``.
+    """
+    wanted = torch + "+cpu" if sys.platform == "linux" else torch
+    dry_run = ("pip", "install", "--dry-run", "--no-deps", "--quiet", wanted)
+    answer = str(session.run(*dry_run, silent=True, log=False, success_codes=[0, 1]))
+    return None if "ERROR" in answer else wanted
+
+
+def pinned_torch() -> str:
+    """The requirement of torch in constraints.txt."""
+    (pinned,) = re.findall(r"^torch==.*$", (ROOT / "constraints.txt").read_text("utf-8"), flags=re.MULTILINE)
+    return str(pinned)
+
+
+@nox.session(python="3.11")
+def minimums(session: nox.Session) -> None:
+    """Run the library's tests at the lowest versions that pyproject.toml allows, on the oldest Python it allows.
+
+    Where the oldest torch has no build without CUDA, that of constraints.txt takes its place, and the session says so.
+    """
+    # The library's tests need the entries of the group `test` itself, and none of the groups that it includes.
+    group = [entry for entry in PYPROJECT["dependency-groups"]["test"] if isinstance(entry, str)]
+    requirements = [*PYPROJECT["project"]["dependencies"], *group]
+    (torch,) = (requirement for requirement in requirements if requirement.startswith("torch"))
+    oldest_torch = cpu_build(session, f"{lowest(torch)}.0")
+    oldest = [lowest(requirement) for requirement in requirements if requirement != torch]
+    session.install(oldest_torch or pinned_torch(), *oldest)
+    session.install("--no-deps", "-e", ".")
+    session.run("pip", "check")
+    session.run("python", "-m", "pytest", "-n", WORKERS, "tests/library", *session.posargs, env=QUIET_THREADS)
+    if oldest_torch is None:
+        session.warn(f"{lowest(torch)} was not tried: it has no build without CUDA here; {pinned_torch()} was")
+
+
+@nox.session(python=["3.12", "3.13"])
+def newer(session: nox.Session) -> None:
+    """Run pytest on newer Pythons, each where its interpreter and a build of torch without CUDA are at hand."""
+    if cpu_build(session, pinned_torch()) is None:
+        session.skip(f"NOT TESTED on Python {session.python}: {pinned_torch()} has no build without CUDA for it here")
+    install(session, "test")
+    session.run("python", "-m", "pytest", "-n", WORKERS, *session.posargs, env=QUIET_THREADS)
+
+
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Install the built wheel in a clean environment, away from the checkout, and run the README's example."""
+    """Install the built wheel in a clean environment, away from the checkout, and run the README's examples."""
     folder = Path(session.create_tmp())
     for stale in folder.glob("*.whl"):
         stale.unlink()
     session.run("pip", "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT), silent=True)
     (built,) = folder.glob("*.whl")
     session.install("-c", "constraints.txt", str(built))
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL)
-    (folder / "readme_example.py").write_text(example, encoding="utf-8")
+    # One program, since a later example goes on with the layer of an earlier one.
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL)
+    if not examples:
+        session.error("README.md has no example in Python")
+    (folder / "readme_examples.py").write_text("\n".join(examples), encoding="utf-8")
     session.chdir(folder)
     session.run("python", "-c", "import atn; assert 'site-packages' in atn.__file__, atn.__file__")
-    session.run("python", "readme_example.py")
+    session.run("python", "readme_examples.py")
 
 
 @nox.session
