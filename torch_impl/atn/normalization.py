@@ -30,7 +30,7 @@ class AssortedTimeNorm(nn.Module):
     """Normalize each step of a sequence by the statistics of the last k steps, Eqs. (7)-(9).
 
     `norm(a)` takes a whole sequence (T, B, N); `norm.stream(a, memory)` takes it in chunks. The equation, the treatment
-    of dtypes and of eps = 0, and the errors for `k`, `eps`, `base` and `a` are those of
+    of dtypes, of overflow and of eps = 0, and the errors for `k`, `eps`, `base` and `a` are those of
     `atn.functional.assorted_time_norm`.
 
     With `base="layer"` (ATN-LN) training and evaluation are the same. With `base="batch"` (ATN-BN) the statistics are

@@ -19,7 +19,7 @@ WINDOWS = [1, 3, 2000]
 """Of one step, held in one tensor, and merged from shorter ones."""
 
 
-@pytest.fixture(params=["eager", "plain loop", "triton"])
+@pytest.fixture(params=["eager", "fused", "plain loop", "triton"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each backend; the plain loop is the fused one without its compiled part."""
     if request.param == "plain loop":

@@ -99,7 +99,7 @@ class NormForward {
   }
 
   // Mean and variance of both parts, by the pairwise update of Chan, Golub and LeVeque (1979). Written so that rounding
-  // cannot make a variance negative.
+  // cannot make a variance negative, and an infinite one stays infinite.
   static void merge(const Parts<S>& parts, Pair<S> out, int64_t from, int64_t to) {
     const S share = S(parts.far_length) / S(parts.far_length + parts.near_length), between = share * (S(1) - share);
     const S *near_mean = parts.near.first, *near_var = parts.near.second;
@@ -109,7 +109,7 @@ class NormForward {
     for (int64_t b = from; b < to; ++b) {
       const S delta = far_mean[b] - near_mean[b];
       mean[b] = near_mean[b] + share * delta;
-      var[b] = near_var[b] + share * (far_var[b] - near_var[b]) + between * delta * delta;
+      var[b] = (S(1) - share) * near_var[b] + share * far_var[b] + between * delta * delta;
     }
   }
 
@@ -159,7 +159,8 @@ class NormBackward {
     const int64_t i = t * norm_.B + b, s = (norm_.M + t) * norm_.B + b;
     const S scale = 2 * buffers_.dstep_var[s] / S(norm_.N);
     *level = buffers_.dstep_mean[s] / S(norm_.N) + scale * (norm_.mean[i] - norm_.step_mean[s]);
-    *slope = scale / norm_.rstd[i];
+    // Where the variance has overflowed, rstd and the gradient of the statistics are 0.
+    *slope = scale == 0 ? scale : scale / norm_.rstd[i];
   }
 
  private:
