@@ -23,7 +23,15 @@ from atn.backend.interface import (
     total,
 )
 from atn.state import HiddenMemory, LayerMemory
-from atn.window import LongWindowOfSteps, StepStatistics, WindowOfSteps, centered, step_statistics, window_of_steps
+from atn.window import (
+    LongWindowOfSteps,
+    StepStatistics,
+    WindowOfSteps,
+    centered,
+    reciprocal_deviation,
+    step_statistics,
+    window_of_steps,
+)
 
 
 class Site(Protocol):
@@ -97,7 +105,7 @@ class _Detached:
         mean, var = self._window.add(*step_statistics(a))
         mean = mean.detach() if "mean" in self._norm.detach else mean
         var = var.detach() if "var" in self._norm.detach else var
-        return centered(a, mean) * (var + self._norm.eps).rsqrt()
+        return centered(a, mean) * reciprocal_deviation(var, self._norm.eps)
 
     def memory(self) -> StepStatistics:
         """The last k-1 steps."""
@@ -113,7 +121,7 @@ class _Adaptive:
     def step(self, a: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
         """C (1 - slope y) y of y = LN(a)."""
         mean, var = step_statistics(a)
-        y = centered(a, mean) * (var + self._norm.eps).rsqrt()
+        y = centered(a, mean) * reciprocal_deviation(var, self._norm.eps)
         return (self._norm.scale * (1 - self._norm.slope * y)).detach() * y
 
     def memory(self) -> StepStatistics:
@@ -134,7 +142,7 @@ class _OfBatch:
         t = len(self._used)
         used = self._of_window(a) if self._given is None else StepStatistics(self._given.mean[t], self._given.var[t])
         self._used.append(used)
-        return centered(a, used.mean) * (used.var + self._norm.eps).rsqrt()
+        return centered(a, used.mean) * reciprocal_deviation(used.var, self._norm.eps)
 
     def memory(self) -> StepStatistics:
         """Mean and variance that every step was normalized with, (T, N)."""

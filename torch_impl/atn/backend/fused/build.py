@@ -101,14 +101,6 @@ def _build(name: str, folder: Path, capability: str) -> None:
 
     # torch's own lock outlives a killed build and would be waited for forever; ours does not.
     (folder / "lock").unlink(missing_ok=True)
-    flags = [
-        "-std=c++20",
-        "-O3",
-        "-fno-math-errno",
-        "-fopenmp",
-        f"-DCPU_CAPABILITY={capability}",
-        f"-DCPU_CAPABILITY_{capability}",
-    ]
     sanitizers = [f"-fsanitize={_sanitizers()}"] if _sanitizers() else []
     with _environment_of_a_build():
         cpp_extension.load(
@@ -116,8 +108,7 @@ def _build(name: str, folder: Path, capability: str) -> None:
             [str(SOURCES / "ops.cpp")],
             build_directory=str(folder),
             extra_cflags=[
-                *flags,
-                *INSTRUCTION_SETS.get(capability, []),
+                *_flags(capability),
                 *(SANITIZED if sanitizers else []),
                 *sanitizers,
             ],
@@ -131,8 +122,14 @@ def _sanitizers() -> str:
     return os.environ.get("ATN_SANITIZE", "")
 
 
+def _flags(capability: str) -> list[str]:
+    """Compiler flags of a build for these vector instructions."""
+    definitions = [f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}"]
+    return ["-std=c++20", "-O3", "-fno-math-errno", "-fopenmp", *definitions, *INSTRUCTION_SETS.get(capability, [])]
+
+
 def _digest(capability: str) -> str:
-    digest = hashlib.sha256(f"{torch.__version__} {capability} {_sanitizers()}".strip().encode())
+    digest = hashlib.sha256(f"{torch.__version__} {_flags(capability)} {_sanitizers()}".encode())
     for path in sorted(SOURCES.iterdir()):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
