@@ -43,7 +43,7 @@ from tests.verification.fuzz_worker import Examined
 SANITIZERS = "address,undefined"
 
 LONGEST_REPORT = 4000
-"""Characters of what a process says at its end that are shown."""
+"""Characters of what an ended process said that are shown."""
 
 TESTS = ("tests/library/backends/test_native.py", "tests/library/backends/test_threads.py")
 NOT_OF_THE_OPERATORS = "not built_again"
@@ -132,7 +132,7 @@ def examined(seed: int, numbers: range, settings: Mapping[str, str], program: Se
                     start += 1
                 begun = not begun
             said.seek(0)
-            report = said.read()[-LONGEST_REPORT:]
+            report = said.read(LONGEST_REPORT)  # the place of the fault stands first
         if begun:
             yield Examined(problems=1, failures=[f"problem {start} of seed {seed} ended its process\n{report}"])
             start += 1
