@@ -247,10 +247,10 @@ def soak(session: nox.Session) -> None:
 def sanitize(session: nox.Session) -> None:
     """Run the compiled operators under the address and undefined-behavior sanitizers: 10,000 problems, recorded.
 
-    Not under the thread sanitizer, nor helgrind or drd: `tests/verification/fuzz.py` says why. Wants GCC.
+    Not under the thread sanitizer, nor helgrind or drd: `tests/fuzzing/fuzz.py` says why. Wants GCC.
     """
     install(session, "test")
-    session.run("python", "-m", "tests.verification.fuzz", *session.posargs, env=QUIET_THREADS)
+    session.run("python", "-m", "tests.fuzzing.fuzz", *session.posargs, env=QUIET_THREADS)
 
 
 @nox.session

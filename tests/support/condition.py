@@ -66,10 +66,18 @@ def judgments(
 
 
 def multiples(problem: P, oracle: Callable[[P], Result], actual: Result, backend: str) -> dict[str, float]:
-    """Error of every output and gradient of a run as a multiple of its condition, within the plain bound or not."""
+    """Error of every output and gradient of a run as a multiple of its condition, within the plain bound or not.
+
+    Left out is what no rounding of an input moves, as the gradient of a weight of which only the sign counts: it has no
+    condition, and the plain bound holds it.
+    """
     expected = oracle(problem)
     condition = sensitivity(problem, oracle, expected)
-    return {found.what: _multiple(found, condition[found.what]) for found in _deviations(actual, expected, backend)}
+    return {
+        found.what: _multiple(found, condition[found.what])
+        for found in _deviations(actual, expected, backend)
+        if condition[found.what] > 0
+    }
 
 
 def assert_agrees(problem: P, oracle: Callable[[P], Result], actual: Result, backend: str) -> None:

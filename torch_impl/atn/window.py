@@ -124,9 +124,9 @@ def _merge(older: StepStatistics, older_length: int, newer: StepStatistics, newe
     share = older_counts / (older_counts + counts.clamp(max=newer_length))
     older_mean, older_var = _earlier(older.mean, newer_length), _earlier(older.var, newer_length)
     delta = older_mean - newer.mean
-    shift = share * delta
-    var = (1 - share) * newer.var + share * older_var + shift * ((1 - share) * delta)
-    return StepStatistics(newer.mean + shift, var)
+    step = share * delta
+    var = (1 - share) * newer.var + share * older_var + step * ((1 - share) * delta)
+    return StepStatistics(newer.mean + step, var)
 
 
 def _earlier(rows: Float[Tensor, "T R"], steps: int) -> Float[Tensor, "T R"]:

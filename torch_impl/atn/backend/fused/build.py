@@ -5,7 +5,7 @@ keeps the extensions it builds (`TORCH_EXTENSIONS_DIR`, by default `~/.cache/tor
 changes with the sources, torch and the instruction set. Several processes that start at once build once.
 
 With ``ATN_SANITIZE=address,undefined`` in the environment the operators check their own memory accesses, for tests
-(`tests.verification.fuzz`); the sanitizer's runtime must then be preloaded.
+(`tests.fuzzing.fuzz`); the sanitizer's runtime must then be preloaded.
 """
 
 import functools

@@ -11,10 +11,10 @@ from torch import Tensor, get_num_threads
 
 from atn.backend.fused import build
 from atn.backend.fused.backend import CompiledKernels
+from tests.fuzzing import fuzz
+from tests.fuzzing.operator_calls import JOINT, LONG, OperatorCall
+from tests.fuzzing.worker import LAYOUTS, Examined, PythonCall, examine, problem_number
 from tests.support.problems import LSTMProblem
-from tests.verification import fuzz
-from tests.verification.fuzz_worker import LAYOUTS, Examined, PythonCall, examine, problem_number
-from tests.verification.operator_calls import JOINT, LONG, OperatorCall
 
 DRAWN = [problem_number(index, seed=0) for index in range(3000)]
 OPERATOR_CALLS = [call for call in DRAWN if isinstance(call, OperatorCall)]

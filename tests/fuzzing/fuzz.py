@@ -2,7 +2,7 @@
 
 ::
 
-    python -m tests.verification.fuzz --problems 10000 --seed 0
+    python -m tests.fuzzing.fuzz --problems 10000 --seed 0
 
 The operators are built once more, with checks of every memory access, into a folder of their own. A problem is a
 forward and a backward pass: the operators called directly, with sizes about multiples of a vector's, windows from one
@@ -38,7 +38,7 @@ from tqdm import tqdm
 from experiments.common.environment import ROOT, commit, describe, versions
 from experiments.common.files import write_atomically
 from experiments.stamp import source_digest
-from tests.verification.fuzz_worker import Examined
+from tests.fuzzing.worker import Examined
 
 SANITIZERS = "address,undefined"
 
@@ -137,10 +137,10 @@ def examined(seed: int, numbers: range, settings: Mapping[str, str], program: Se
             yield Examined(problems=1, failures=[f"problem {start} of seed {seed} ended its process\n{report}"])
             start += 1
         elif start < numbers.stop:
-            raise SystemExit(f"tests.verification.fuzz: no problem was begun\n{report}")
+            raise SystemExit(f"tests.fuzzing.fuzz: no problem was begun\n{report}")
 
 
-WORKER = (sys.executable, "-m", "tests.verification.fuzz_worker")
+WORKER = (sys.executable, "-m", "tests.fuzzing.worker")
 
 
 def fuzz(asked: Fuzz, settings: Mapping[str, str], program: Sequence[str] = WORKER) -> Examined:
@@ -170,7 +170,7 @@ def fuzz(asked: Fuzz, settings: Mapping[str, str], program: Sequence[str] = WORK
 
 def main(arguments: Sequence[str]) -> int:
     """Command line; the exit status is 1 where a test or a problem failed."""
-    asked = tyro.cli(Fuzz, prog="python -m tests.verification.fuzz", args=arguments)
+    asked = tyro.cli(Fuzz, prog="python -m tests.fuzzing.fuzz", args=arguments)
     digest, began = source_digest(), time.monotonic()  # of the sources as they are when the run begins
     sources = commit()
     settings = environment(asked.cache)

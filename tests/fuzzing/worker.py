@@ -1,4 +1,4 @@
-"""Problems of the fuzz, one after the other: ``python -m tests.verification.fuzz_worker SEED START STOP``.
+"""Problems of the fuzz, one after the other: ``python -m tests.fuzzing.worker SEED START STOP``.
 
 Before each problem its number is printed, and after it what came of it as JSON, so that whoever reads the lines knows
 at which problem a process ended that a sanitizer stopped.
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from atn.backend.fused.backend import CompiledKernels
 from atn.backend.fused.build import compiled
+from tests.fuzzing.operator_calls import OperatorCall, draw_operator_call, run_operators
 from tests.support.comparison import Deviation, deviation, gradient_deviations
 from tests.support.problems import LSTMProblem, Problem, draw_lstm_problem, draw_norm_problem
 from tests.support.runners import Result, parameters_of, run_lstm_torch, run_norm_torch
-from tests.verification.operator_calls import OperatorCall, draw_operator_call, run_operators
 from tests.verification.soak import GeneratorDraw
 
 KINDS = (*["norm operators"] * 3, *["lstm operators"] * 6, "layer and norm")
@@ -170,7 +170,7 @@ def main(seed: int, numbers: range) -> None:
     """Examine these problems."""
     operators = compiled().operators
     if operators is None:
-        raise SystemExit(f"tests.verification.fuzz_worker: {compiled().reason}")
+        raise SystemExit(f"tests.fuzzing.worker: {compiled().reason}")
     torch.use_deterministic_algorithms(mode=True)  # fresh memory is filled with NaN
     for index in numbers:
         print(index, flush=True)

@@ -1,0 +1,1 @@
+"""Random calls of the compiled operators under sanitizers."""
