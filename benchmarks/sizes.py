@@ -75,7 +75,7 @@ AIM: dict[Device, float] = {"cpu": 1.0, "cuda": 1.1}
 MUST_OVER_K: dict[Device, float] = {"cpu": 1.1, "cuda": 1.05}
 """Highest acceptable time at k = 200 over time at k = 1."""
 
-MUST_KEEP = 14.0
+MUST_KEEP = 12.0
 """Highest acceptable number of numbers kept for the backward pass, in multiples of T*B*H, beside terms in T*B."""
 
 BASE = Size(100, 32, 32, 128, 10)
