@@ -1,7 +1,7 @@
-"""What a stream carries, for any cell: states and windows by case; how cases restart, move, and run beside others.
+"""The state of a stream for any cell: hidden states and windows by case, and how cases are restarted and selected.
 
-The windows of one batch may have different lengths, once some cases have restarted. A backend knows one length; so
-cases of one length are run together, and the results put back in order.
+Once some cases have restarted, the windows of a batch may have different lengths. A backend takes one length for the
+whole batch, so cases with windows of equal length are run together and the results are put back in order.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,9 +22,10 @@ class Carried(NamedTuple):
     states
         Every state of the cell, (L, B, H) each.
     memory
-        By layer and direction: a named tuple of the windows (M, B) of its norms, or None.
+        For each layer and direction, a named tuple of the windows (M, B) of its norms, or None without a norm.
     lengths
-        Number of rows of the windows, from the end, that each case has; None where every case has all M.
+        For each case, the number of valid rows of its windows, counted from the end; None if all M rows are valid for
+        every case.
     """
 
     states: tuple[Float[Tensor, "L B H"], ...]
@@ -33,11 +34,11 @@ class Carried(NamedTuple):
 
 
 Run = Callable[[Tensor, Carried], tuple[Tensor, Carried]]
-"""Runs a chunk (T, B, F) from what is carried, all cases of one length; output (T, B, F) and what is carried on."""
+"""Runs a chunk (T, B, F) from a state whose windows have one length; returns the output and the next state."""
 
 
 def without_batch(states: Sequence[Float[Tensor, "L B H"]], *, batched: bool) -> tuple[Tensor, ...]:
-    """States without the batch axis where the input had none."""
+    """The states, without their batch axis if the input had none."""
     return tuple(state if batched else state.squeeze(1) for state in states)
 
 
@@ -47,7 +48,7 @@ def map_memory(memory: tuple[Any, ...], function: Callable[[Tensor], Tensor]) ->
 
 
 def restarted(carried: Carried, mask: Bool[Tensor, " B"]) -> Carried:
-    """States 0 and empty windows for the cases where `mask` is true."""
+    """The state with zero hidden states and empty windows for the cases where `mask` is true."""
     states = tuple(state.masked_fill(mask.to(state.device).unsqueeze(1), 0) for state in carried.states)
     rows = _rows(carried.memory)
     before = carried.lengths or (rows,) * mask.shape[0]
@@ -56,7 +57,7 @@ def restarted(carried: Carried, mask: Bool[Tensor, " B"]) -> Carried:
 
 
 def selected(carried: Carried, indices: Int[Tensor, " A"]) -> Carried:
-    """The cases `indices`, in that order."""
+    """The state of the cases `indices`, in that order."""
 
     def pick(tensor: Tensor) -> Tensor:
         return tensor.index_select(1, indices.to(tensor.device))
@@ -70,7 +71,7 @@ def selected(carried: Carried, indices: Int[Tensor, " A"]) -> Carried:
 def run_pieces(
     run: Run, data: Float[Tensor, "T B F"], carried: Carried, restarts: Bool[Tensor, "T B"] | None
 ) -> tuple[Tensor, Carried]:
-    """Run a chunk; case b restarts before step t where `restarts[t, b]`: one piece from each such step to the next."""
+    """Run a chunk in pieces that end where a case restarts: case b restarts before step t where `restarts[t, b]`."""
     if restarts is None:
         return _run_by_length(run, data, carried)
     T = data.shape[0]
@@ -102,7 +103,7 @@ def _run_by_length(run: Run, data: Float[Tensor, "T B F"], carried: Carried) -> 
 
 
 def _joined(parts: Sequence[Carried]) -> Carried:
-    """The parts side by side; shorter windows begin with rows that none reads."""
+    """The parts joined along the batch axis; shorter windows are padded in front with rows that are not read."""
     states = tuple(torch.cat(columns, 1) for columns in zip(*(part.states for part in parts), strict=True))
     rows = [_rows(part.memory) for part in parts]
     lengths = [length for part, length in zip(parts, rows, strict=True) for _ in range(_cases(part))]
@@ -122,7 +123,7 @@ def _side_by_side(columns: Sequence[Float[Tensor, "M B"]], rows: int) -> Tensor:
 
 
 def _tight(states: tuple[Tensor, ...], memory: tuple[Any, ...], lengths: Sequence[int]) -> Carried:
-    """Without rows that no case has, and without lengths where all are the same."""
+    """Drop rows that are valid for no case, and drop the lengths if all cases have the same one."""
     longest = max(lengths, default=0)
     rows = _rows(memory)
     if longest < rows:
@@ -131,15 +132,15 @@ def _tight(states: tuple[Tensor, ...], memory: tuple[Any, ...], lengths: Sequenc
 
 
 def _rows(memory: tuple[Any, ...]) -> int:
-    """Number of rows of the windows; 0 where there are none."""
+    """Number of rows of the windows; 0 without windows."""
     return next((int(layer[0].mean.shape[0]) for layer in memory if layer is not None), 0)
 
 
 def _cases(carried: Carried) -> int:
-    """Size of the batch."""
+    """Number of cases in the batch."""
     return int(carried.memory[0][0].mean.shape[1])
 
 
 def _like(layer: Any, steps: list[StepStatistics]) -> Any:
-    """A named tuple of the type of `layer`, or a tuple, of these windows."""
+    """These windows as a named tuple of the type of `layer`, or as a plain tuple if `layer` is one."""
     return layer._make(steps) if hasattr(layer, "_make") else tuple(steps)

@@ -1,4 +1,4 @@
-"""The states that a call starts from, checked and with a batch axis."""
+"""Checks of the initial states of a call, which are returned with a batch axis."""
 
 from typing import Any, NamedTuple
 
@@ -16,14 +16,14 @@ Shape = tuple[int, int, int]
 
 
 class Chunk(NamedTuple):
-    """In the place of `hx`: go on from `state`, None for the start, and restart cases as `reset` says."""
+    """Replaces `hx` in a stream: continue from `state` (None: from the start) and restart cases by `reset`."""
 
     state: Any
     reset: Any
 
 
 class StateKind(NamedTuple):
-    """What a module's states are: names of the tensors, type of its stream's state, and whose it must be."""
+    """The states of a module: the names of the tensors, the type of its stream's state, and the origin it must have."""
 
     names: tuple[str, ...]
     type: type[tuple[Any, ...]]
@@ -31,7 +31,7 @@ class StateKind(NamedTuple):
 
 
 def initial_states(hx: Any, data: Tensor, shape: Shape, kind: StateKind, *, batched: bool) -> tuple[Tensor, ...]:
-    """`hx` as states of this shape, like `data` in dtype and device; zeros where it is None."""
+    """`hx` as states of this shape, with the dtype and device of `data`; zeros if `hx` is None."""
     if hx is None:
         return (data.new_zeros(shape),) * len(kind.names)
     names = [f"{name}_0" for name in kind.names]
@@ -48,7 +48,7 @@ def initial_states(hx: Any, data: Tensor, shape: Shape, kind: StateKind, *, batc
 def streamed_states(
     state: Any, data: Float[Tensor, "T B I"], shape: Shape, kind: StateKind, window: int | None, *, batched: bool
 ) -> Carried:
-    """States and windows of a stream's state; `window` is the length of the norm's, None without a norm."""
+    """Hidden states and windows of the state of a stream; `window` is the norm's k, None without a norm."""
     if not isinstance(state, kind.type):
         raise TypeError(f"state must be the {kind.type.__name__} of the call before, got {type(state).__name__}")
     fields: Any = state
@@ -68,7 +68,7 @@ def streamed_states(
 
 
 def check_origin(origin: tuple[Any, ...], expected: tuple[Any, ...], name: str = "state") -> None:
-    """A state or memory is of a module with the settings `expected`, a named tuple."""
+    """Check that a state or memory was produced by a module with the settings `expected`, a named tuple."""
     if type(origin) is not type(expected):
         raise TypeError(f"{name}.origin must be a {type(expected).__name__}, got {type(origin).__name__}")
     fields: Any = expected
@@ -78,13 +78,13 @@ def check_origin(origin: tuple[Any, ...], expected: tuple[Any, ...], name: str =
 
 
 def check_lengths(name: str, lengths: Any, B: int, rows: int) -> None:
-    """Lengths of the windows of `B` cases, of which the longest has all `rows`."""
+    """Check the lengths of the windows of `B` cases; the longest must have all `rows`."""
     if lengths is not None and (len(lengths) != B or min(lengths) < 0 or max(lengths) != rows):
         raise ValueError(f"{name} must be B = {B} numbers from 0 to M = {rows}, the largest M, got {lengths}")
 
 
 def check_reset(reset: Any, T: int, B: int, *, batched: bool, batch_first: bool) -> Bool[Tensor, "T B"] | None:
-    """Where cases restart inside a chunk, time first."""
+    """The checked mask of the steps before which cases restart, with the time axis first; None for no restart."""
     if reset is None:
         return None
     if not batched:

@@ -1,4 +1,4 @@
-"""The ways to start the parameters of recurrent layers, and where the values go."""
+"""Initialization schemes for the parameters of recurrent layers, also under parametrizations."""
 
 import math
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from atn.precision import compute_dtype
 
 
 def fill_as_torch(name: str, values: Tensor, H: int) -> None:
-    """Uniform in +-1/sqrt(H): drawn in the order of `torch.nn.LSTM`, one seed gives both the same numbers."""
+    """Fill with uniform values in +-1/sqrt(H). The draws have torch.nn.LSTM's order: equal seeds give equal values."""
     del name
     bound = 1 / math.sqrt(H)
     values.uniform_(-bound, bound)
 
 
 def fill_as_paper(name: str, values: Tensor, H: int) -> None:
-    """W_ih orthogonal, W_hh identity blocks, biases 0: the released code of the paper."""
+    """Fill as the paper's released code does: W_ih orthogonal, W_hh identity blocks, biases 0."""
     if name == "weight_ih":
-        # The decomposition behind orthogonal_ has no half types.
+        # The QR decomposition in orthogonal_ does not support the half types.
         values.copy_(nn.init.orthogonal_(torch.empty_like(values, dtype=compute_dtype([values]))))
     elif name == "weight_hh":
         values.copy_(torch.eye(H, device=values.device).repeat(values.shape[0] // H, 1))
@@ -32,7 +32,7 @@ def fill_as_paper(name: str, values: Tensor, H: int) -> None:
 
 
 def fill_orthogonal(name: str, values: Tensor, H: int) -> None:
-    """An orthogonal block (H, I) or (H, H) for each gate, biases 0."""
+    """Fill with an orthogonal block (H, I) or (H, H) for each gate; biases are 0."""
     if not name.startswith("weight"):
         values.fill_(0)
         return
@@ -45,7 +45,7 @@ FILLS: dict[Init, Callable[[str, Tensor, int], None]] = {
     "paper": fill_as_paper,
     "orthogonal": fill_orthogonal,
 }
-"""What fills the values of `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh` in place, by the name of the start."""
+"""Functions that fill `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh` in place, by the name of the scheme."""
 
 
 def forget_bias_start(value: object, *, bias: bool) -> float | None:
@@ -63,18 +63,18 @@ def forget_bias_start(value: object, *, bias: bool) -> float | None:
 
 @torch.no_grad()
 def start_anew(module: nn.Module, name: str, fill: Callable[[Tensor], object]) -> None:
-    """Fill the parameter `name` of a module in place, or what stands behind it.
+    """Fill the parameter `name` of a module in place, or the tensors from which the module computes it.
 
-    Behind a parametrization of one tensor, pruning or hook-based spectral normalization, the original is filled, as
-    `torch.nn.LSTM.reset_parameters` does. Where several tensors stand behind it (weight normalization), they are set so
-    that the parameter itself has the values.
+    Under a parametrization of one tensor, pruning or hook-based spectral normalization, the original tensor is filled,
+    as `torch.nn.LSTM.reset_parameters` does. Where the parameter is computed from several tensors (weight
+    normalization), these are set so that the computed parameter has the values.
 
     Raises
     ------
     RuntimeError
-        A tensor that is no parameter stands in its place, and none is found behind it.
+        The attribute is not a parameter, and no parameter is found from which it is computed.
     """
-    own = module._parameters  # noqa: SLF001 - by name, where an attribute may be something else
+    own = module._parameters  # noqa: SLF001 - getattr may return a computed tensor of the same name
     if parametrize.is_parametrized(module, name):
         behind = module.get_submodule(f"parametrizations.{name}")
         if isinstance(original := getattr(behind, "original", None), Tensor):
@@ -96,5 +96,5 @@ def start_anew(module: nn.Module, name: str, fill: Callable[[Tensor], object]) -
 
 
 def _weight_norm_axis(module: nn.Module, name: str) -> int:
-    hooks = module._forward_pre_hooks.values()  # noqa: SLF001 - the hook alone knows its axis
+    hooks = module._forward_pre_hooks.values()  # noqa: SLF001 - only the hook stores its axis
     return next(hook.dim for hook in hooks if isinstance(hook, WeightNorm) and hook.name == name)

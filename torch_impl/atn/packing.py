@@ -1,7 +1,8 @@
-"""How the steps of a batch lie in memory, and how each direction reads them.
+"""The layout of a batch's steps in memory, and the order in which each direction reads them.
 
-A layer runs on (T, B, F), each case from its own first step in the direction it is read. `StepsTogether` is a batch of
-one length, which lies like that already; `StepsPacked` is the data of a `PackedSequence`, which has no padding.
+A layer runs on (T, B, F); each case starts at its own first step in the reading direction. `StepsTogether` is a batch
+whose cases all have the same length, which already has this layout. `StepsPacked` is the data of a `PackedSequence`,
+which has no padding.
 """
 
 from typing import ClassVar, NamedTuple, Protocol
@@ -12,19 +13,19 @@ from torch import Tensor
 
 
 class Steps(Protocol):
-    """From data as it lies between layers to (T, B, F) in reading order, and back."""
+    """Converts the data between layers to (T, B, F) in reading order, and back."""
 
     ends_differ: ClassVar[bool]
-    """Whether `final` reads other steps than the last."""
+    """Whether `final` may read a step other than the last one."""
 
     def arrange(self, data: Tensor, *, reverse: bool) -> Float[Tensor, "T B F"]:
-        """Lay `data` out step by step in the direction it is read."""
+        """Arrange `data` as (T, B, F), with the steps in reading order."""
 
     def restore(self, steps: Float[Tensor, "T B F"], *, reverse: bool) -> Tensor:
-        """Undo `arrange`, leaving padding behind."""
+        """Undo `arrange` and drop the padding."""
 
     def final(self, steps: Float[Tensor, "T B F"]) -> Float[Tensor, "B F"]:
-        """Row of each case's own last step in reading order."""
+        """The row of each case's last valid step in reading order."""
 
 
 class StepsTogether:
@@ -33,38 +34,38 @@ class StepsTogether:
     ends_differ: ClassVar[bool] = False
 
     def arrange(self, data: Float[Tensor, "T B F"], *, reverse: bool) -> Float[Tensor, "T B F"]:
-        """Forwards as it is, backwards flipped in time."""
+        """Return `data` unchanged, or flipped in time for `reverse`."""
         return data.flip(0) if reverse else data
 
     def restore(self, steps: Float[Tensor, "T B F"], *, reverse: bool) -> Float[Tensor, "T B F"]:
-        """Flip back."""
+        """Return `steps` unchanged, or flipped in time for `reverse`."""
         return steps.flip(0) if reverse else steps
 
     def final(self, steps: Float[Tensor, "T B F"]) -> Float[Tensor, "B F"]:
-        """The last step."""
+        """The last row, which is the last step of every case."""
         return steps[-1]
 
 
 class _Reading(NamedTuple):
-    """One direction: the rows of the data that (T, B) is made of, and the places in (T, B) that the data came from."""
+    """Indices for one direction: the row of the data for each (t, b), and the place in (T, B) of each row."""
 
     rows: Int[Tensor, "T B"]
     places: Int[Tensor, " S"]
 
 
 class StepsPacked:
-    """Data (S, F) of a `PackedSequence`: the steps of cases of decreasing length, S in all, one time after the other.
+    """Data (S, F) of a `PackedSequence`: S steps in all, ordered by time, of cases sorted by decreasing length.
 
-    A shorter case is padded with its own last row (in reading order), never with a constant: what is computed there is
-    as finite as the case itself, so that the zero gradient of the padding stays zero. No valid step sees padding, since
-    it comes after them, and statistics are per case.
+    A shorter case is padded with its own last row in reading order, never with a constant. The values computed from the
+    padding are then as finite as the case itself, so that its zero gradient stays zero. Padding follows the valid steps
+    and statistics are per case, so no valid step depends on it.
     """
 
     ends_differ: ClassVar[bool] = True
 
     def __init__(self, batch_sizes: Int[Tensor, " T"], device: torch.device) -> None:
         B, T = int(batch_sizes[0]), batch_sizes.shape[0]
-        # A default device may be set that is not the one of the batch sizes, which torch keeps on the CPU.
+        # torch keeps batch sizes on the CPU, whatever default device the user has set.
         case, time = (torch.arange(count, device=batch_sizes.device) for count in (B, T))
         time = time.unsqueeze(1)
         lengths = (batch_sizes.unsqueeze(1) > case).sum(0)
@@ -78,13 +79,13 @@ class StepsPacked:
         )
 
     def arrange(self, data: Float[Tensor, "S F"], *, reverse: bool) -> Float[Tensor, "T B F"]:
-        """Gather each case's rows, backwards from its own end."""
+        """Gather the rows of each case; for `reverse`, from its last valid step to its first."""
         return data[self._readings[reverse].rows]
 
     def restore(self, steps: Float[Tensor, "T B F"], *, reverse: bool) -> Float[Tensor, "S F"]:
-        """Gather the valid steps in the order of the data."""
+        """Gather the valid steps in the order of the packed data."""
         return steps.flatten(0, 1)[self._readings[reverse].places]
 
     def final(self, steps: Float[Tensor, "T B F"]) -> Float[Tensor, "B F"]:
-        """The last step of each case's own length."""
+        """The row of each case's last valid step in reading order."""
         return steps[self._last, self._case]

@@ -1,4 +1,4 @@
-"""Population statistics of batch normalization by time step, kept as `torch.nn.BatchNorm1d` keeps its own."""
+"""Population statistics of batch normalization for each time step, stored as `torch.nn.BatchNorm1d` stores them."""
 
 import torch
 from jaxtyping import Float, Int
@@ -13,25 +13,25 @@ from atn.window import StepStatistics
 class PopulationStatistics(nn.BatchNorm1d):
     """Running mean and biased variance of each of the first S time steps.
 
-    A `BatchNorm1d` in what it stores and never called: what torch and its users do to the batch norms of a model (find
-    them by class, freeze them, reset them, change their momentum, as `torch.optim.swa_utils.update_bn` does) reaches
-    these statistics too. The buffers are allocated once and updated in place.
+    This subclass of `BatchNorm1d` stores statistics and is never called. Code that treats the batch norms of a model by
+    their class (freezing, resetting or changing their momentum, as `torch.optim.swa_utils.update_bn` does) therefore
+    treats these statistics too. The buffers are allocated once and updated in place.
 
     Parameters
     ----------
     num_features
-        N.
+        Number of features N.
     max_steps
-        S.
+        Number of time steps S with their own statistics.
     momentum
         Weight of a new batch in the running averages; None for the plain average over all batches.
     device, dtype
-        Of the buffers.
+        Device and dtype of the buffers.
 
     Attributes
     ----------
     running_mean, running_var
-        (S, N), zeros and ones until a batch reaches the step.
+        Statistics (S, N), zeros and ones until a batch reaches the step.
     num_batches_tracked
         Number of batches that reached each step, (S,), int64.
     """
@@ -57,7 +57,8 @@ class PopulationStatistics(nn.BatchNorm1d):
     def at(self, start: int, end: int, dtype: torch.dtype) -> StepStatistics:
         """Statistics of the steps from `start` up to `end`, (end - start, N), for evaluation.
 
-        Beyond the last step that a batch has reached, that one's; zeros and ones where there is none.
+        Later steps than any batch has reached get the statistics of the last step that was reached, or zeros and ones
+        if there is none.
         """
         reached = (self.num_batches_tracked > 0).sum()
         steps = torch.arange(start, end, device=self.running_mean.device).minimum(reached - 1).clamp(min=0)
@@ -65,9 +66,9 @@ class PopulationStatistics(nn.BatchNorm1d):
 
     @torch.no_grad()
     def update(self, start: int, batch: StepStatistics) -> None:
-        """Take in a batch's statistics (T, N) of the steps from `start` on; those beyond `max_steps` are left out.
+        """Update the averages with a batch's statistics (T, N) of the steps from `start` on, up to `max_steps`.
 
-        The first batch that reaches a step replaces what is there, as the oracle's `update_population` has it.
+        The first batch that reaches a step replaces its statistics, as in the oracle's `update_population`.
         """
         here = slice(start, start + batch.mean.shape[0])
         count = self.num_batches_tracked[here].add_(1).unsqueeze(1)
@@ -82,12 +83,12 @@ class PopulationStatistics(nn.BatchNorm1d):
 
 
 def population_steps(base: Base, max_steps: object) -> int | None:
-    """`max_steps` where the base has population statistics."""
+    """The checked `max_steps` of a base with population statistics, None for any other base."""
     if base == "batch":
         if max_steps is None:
             raise ValueError(
-                "max_steps must be an integer of at least 1 for base='batch', the number of time steps that have "
-                "population statistics of their own, got None"
+                "max_steps must be an integer of at least 1 for base='batch', the number of time steps with their own "
+                "population statistics, got None"
             )
         return whole_number("max_steps", max_steps)
     if max_steps is not None:
@@ -100,7 +101,7 @@ def population_steps(base: Base, max_steps: object) -> int | None:
 def checked_population(
     name: str, population: object, data_name: str, data: Float[Tensor, "T B N"], k: int
 ) -> PopulationStatistics:
-    """The module called `name`, which no tool has put another in the place of, for data that has a variance."""
+    """`population`, after checking that no tool has replaced the module and that the data have a variance."""
     if not isinstance(population, PopulationStatistics):
         raise TypeError(
             f"{name} must be the PopulationStatistics of base='batch', got {type(population).__name__}: "

@@ -1,4 +1,4 @@
-"""The dtype that is computed in: at least float32, but for a backend that takes 16-bit data as it is."""
+"""The dtype of the computation: at least float32, except in a backend that computes with 16-bit data directly."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 WITH_AUTOCAST = frozenset(filter(torch.amp.is_autocast_available, ("cpu", "cuda", "xpu", "mps", "hpu", "xla", "mtia")))
-"""Kinds of device that have autocast; "meta" has none. Asked beforehand, since the torch.compile of torch 2.11 cannot
-follow the question."""
+"""Device types that support autocast; "meta" does not. Computed at import, since the torch.compile of torch 2.11 cannot
+trace the query."""
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -23,7 +23,7 @@ def compute_dtype(tensors: Iterable[Tensor]) -> torch.dtype:
 
 
 def data_dtype(tensors: Iterable[Tensor], device: torch.device) -> torch.dtype:
-    """The widest dtype of `tensors`, or autocast's for float32: what a backend computes in that takes 16-bit data."""
+    """The dtype in which a backend with 16-bit support computes: the widest of `tensors`, or autocast's for float32."""
     widest = _widest(tensors)
     return torch.get_autocast_dtype(device.type) if autocast_is_on(device) and widest == torch.float32 else widest
 
@@ -35,7 +35,7 @@ def _widest(tensors: Iterable[Tensor]) -> torch.dtype:
 def in_one_dtype(
     a: Tensor, weight: Tensor | None, bias: Tensor | None, *, half: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Input, gain and shift in the dtype in which they are computed with; `half`: 16-bit data stays as it is."""
+    """Input, gain and shift in the dtype of the computation. With `half`, 16-bit data keeps its dtype."""
     tensors = [tensor for tensor in (a, weight, bias) if tensor is not None]
     dtype = data_dtype(tensors, a.device) if half else compute_dtype(tensors)
     weight, bias = (None if tensor is None else tensor.to(dtype) for tensor in (weight, bias))
@@ -43,10 +43,10 @@ def in_one_dtype(
 
 
 def autocast_is_on(device: torch.device) -> bool:
-    """Whether the caller runs under `torch.autocast` for this kind of device."""
+    """Whether the caller runs under `torch.autocast` for this device type."""
     return device.type in WITH_AUTOCAST and torch.is_autocast_enabled(device.type)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Switch autocast off inside, so that a matrix product keeps the dtype of its operands."""
+    """A context in which autocast is off, so that a matrix product keeps the dtype of its operands."""
     return torch.autocast(device.type, enabled=False) if autocast_is_on(device) else nullcontext()

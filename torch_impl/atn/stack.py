@@ -15,32 +15,32 @@ class Weights(Protocol):
     """Parameters of one layer in one direction."""
 
     def named(self, suffix: str) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor with the name that it has on the module, for the layer and direction `suffix`."""
+        """Every tensor with its parameter name on the module, for the layer and direction `suffix`."""
 
     def to(self, dtype: torch.dtype) -> Self:
         """Every tensor in `dtype`."""
 
 
 class Layer(NamedTuple):
-    """One layer in one direction: its weights, and by name the modules at the sites of its norms."""
+    """One layer in one direction: its weights, and the modules of its norms by the name of their site."""
 
-    weights: Any  # Any: `Weights` of a cell's own type
+    weights: Any  # Any: each cell has its own type of `Weights`
     sites: Mapping[str, nn.Module]
 
 
 class CellOutput(NamedTuple):
-    """The states, the output h first and of every step, and the windows for the next chunk (None without a norm)."""
+    """The states, of which the first is h at every step, and the windows for the next chunk (None without a norm)."""
 
     states: tuple[Float[Tensor, "#T B H"], ...]
-    """Those beside h of every step, or of the last alone (1, B, H)."""
-    memory: Any  # Any: a named tuple of the cell's own
+    """h is (T, B, H); any other state is (T, B, H), or (1, B, H) with the last step only."""
+    memory: Any  # Any: each cell has its own named tuple
 
 
 CellFunction = Callable[[Float[Tensor, "T B I"], Any, tuple[Float[Tensor, "B H"], ...], Any], CellOutput]
-"""Runs one layer in one direction: input, weights, states in front of the first step, windows (None is empty)."""
+"""Runs one layer in one direction on its input, weights, states before the first step, and windows (None: empty)."""
 
 LayerRun = Callable[[Float[Tensor, "T B I"], Layer, tuple[Float[Tensor, "B H"], ...], Any], CellOutput]
-"""The same for a layer and its norm."""
+"""Runs one layer in one direction, as `CellFunction` does, with the norms of the layer."""
 
 
 def run_stack(
@@ -57,18 +57,18 @@ def run_stack(
     Parameters
     ----------
     data
-        Input, laid out as `steps` has it.
+        Input, in the layout of `steps`.
     layers
-        By depth and direction.
+        The layers by depth and direction.
     carried
-        States and windows in front of the first step, by layer and direction in the order of h_n.
+        States and windows before the first step, by layer and direction in the order of h_n.
     dropout
-        Probability to drop an output of a layer but the last, 0 in evaluation.
+        Probability of dropping an output of any layer but the last; 0 in evaluation.
 
     Returns
     -------
     data, carried
-        Output of the last layer, laid out as the input, and what to go on from.
+        Output of the last layer in the layout of the input, and the state after the last step.
     """
     states_n: list[tuple[Tensor, ...]] = []
     memory_n: list[Any] = []
@@ -90,9 +90,9 @@ def run_stack(
 
 
 def _side_by_side(outputs: list[Tensor]) -> Tensor:
-    """The outputs of all directions, features after features.
+    """The outputs of all directions, concatenated along the features.
 
-    In training always a copy: a caller may change it in place, and the backward pass reads the original.
+    In training this is always a copy: a caller may change it in place, and the backward pass reads the original.
     """
     alone = len(outputs) == 1 and not outputs[0].requires_grad
     return outputs[0] if alone else torch.cat(outputs, dim=-1)

@@ -1,7 +1,7 @@
-"""What a stream carries from one call to the next: passed in and out, never kept on a module.
+"""The state of a stream, which the caller passes from one call to the next; a module never stores it.
 
-The types are plain named tuples of tensors and numbers. `torch.save` and `torch.load` take them as they are, with
-torch's default `weights_only=True` included, once this module has been imported.
+The types are plain named tuples of tensors and numbers. `torch.save` and `torch.load` support them, also with torch's
+default `weights_only=True`, once this module has been imported.
 """
 
 from collections.abc import Callable
@@ -17,25 +17,26 @@ from atn.window import StepStatistics
 
 
 class NormOrigin(NamedTuple):
-    """Settings of the `AssortedTimeNorm` that a memory is of."""
+    """Settings of the `AssortedTimeNorm` that produced a memory."""
 
     base: str
     k: int
 
 
 class NormMemory(NamedTuple):
-    """What `AssortedTimeNorm.stream` carries.
+    """The state of `AssortedTimeNorm.stream`.
 
     Attributes
     ----------
     steps
         Mean and variance of the last steps: (M, B) for `base="layer"`, (M, N) for `base="batch"`, M <= k-1.
     position
-        Number of steps seen.
+        Number of steps processed so far.
     lengths
-        Number of rows, from the end, that each case's window has; None where every case has all.
+        For each case, the number of valid rows of its window, counted from the end; None if all rows are valid for
+        every case.
     origin
-        Settings of the module, which a later call must share.
+        Settings of the module; a later call must be to a module with the same settings.
     """
 
     steps: StepStatistics
@@ -48,24 +49,24 @@ class NormMemory(NamedTuple):
         return self._replace(steps=StepStatistics(self.steps.mean.detach(), self.steps.var.detach()))
 
     def reset(self, mask: Bool[Tensor, " B"]) -> "NormMemory":
-        """Empty the windows of the cases where `mask` is true; the others stay as they are.
+        """Empty the windows of the cases where `mask` is true; the other cases are unchanged.
 
         Raises
         ------
         TypeError, ValueError
-            `mask` is no tensor of bools (B,), or `base="batch"`, whose windows belong to no single case.
+            `mask` is not a tensor of bools (B,), or `base="batch"`, whose windows pool all cases.
         """
         self._needs_cases("reset")
         check_mask("mask", mask, (self.steps.mean.shape[1],), "(B,)")
         return self._with(restarted(self._carried(), mask))
 
     def select(self, indices: Int[Tensor, " A"]) -> "NormMemory":
-        """Memory of the cases `indices`, in that order; a case may come more than once.
+        """Memory of the cases `indices`, in that order; an index may occur more than once.
 
         Raises
         ------
         TypeError, ValueError
-            `indices` is no vector of int32 or int64 from 0 to B-1, or `base="batch"`.
+            `indices` is not a vector of int32 or int64 from 0 to B-1, or `base="batch"`.
         """
         self._needs_cases("select")
         check_indices("indices", indices, self.steps.mean.shape[1])
@@ -86,7 +87,7 @@ class NormMemory(NamedTuple):
 
 
 class LayerMemory(NamedTuple):
-    """Mean and variance of the last steps, at most k-1, in front of each of the three norms of an LSTM layer."""
+    """The windows of the three norms of an LSTM layer: for each, mean and variance of at most the last k-1 steps."""
 
     ih: StepStatistics
     hh: StepStatistics
@@ -94,14 +95,14 @@ class LayerMemory(NamedTuple):
 
 
 class HiddenMemory(NamedTuple):
-    """Mean and variance of the last steps, at most k-1, in front of both norms of an RNN or GRU layer."""
+    """The windows of both norms of an RNN or GRU layer: for each, mean and variance of at most the last k-1 steps."""
 
     ih: StepStatistics
     hh: StepStatistics
 
 
 class StreamOrigin(NamedTuple):
-    """Settings of the module that a state is of; None where a setting has no effect on it."""
+    """Settings of the module that produced a state; None for a setting that has no effect on the state."""
 
     norm: str
     k: int | None
@@ -111,19 +112,21 @@ class StreamOrigin(NamedTuple):
 
 
 class LSTMState(NamedTuple):
-    """What `ATNLSTM.stream` carries.
+    """The state of `ATNLSTM.stream`.
 
     Attributes
     ----------
     h, c
         As h_n and c_n of `torch.nn.LSTM`: (num_layers, B, H), or (num_layers, H) for input without a batch. For the
-        half types they stay in float32, so that a stream equals the whole.
+        half types they stay in float32, so that a sequence run in chunks gives the same result as the whole sequence.
     memory
-        One entry a layer: the windows of its norms, pairs (M, B) of numbers, M <= k-1; None for `norm="none"`.
+        The windows of the norms for each layer, pairs (mean, variance) of (M, B) with M <= k-1; None for
+        `norm="none"`.
     lengths
-        Number of rows of the memory, from the end, that each case's windows have; None where every case has all.
+        For each case, the number of valid rows of its windows, counted from the end; None if all rows are valid for
+        every case.
     origin
-        Settings of the module, which a later call must share.
+        Settings of the module; a later call must be to a module with the same settings.
     """
 
     h: Float[Tensor, "*L H"]
@@ -165,19 +168,22 @@ class LSTMState(NamedTuple):
 
 
 class HiddenState(NamedTuple):
-    """What `stream` of a cell whose only state is h carries: of `ATNRNN` and `ATNGRU`.
+    """The state of `ATNRNN.stream` and `ATNGRU.stream`, whose only hidden state is h.
 
     Attributes
     ----------
     h
         As h_n of `torch.nn.RNN` and `torch.nn.GRU`: (num_layers, B, H), or (num_layers, H) for input without a batch.
-        For the half types it stays in float32, so that a stream equals the whole.
+        For the half types it stays in float32, so that a sequence run in chunks gives the same result as the whole
+        sequence.
     memory
-        One entry a layer: the windows of its norms, pairs (M, B) of numbers, M <= k-1; None for `norm="none"`.
+        The windows of the norms for each layer, pairs (mean, variance) of (M, B) with M <= k-1; None for
+        `norm="none"`.
     lengths
-        Number of rows of the memory, from the end, that each case's windows have; None where every case has all.
+        For each case, the number of valid rows of its windows, counted from the end; None if all rows are valid for
+        every case.
     origin
-        Settings of the module, which a later call must share.
+        Settings of the module; a later call must be to a module with the same settings.
     """
 
     h: Float[Tensor, "*L H"]
@@ -221,7 +227,7 @@ S = TypeVar("S", LSTMState, HiddenState)
 
 
 def _states(state: LSTMState | HiddenState) -> tuple[Tensor, ...]:
-    """The tensors in front of the windows, h first."""
+    """The hidden states, h first; they are the fields in front of `memory`."""
     fields: tuple[Any, ...] = state
     return fields[: state._fields.index("memory")]
 
@@ -242,7 +248,7 @@ def _from_carried(state: S, carried: Carried) -> S:
 
 
 def _mapped(state: S, function: Callable[[Tensor], Tensor]) -> S:
-    """Every tensor through `function`."""
+    """The state with `function` applied to every tensor."""
     states = tuple(function(one) for one in _states(state))
     return _with(state, states, map_memory(state.memory, function), state.lengths)
 

@@ -18,7 +18,7 @@ LARGEST = 2**63 - 1
 
 
 def whole_number(name: str, value: object) -> int:
-    """`value` as an int from 1 to `LARGEST`; anything that is not an integer is a TypeError, bool included."""
+    """`value` as an int from 1 to `LARGEST`; TypeError for anything that is not an integer, including bool."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer of at least 1, got {value!r} of type {type(value).__name__}")
     if value < 1:
@@ -57,19 +57,19 @@ def probability(name: str, value: object) -> float:
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """`value` is one of `choices`."""
+    """Check that `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def check_flag(name: str, value: object) -> None:
-    """`value` is True or False: a number in this place is a slip in the order of arguments."""
+    """Check that `value` is True or False. A number suggests that arguments were given in the wrong order."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
 
 
 def check_floating(name: str, value: object) -> None:
-    """`value` is a tensor of a dtype that the library computes with."""
+    """Check that `value` is a tensor of one of the dtypes `DTYPES`."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
     if value.dtype not in FLOATING:
@@ -77,13 +77,13 @@ def check_floating(name: str, value: object) -> None:
 
 
 def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...], letters: str) -> None:
-    """`tensor` has exactly this shape, which `letters` names, as in "(B, H)"."""
+    """Check that `tensor` has exactly this shape; `letters` names its axes in the message, as in "(B, H)"."""
     if tuple(tensor.shape) != shape:
         raise ValueError(f"{name} must have shape {letters} = {shape}, got {tuple(tensor.shape)}")
 
 
 def check_steps(name: str, tensor: Tensor, letters: str, features: int | None = None, empty: str = "") -> None:
-    """`tensor` has as many axes as `letters` has names, none but `empty` empty, the last of size `features`."""
+    """Check that `tensor` has the axes `letters`, the last of size `features`; only axes in `empty` may have size 0."""
     axes = letters.strip("()").split(", ")
     if tensor.ndim != len(axes):
         raise ValueError(f"{name} must have {len(axes)} axes {letters}, got shape {tuple(tensor.shape)}")
@@ -94,7 +94,7 @@ def check_steps(name: str, tensor: Tensor, letters: str, features: int | None = 
 
 
 def check_matches(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
-    """`tensor` lies on the device of `other` and, unless autocast converts for the user, has its dtype."""
+    """Check that `tensor` is on the device of `other` and, unless autocast is on, has the dtype of `other`."""
     if tensor.device != other.device:
         raise ValueError(f"{name} must be on {other_name}'s device {other.device}, got {tensor.device}")
     if tensor.dtype != other.dtype and not autocast_is_on(tensor.device):
@@ -102,7 +102,7 @@ def check_matches(name: str, tensor: Tensor, other_name: str, other: Tensor) -> 
 
 
 def check_mask(name: str, mask: object, shape: tuple[int, ...], letters: str) -> None:
-    """`mask` is a tensor of bools of exactly this shape."""
+    """Check that `mask` is a tensor of bools of exactly this shape."""
     if not isinstance(mask, Tensor):
         raise TypeError(f"{name} must be a tensor of bools, got {type(mask).__name__}")
     if mask.dtype != torch.bool:
@@ -111,7 +111,7 @@ def check_mask(name: str, mask: object, shape: tuple[int, ...], letters: str) ->
 
 
 def check_indices(name: str, indices: object, count: int) -> None:
-    """`indices` is a vector of integers from 0 to count - 1."""
+    """Check that `indices` is a vector of int32 or int64 from 0 to count - 1."""
     if not isinstance(indices, Tensor) or indices.dtype not in {torch.int32, torch.int64}:
         got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
         raise TypeError(f"{name} must be a tensor of int32 or int64, got {got}")

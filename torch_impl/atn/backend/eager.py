@@ -1,7 +1,7 @@
-"""The backend in plain PyTorch operations: any device, every derivative by autograd.
+"""The eager backend, in plain PyTorch operations: it runs on any device, and autograd computes every derivative.
 
-The product with the input, and its norm, have no recurrence and are done for the whole sequence at once. What stays in
-the time loop costs a few operations a step, O(log k) of them where k is long.
+The product with the input and its norm have no recurrence and are computed for the whole sequence at once. The time
+loop makes a few operations per step, O(log k) of them for a long window.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def eager_layer(
     memory: LayerMemory | None,
     norm: NormSettings | None,
     *,
-    every_c: bool,  # noqa: ARG001 - for backends that keep nothing in inference
+    every_c: bool,  # noqa: ARG001 - part of the interface; used by backends that keep nothing in inference
 ) -> LayerOutput:
     """Run one layer in one direction; see `atn.backend.interface`."""
     if norm is None:
@@ -52,7 +52,7 @@ def eager_norm(
     eps: float,
     base: Base,
 ) -> tuple[Float[Tensor, "T B N"], StepStatistics]:
-    """ATN of a chunk; see `atn.backend.interface`. Takes O(log k) operations on one number a step and case."""
+    """ATN of a chunk; see `atn.backend.interface`. The window costs O(log k) operations per step and case."""
     steps = memory.followed_by(steps_of(a, base))
     windows = window_statistics(steps, k).last(a.shape[0])
     return normalize(a, windows, weight, bias, eps, base), steps
@@ -105,10 +105,10 @@ def time_loop(
     gates: Callable[[Tensor, Tensor], Tensor],
     z_of: Callable[[Tensor], Tensor],
 ) -> tuple[Float[Tensor, "T B H"], Float[Tensor, "T B H"]]:
-    """Eqs. (15)-(16) over all steps: `gates(from_input[t], h)` are the preactivations, `z_of(c)` is Eq. (16)'s z."""
+    """Eqs. (15)-(16) over all steps, with preactivations `gates(from_input[t], h)` and `z_of(c)` for z of Eq. (16)."""
     H = h.shape[1]
-    # A matrix library may order its sums by where a factor lies in memory. A copy lies as the h of a later step does,
-    # so that a chunk of a stream starts as it would have gone on.
+    # The order of sums in a matrix product may depend on the memory layout of a factor. A copy has the layout of the h
+    # of a later step, so that the first step of a chunk gives the same bits as it would inside the whole sequence.
     h = h.clone()
     h_all, c_all = [], []
     for a in from_input.unbind():
@@ -125,7 +125,7 @@ def time_loop(
 def normalize_next(
     a: Float[Tensor, "B N"], window: WindowOfSteps | LongWindowOfSteps, eps: float
 ) -> Float[Tensor, "B N"]:
-    """Eq. (9) without gain and shift, for the step that comes next."""
+    """Normalize the next step by Eq. (9), without gain and shift."""
     mean, var = window.add(*step_statistics(a))
     return centered(a, mean) * reciprocal_deviation(var, eps)
 
@@ -133,7 +133,7 @@ def normalize_next(
 def affine(
     xhat: Float[Tensor, "B N"], gamma: Float[Tensor, " N"] | None, beta: Float[Tensor, " N"] | None
 ) -> Float[Tensor, "B N"]:
-    """Times the gain, plus the shift, where there are such."""
+    """Multiply xhat by the gain and add the shift; None omits either."""
     if beta is None:
         return xhat if gamma is None else xhat * gamma
     return xhat + beta if gamma is None else torch.addcmul(beta, xhat, gamma)

@@ -1,7 +1,7 @@
-"""The cells whose only state is h, in plain PyTorch operations: any device, every derivative by autograd.
+"""The cells whose only state is h, in plain PyTorch operations, on any device; autograd computes every derivative.
 
-As in `atn.backend.eager`, the product with the input and its norm are done for the whole sequence at once, and the time
-loop has the recurrent row alone.
+As in `atn.backend.eager`, the product with the input and its norm are computed for the whole sequence at once, and the
+time loop computes the recurrent row only.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from atn.state import HiddenMemory
 from atn.window import StepStatistics, window_of_steps
 
 Step = Callable[[Float[Tensor, "B G*H"], Float[Tensor, "B G*H"], Float[Tensor, "B H"]], Float[Tensor, "B H"]]
-"""The next h from both rows, with norm, gain, shift and biases, and the h before."""
+"""Computes the next h from both rows, which include norm, gain, shift and biases, and from the previous h."""
 
 
 def eager_tanh_rnn(
@@ -64,13 +64,13 @@ def eager_gru(
 
 
 CELLS: dict[str, HiddenFunction] = {"RNN_TANH": eager_tanh_rnn, "RNN_RELU": eager_relu_rnn, "GRU": eager_gru}
-"""The cells by the name that `torch.nn.RNNBase.mode` has for them."""
+"""The cells by their name in `torch.nn.RNNBase.mode`."""
 
 
 def gru_step(
     a_ih: Float[Tensor, "B 3*H"], a_hh: Float[Tensor, "B 3*H"], h: Float[Tensor, "B H"]
 ) -> Float[Tensor, "B H"]:
-    """Gates r, z and candidate n; the reset gate multiplies the recurrent row of n with all that belongs to it."""
+    """The next h of a GRU; the reset gate multiplies the recurrent row of n after norm, gain, shift and bias."""
     H = h.shape[1]
     (gates_ih, n_ih), (gates_hh, n_hh) = (torch.split(a, [2 * H, H], dim=1) for a in (a_ih, a_hh))
     r, z = (gates_ih + gates_hh).sigmoid().chunk(2, dim=1)
@@ -138,7 +138,7 @@ def _time_loop(
     recurrent: Callable[[Float[Tensor, "B H"]], Float[Tensor, "B G*H"]],
     h: Float[Tensor, "B H"],
 ) -> Float[Tensor, "T B H"]:
-    # A copy, so that a chunk of a stream starts as it would have gone on; see `atn.backend.eager`.
+    # A copy, so that the first step of a chunk gives the same bits as inside the whole sequence; see `eager.time_loop`.
     h = h.clone()
     h_all = []
     for a in from_input.unbind():

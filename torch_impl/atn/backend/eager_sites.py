@@ -1,7 +1,7 @@
-"""The norms that the eager backend alone computes: detached statistics, AdaNorm, and statistics of the batch.
+"""The norms that only the eager backend computes: detached statistics, AdaNorm, and batch statistics.
 
-A site normalizes one step after the other, the steps of the input too: for these norms the plain form of the equations
-comes before speed.
+A site normalizes one step at a time, also those of the input: for these norms the plain form of the equations is
+preferred to speed.
 """
 
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ from atn.window import (
 
 
 class Site(Protocol):
-    """One place of a layer where a norm stands."""
+    """One norm of a layer: its settings and the statistics of the steps so far."""
 
     def step(self, a: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-        """The next step, normalized, without gain and shift."""
+        """Normalize the next step, without gain and shift."""
 
     def memory(self) -> StepStatistics:
-        """What the layer gives back of it."""
+        """The statistics of this norm that the layer returns as its memory."""
 
 
 def any_layer(
@@ -85,7 +85,7 @@ def sites_of(
     like: Float[Tensor, "B H"],
     count: int = 3,
 ) -> Sequence[Site]:
-    """The sites of a layer with this norm."""
+    """The norms of a layer, one site for each, with these settings."""
     if isinstance(norm, AdaSettings):
         return [_Adaptive(norm, like) for _ in range(count)]
     if isinstance(norm, BatchSettings):
@@ -108,7 +108,7 @@ class _Detached:
         return centered(a, mean) * reciprocal_deviation(var, self._norm.eps)
 
     def memory(self) -> StepStatistics:
-        """The last k-1 steps."""
+        """Statistics of the last k-1 steps."""
         return self._window.memory()
 
 
@@ -119,18 +119,18 @@ class _Adaptive:
         self._norm, self._none = norm, StepStatistics.none(len(like), like, like.dtype)
 
     def step(self, a: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-        """C (1 - slope y) y of y = LN(a)."""
+        """AdaNorm's C (1 - slope y) y with y = LN(a)."""
         mean, var = step_statistics(a)
         y = centered(a, mean) * reciprocal_deviation(var, self._norm.eps)
         return (self._norm.scale * (1 - self._norm.slope * y)).detach() * y
 
     def memory(self) -> StepStatistics:
-        """No step."""
+        """An empty window: AdaNorm reads no earlier step."""
         return self._none
 
 
 class _OfBatch:
-    """Statistics over the cases and the last k steps; or given ones for every step, as at evaluation."""
+    """Batch normalization by statistics over the cases and the last k steps, or by given ones, as in evaluation."""
 
     def __init__(self, norm: BatchSettings, given: StepStatistics | None) -> None:
         self._norm, self._given = norm, given
@@ -145,7 +145,7 @@ class _OfBatch:
         return centered(a, used.mean) * reciprocal_deviation(used.var, self._norm.eps)
 
     def memory(self) -> StepStatistics:
-        """Mean and variance that every step was normalized with, (T, N)."""
+        """Mean and variance (T, N) by which each step was normalized."""
         means, variances = zip(*self._used, strict=True)
         return StepStatistics(torch.stack(means), torch.stack(variances))
 

@@ -1,16 +1,16 @@
-"""What a backend is: functions for a layer in one direction, and one for the norm alone, over a chunk of steps.
+"""The interface of a backend: functions for a layer in one direction and for the norm alone, over a chunk of steps.
 
-The LSTM's equations are (14)-(16); gates in the order i, f, g, o of `torch.nn.LSTM`, one statistic over all 4H
-preactivations:
+The LSTM's equations are (14)-(16). The gates are in the order i, f, g, o of `torch.nn.LSTM`, with one statistic over
+all 4H preactivations:
 
     gates = ATN(W_hh h [+ b_hh]) + ATN(W_ih x [+ b_ih]) [+ b_ih + b_hh]
     c     = sigmoid(f) * c + sigmoid(i) * tanh(g)
     h     = sigmoid(o) * tanh(ATN(c))
 
-with the biases in the first brackets for `bias_placement="inside"`, in the last for "outside". The carry c is the raw
-one: its normalized value only feeds h. Without a norm, ATN is the identity.
+The biases are in the first brackets for `bias_placement="inside"`, in the last brackets for "outside". The carry c is
+not normalized: its normalized value only enters h. Without a norm, ATN is the identity.
 
-The other cells have h for their only state. With the same two rows, each with its norm, gain, shift and biases,
+The other cells have h as their only state. With the same two rows, each with its norm, gain, shift and biases,
 
     a_ih = ATN(W_ih x [+ b_ih]) [+ b_ih]
     a_hh = ATN(W_hh h [+ b_hh]) [+ b_hh]
@@ -36,18 +36,18 @@ from atn.window import StepStatistics
 
 
 class Affine(NamedTuple):
-    """Gain and shift of a norm; None for a shift of 0."""
+    """Gain gamma and shift beta of a norm; beta is None for a shift of 0."""
 
     gamma: Float[Tensor, " N"]
     beta: Float[Tensor, " N"] | None
 
     def to(self, dtype: torch.dtype) -> "Affine":
-        """Both in `dtype`."""
+        """Gain and shift in `dtype`."""
         return Affine(self.gamma.to(dtype), None if self.beta is None else self.beta.to(dtype))
 
 
 class LayerWeights(NamedTuple):
-    """Parameters of one layer in one direction, with rows in the order i, f, g, o; None where there is none."""
+    """Parameters of one LSTM layer in one direction, rows in the order i, f, g, o; None for an absent parameter."""
 
     weight_ih: Float[Tensor, "4*H I"]
     weight_hh: Float[Tensor, "4*H H"]
@@ -67,9 +67,9 @@ class LayerWeights(NamedTuple):
 
 
 class HiddenWeights(NamedTuple):
-    """Parameters of one layer in one direction of a cell with G blocks of rows and no state but h, as `LayerWeights`.
+    """Parameters of one layer in one direction of a cell whose only state is h; None for an absent parameter.
 
-    G is 1 for the RNN and 3, rows r, z, n, for the GRU.
+    The rows are G blocks of H: G is 1 for the RNN, and 3 for the GRU, in the order r, z, n.
     """
 
     weight_ih: Float[Tensor, "G*H I"]
@@ -103,7 +103,7 @@ def _in_dtype(weights: Iterable[Tensor | Affine | None], dtype: torch.dtype) -> 
 
 
 class NormSettings(NamedTuple):
-    """The norm of a layer: window length (1 is layer normalization), epsilon, and where the biases stand."""
+    """Assorted-time normalization of a layer: window length (1: layer normalization), epsilon, and bias placement."""
 
     k: int
     eps: float
@@ -111,7 +111,7 @@ class NormSettings(NamedTuple):
 
 
 class DetachedSettings(NamedTuple):
-    """The same with statistics that are constants to the gradient."""
+    """Assorted-time normalization whose chosen statistics are constants to the gradient."""
 
     k: int
     eps: float
@@ -120,7 +120,7 @@ class DetachedSettings(NamedTuple):
 
 
 class AdaSettings(NamedTuple):
-    """Layer normalization times scale * (1 - slope * xhat), which is a constant to the gradient."""
+    """Layer normalization times the factor scale * (1 - slope * xhat), which is a constant to the gradient."""
 
     scale: float
     slope: float
@@ -129,9 +129,9 @@ class AdaSettings(NamedTuple):
 
 
 class BatchSettings(NamedTuple):
-    """Statistics over the cases and a window, or given ones for every step (T, N), for each norm of the layer.
+    """Batch normalization: statistics over the cases and a window, or given statistics (T, N) for each norm of a layer.
 
-    What a backend returns for the memory are the statistics (T, N) that it has used.
+    As the memory a backend returns the statistics (T, N) that it has used.
     """
 
     k: int
@@ -141,20 +141,20 @@ class BatchSettings(NamedTuple):
 
 
 Settings = NormSettings | DetachedSettings | AdaSettings | BatchSettings
-"""Every backend computes the first; see `Backend.every_norm` for the others."""
+"""Every backend computes `NormSettings`; `Backend.every_norm` says whether it computes the others."""
 
 
 class LayerOutput(NamedTuple):
-    """The states, and the windows for the next chunk (None without a norm)."""
+    """The states of a layer, and the windows for the next chunk (None without a norm)."""
 
     h: Float[Tensor, "T B H"]
     c: Float[Tensor, "#T B H"]
-    """After every step, or after the last alone (1, B, H)."""
+    """c after every step (T, B, H), or after the last step only (1, B, H)."""
     memory: LayerMemory | None
 
 
 class LayerFunction(Protocol):
-    """Signature of a backend. Tensors share one device and one dtype, float32 or float64; arguments are checked."""
+    """Signature of a backend's LSTM. Tensors share one device and one dtype, float32 or float64, and are checked."""
 
     def __call__(
         self,
@@ -167,9 +167,10 @@ class LayerFunction(Protocol):
         *,
         every_c: bool,
     ) -> LayerOutput:
-        """Run the layer from the state (h_0, c_0, memory); memory None is an empty one, norm None a plain LSTM.
+        """Run the layer from the state (h_0, c_0, memory).
 
-        Where only the last c is wanted (`every_c` is false), a backend may return it alone, as (1, B, H).
+        `memory` None stands for empty windows, `norm` None for a plain LSTM. If `every_c` is false, a backend may
+        return the last c only, as (1, B, H).
         """
 
 
@@ -181,7 +182,7 @@ class HiddenOutput(NamedTuple):
 
 
 class HiddenFunction(Protocol):
-    """Signature of a cell whose only state is h, as that of `LayerFunction`."""
+    """Signature of a backend's cell whose only state is h. Tensors are as in `LayerFunction`."""
 
     def __call__(
         self,
@@ -191,11 +192,14 @@ class HiddenFunction(Protocol):
         memory: HiddenMemory | None,
         norm: NormSettings | None,
     ) -> HiddenOutput:
-        """Run the layer from the state (h_0, memory); memory None is an empty one, norm None a plain cell."""
+        """Run the layer from the state (h_0, memory).
+
+        `memory` None stands for empty windows, `norm` None for a cell without normalization.
+        """
 
 
 class NormFunction(Protocol):
-    """Signature of a backend's norm, Eqs. (7)-(9). Tensors as for `LayerFunction`."""
+    """Signature of a backend's norm, Eqs. (7)-(9). Tensors are as in `LayerFunction`."""
 
     def __call__(
         self,
@@ -207,10 +211,10 @@ class NormFunction(Protocol):
         eps: float,
         base: Base,
     ) -> tuple[Float[Tensor, "T B N"], StepStatistics]:
-        """Normalize a after the steps in `memory`; the output, and the statistics of memory and a by step."""
+        """Normalize `a`, which follows the steps in `memory`; return the output and the step statistics of both."""
 
 
 def total(*terms: Tensor | None) -> Tensor | None:
-    """Sum of the terms that there are, None where there is none."""
+    """Sum of the terms that are not None; None if there is no such term."""
     present = [term for term in terms if term is not None]
     return sum(present[1:], start=present[0]) if present else None

@@ -1,4 +1,4 @@
-"""The backends by name: which there are, which can run, the cells that each has, and the functions behind them."""
+"""The backends by name: which exist, which can run on this machine, and the functions and cells of each."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from atn.backend.triton import backend as triton_backend
 
 
 class BackendInfo(NamedTuple):
-    """One backend: its name, whether it can run here, why (not), and the cells that it has, as a module's `mode`."""
+    """One backend: its name, whether it can run on this machine and why, and its cells by the `mode` of a module."""
 
     name: str
     available: bool
@@ -24,23 +24,23 @@ class BackendInfo(NamedTuple):
 
 
 class Backend(NamedTuple):
-    """The functions of a backend, and what they run on."""
+    """The functions of a backend, the devices that they run on, and the settings that they support."""
 
     layer: LayerFunction
     """The LSTM."""
     hidden: Mapping[str, HiddenFunction]
-    """The cells beside the LSTM that it has, by the name in `torch.nn.RNNBase.mode`."""
+    """Its cells other than the LSTM, by their name in `torch.nn.RNNBase.mode`."""
     norm: NormFunction
     devices: Callable[[], tuple[str, ...] | None]
-    """Kinds of device that it runs on, () for none that is here, None for any."""
+    """Device types that it runs on; () if this machine has none of them, None for any device."""
     every_norm: bool
-    """Whether `layer` computes every kind of `Settings`, or windows alone (`NormSettings`)."""
+    """Whether `layer` computes every kind of `Settings`, or only `NormSettings`."""
     half: bool
-    """Whether it takes 16-bit data as it is, with statistics, memory and carry in float32; else data comes wider."""
+    """Whether it takes 16-bit data, with statistics, memory and carry in float32; otherwise data are widened first."""
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """Names of all cells that it has."""
+        """Names of all cells of the backend."""
         return ("LSTM", *self.hidden)
 
 
@@ -52,12 +52,12 @@ _BACKENDS = {
     ),
 }
 _FASTEST = {"cpu": "fused"}
-"""What "auto" takes on a kind of device: the fastest that has been checked there; "eager" on any other, and for a cell
-that this one does not have."""
+"""The backend that "auto" selects for a device type: the fastest that has been checked on it. For other device types,
+and for a cell that the backend lacks, "auto" selects "eager"."""
 
 
 def backends() -> list[BackendInfo]:
-    """Every backend that is known by name, whether it can run here, and why.
+    """Every backend by name, whether it can run on this machine, and why.
 
     Builds the compiled part of "fused" if no process on this machine has done so (see `atn.backend.fused.build`).
     """
@@ -72,14 +72,14 @@ def backends() -> list[BackendInfo]:
 
 
 def check_backend(name: str, mode: str | None = None, rare: str | None = None) -> None:
-    """Check that `name` is "auto" or a backend that can run here and has the cell `mode`; None needs no cell.
+    """Check that `name` is "auto" or a backend that can run on this machine and has the cell `mode` (None: any).
 
-    `rare` describes a norm that not every backend computes; None for any other.
+    `rare` describes a norm that not every backend computes; None for any other norm.
 
     Raises
     ------
     ValueError
-        It is not; the message says which can, and why this one cannot.
+        It is not. The message names the backends that qualify, and the reason why this backend cannot run.
     """
     if name == "auto":
         return
@@ -97,14 +97,14 @@ def check_backend(name: str, mode: str | None = None, rare: str | None = None) -
 
 
 def backend_for(name: str, device: torch.device, mode: str | None = None, rare: str | None = None) -> Backend:
-    """The backend that runs on `device` and has the cell `mode`; "auto" is the fastest that has been checked for both.
+    """The backend `name`, checked for `device` and the cell `mode`; "auto" selects the fastest that has been checked.
 
-    `rare` describes a norm that not every backend computes; None for any other.
+    `rare` describes a norm that not every backend computes; None for any other norm.
 
     Raises
     ------
     ValueError
-        The backend is unknown, lacks the cell, cannot run, or not on this device.
+        The backend is unknown, lacks the cell, cannot run on this machine, or does not run on this device.
     """
     check_backend(name, mode, rare)
     if name == "auto":

@@ -1,1 +1,1 @@
-"""What backends with a hand-written backward pass register with torch: signatures, shapes and gradients."""
+"""The torch operators of backends with a hand-written backward pass: their signatures, shapes and gradients."""

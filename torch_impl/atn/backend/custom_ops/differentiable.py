@@ -1,8 +1,9 @@
-"""The operators' functions by differentiable operations, for every derivative that the kernels do not compute.
+"""The functions of the operators in differentiable operations, for every derivative that the kernels do not compute.
 
-The kernels compute values and one reverse pass. Everything else is the same function by the operations of the eager
-backend, which torch differentiates in every mode: a transform of `torch.func`, forward mode, a backward pass that is
-itself differentiated (`create_graph=True`) or takes a batch of gradients (`is_grads_batched=True`).
+The kernels compute values and one reverse pass. For every other derivative, these functions compute the same values
+with the operations of the eager backend, which torch differentiates in every mode: a transform of `torch.func`,
+forward mode, a backward pass that is itself differentiated (`create_graph=True`) or takes a batch of gradients
+(`is_grads_batched=True`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +24,8 @@ from atn.window import StepStatistics
 def transform_is_active() -> bool:
     """Whether the call runs inside a transform of `torch.func` or a level of forward mode.
 
-    Two reads, since every plain step pays for them, in a form that torch.compile evaluates as it traces.
+    Every plain step pays for this check, so it is two attribute reads, in a form that torch.compile evaluates as it
+    traces.
     """
     interpreter = torch._C._functorch.peek_interpreter_stack()  # noqa: SLF001 - torch has no public function for this
     return forward_ad._current_level >= 0 or isinstance(interpreter, torch._C._functorch.CInterpreter)  # noqa: SLF001 - as above
@@ -35,7 +37,7 @@ def backward_needs_operations(upstream: Iterable[Tensor | None]) -> bool:
 
 
 def _is_batched(tensor: Tensor | None) -> bool:
-    """Whether `is_grads_batched=True` made the gradient; its mechanism is older than `torch.func`."""
+    """Whether the gradient is a batch from `is_grads_batched=True`, whose mechanism is older than `torch.func`."""
     return tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor)  # noqa: SLF001 - as above
 
 
@@ -49,7 +51,7 @@ def norm_forward(given: NormForward) -> tuple[Tensor, Tensor]:
 
 
 def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
-    """The layer's h and c (T, B, H), and its statistics by step, of which the last k-1 alone (3, 2, M, B)."""
+    """The layer's h and c (T, B, H), and the statistics (3, 2, M, B) of at most the last k-1 steps."""
     dtype = state_dtype(given.x.dtype)
     norm = NormSettings(given.k, given.eps, "inside") if given.k > 0 else None
     memory = LayerMemory(*(StepStatistics(*steps.unbind()) for steps in given.memory.unbind())) if norm else None
@@ -60,7 +62,7 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _weights(given: LSTMForward) -> LayerWeights:
-    """The arguments as the parameters of a layer: what is added after the norms becomes the shift of the first."""
+    """The arguments as the parameters of a layer; the sum added after the norms becomes the shift of the first norm."""
     norm_ih = norm_hh = norm_c = None
     if given.gamma_ih is not None or given.bias is not None:
         gamma_ih = torch.ones_like(given.weight_ih[:, 0]) if given.gamma_ih is None else given.gamma_ih
@@ -86,14 +88,14 @@ def gradients(
     upstream: Sequence[Tensor | None],
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of the arguments that need one, from those of the outputs, as a function that torch differentiates.
+    """Gradients of the arguments that need one, from the gradients of the outputs, in differentiable operations.
 
-    `forward` is run again. An output may keep fewer of its last steps than `upstream` has: the others are not passed
-    on to anyone.
+    `forward` is run again on `given`; each of `upstream` has the shape of the output of `forward` in its place, or is
+    None. The gradient of an argument that needs none is None.
     """
     recorded = torch.is_grad_enabled()
     with torch.enable_grad():
-        # A view for each place: one tensor may stand in two, and an argument may be computed from another.
+        # One view per argument: the same tensor may be two arguments, and an argument may be computed from another.
         places = [value.view_as(value) if need else value for value, need in zip(given, needed, strict=True)]
         outputs = forward(places)
         pairs = [

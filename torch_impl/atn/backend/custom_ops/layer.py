@@ -1,7 +1,7 @@
-"""A layer and a norm by the operators of a backend (`atn.backend.custom_ops.register`): which tensor is which argument.
+"""Calls of a backend's operators (`atn.backend.custom_ops.register`) for a layer and for a norm.
 
-Without a norm the biases are one vector. With one, every shift and bias that stands after the two norms of the gates is
-one vector too.
+Without a norm, the biases are added up to one vector. With a norm, all shifts and biases that are added after the two
+norms of the gates are added up to one vector.
 """
 
 from collections.abc import Iterable
@@ -67,12 +67,12 @@ def run_layer(
 
 
 def gradient_is_wanted(arguments: Iterable[object]) -> bool:
-    """Whether anything asks for a gradient of what is computed from these arguments."""
+    """Whether autograd records operations on these arguments."""
     return torch.is_grad_enabled() and any(isinstance(one, Tensor) and one.requires_grad for one in arguments)
 
 
 def is_plain(arguments: Iterable[object]) -> bool:
-    """Whether a kernel may be called directly: nothing traces the call, and no subclass of tensors wants to see it."""
+    """Whether a kernel may be called directly: the call is not traced, and no argument is of a subclass of Tensor."""
     return not torch.compiler.is_compiling() and all(
         type(one) in _PLAIN for one in arguments if isinstance(one, Tensor)
     )
@@ -88,7 +88,7 @@ def _packed(memory: LayerMemory) -> Float[Tensor, "3 2 M B"]:
 
 
 def _unpacked(steps: Float[Tensor, "3 2 S B"], count: int) -> LayerMemory:
-    """The last `count` steps of each norm, or all where there are fewer."""
+    """The last `count` steps of each norm, or all steps if there are fewer."""
     if steps.shape[2] > count:
         steps = steps[:, :, steps.shape[2] - count :]
     ih_mean, ih_var, hh_mean, hh_var, c_mean, c_var = steps.flatten(0, 1).unbind()
@@ -98,7 +98,7 @@ def _unpacked(steps: Float[Tensor, "3 2 S B"], count: int) -> LayerMemory:
 
 
 def _inference(operators: Operators, given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, last cell and memory, by the kernels that keep nothing."""
+    """Output, last cell state and memory, by the kernels that keep nothing for a backward pass."""
     if not is_plain(given):
         return operators.lstm_inference(*given)
     contiguous = (one.contiguous() if isinstance(one, Tensor) else one for one in given)
@@ -108,7 +108,7 @@ def _inference(operators: Operators, given: LSTMForward) -> tuple[Tensor, Tensor
 def _biases(
     weights: LayerWeights, norm: NormSettings | None, *shifts: Float[Tensor, " 4*H"] | None
 ) -> tuple[Float[Tensor, " 4*H"] | None, Float[Tensor, " 4*H"] | None, Float[Tensor, " 4*H"] | None]:
-    """What is added to the products with input and state, and to the gates after the norms."""
+    """The sums of biases and shifts that are added to W_ih x, to W_hh h, and to the gates after the norms."""
     if norm is None:
         return total(weights.bias_ih, weights.bias_hh), None, None
     if norm.bias_placement == "inside":
@@ -128,7 +128,7 @@ def run_norm(
 ) -> tuple[Float[Tensor, "T B N"], StepStatistics]:
     """ATN of a chunk; see `atn.backend.interface`."""
     if base == "batch":
-        # Features take the place of cases, so gain and shift belong to whole rows and are left to autograd.
+        # Features take the place of cases, so gain and shift scale whole rows; autograd differentiates them.
         rows, steps = _norm_of_rows(operators, NormForward(a.transpose(1, 2), None, None, torch.stack(memory), k, eps))
         y = rows.transpose(1, 2)
         y = y if weight is None else y * weight
@@ -139,7 +139,7 @@ def run_norm(
 
 
 def _norm_of_rows(operators: Operators, given: NormForward) -> tuple[Tensor, Tensor]:
-    """Output and statistics by step, by the kernels where they serve."""
+    """Output and statistics by step, by the kernels unless a transform needs differentiable operations."""
     if transform_is_active():
         return differentiable.norm_forward(given)
     if gradient_is_wanted(given) or not is_plain(given):

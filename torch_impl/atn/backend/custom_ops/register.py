@@ -1,9 +1,9 @@
-"""The operators of the backends with a backward pass by hand, as `torch.library` knows them: shapes and gradients.
+"""Registration of the operators of backends with a hand-written backward pass: their shapes and gradients.
 
-`norm_forward` and `lstm_forward` run a whole sequence and return, beside what a user asks for, what their backward pass
-reads; `norm_backward` and `lstm_backward` are that pass; `lstm_inference` keeps nothing. A backend registers its own
-five, `atn::<backend>_norm_forward` and so on, with `register`. Their arguments and results are in `signatures`;
-derivatives of every other kind are computed in `differentiable`.
+`norm_forward` and `lstm_forward` run a whole sequence and also return the values that their backward passes
+`norm_backward` and `lstm_backward` read. `lstm_inference` returns none of these. Each backend registers its five
+operators, `atn::<backend>_norm_forward` and so on, with `register`. `signatures` describes their arguments and results;
+`differentiable` computes the derivatives of every other kind.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,8 +32,8 @@ from atn.precision import full_precision
 class Operators(NamedTuple):
     """The operators of a backend that a layer calls, and the kernels behind them.
 
-    The gradients of the first two come with them. Where nothing asks for a gradient, a kernel may be called directly:
-    the registration, which torch.compile and autograd need, costs more than a single step.
+    Autograd differentiates the first two. Where no gradient is needed, a kernel may be called directly, since the
+    dispatch of a registered operator, which torch.compile and autograd need, costs more than a single step.
     """
 
     norm_forward: Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -48,18 +48,18 @@ def register(
     device_types: Sequence[str],
     kept_steps: Callable[[LSTMForward], KeptSteps],
 ) -> Operators:
-    """Register the operators of a backend on these kinds of device.
+    """Register the operators of a backend for the given device types.
 
     Parameters
     ----------
     backend
-        Its name.
+        Name of the backend.
     kernels
-        Gives its kernels, at each call.
+        Returns the backend's kernels; called at each call of an operator.
     device_types
-        As of `torch.library.custom_op`.
+        Device types, as in `torch.library.custom_op`.
     kept_steps
-        What its `lstm_forward` keeps.
+        Returns the number of steps whose rows the backend's `lstm_forward` keeps.
     """
 
     def operator(name: str, takes: type[tuple[Any, ...]], fake: Callable[..., tuple[Tensor, ...]], results: int) -> Any:
@@ -233,7 +233,7 @@ class _LSTMGradient:
         rows_hh = da_hh.flatten(0, 1)
         rows_ih = da_ih.flatten(0, 1) if ctx.k > 0 else rows_hh
         needs_x, needs_ih, needs_hh, *_ = ctx.needs_input_grad
-        # A caller may run the backward pass under autocast, which would round these products.
+        # The backward pass may run under the caller's autocast, which would round these products.
         with full_precision(x.device):
             return (
                 _input_gradient(rows_ih, inputs.weight_ih).view_as(x) if needs_x else None,
@@ -255,22 +255,22 @@ class _LSTMGradient:
 
 
 def _input_gradient(rows: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of the input (R, I) of a product with weight (G, I), from that of its output, rows (R, G).
+    """Gradient of the input (R, I) of a product with weight (G, I), from the gradient of its output, `rows` (R, G).
 
-    BLAS takes up to 3 times as long for few columns I, as of a number or a mark a step, unless the weight's columns are
+    For few columns I, as for one number per step, BLAS takes up to 3 times as long unless the columns of the weight are
     contiguous.
     """
     return functional.linear(rows, weight.t().contiguous())
 
 
 def _weight_gradient(rows: Tensor, x: Tensor) -> Tensor:
-    """Gradient of the weight (G, I), from that of the output, rows (R, G), and the input x (R, I).
+    """Gradient of the weight (G, I), from the gradient of the output, `rows` (R, G), and the input x (R, I).
 
-    The transposed product is the one that BLAS does well for few columns I: up to 9 times as fast.
+    It is computed as a transposed product, which in BLAS is up to 9 times as fast for few columns I.
     """
     return (x.t() @ rows).t().contiguous()
 
 
 def _recurrent_weight_gradient(da_hh: Tensor, h_0: Tensor, h: Tensor) -> Tensor:
-    """Gradient of W_hh (4H, H): one product over all steps after the first, and one for the first."""
+    """Gradient of W_hh (4H, H): one product over all steps after the first, and one product for the first step."""
     return da_hh[0].t() @ h_0 + da_hh[1:].flatten(0, 1).t() @ h[:-1].flatten(0, 1)

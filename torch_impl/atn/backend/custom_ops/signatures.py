@@ -1,8 +1,8 @@
-"""What the operators of the backends with a backward pass by hand take and give, named once for all of them.
+"""Arguments and results of the operators of backends with a hand-written backward pass.
 
-Statistics come in pairs (mean, variance) by step, with the M steps of memory in front, and (mean, 1/sqrt(var + eps))
-by window. They, the carry and c may have a wider dtype than the data. Letters: T time, B cases, I inputs, H hidden, N
-features, k window length (0: no norm).
+Step statistics are pairs (mean, variance), with the M steps of memory in front; window statistics are pairs
+(mean, 1/sqrt(var + eps)). Statistics, the carry and c may have a wider dtype than the data. Letters: T time, B cases,
+I inputs, H hidden, N features, k window length (0: no norm).
 """
 
 from collections.abc import Callable
@@ -12,13 +12,16 @@ from torch import Tensor
 
 
 class NormForward(NamedTuple):
-    """Eqs. (7)-(9) of a sequence: gives y (T, B, N), steps (2, M + T, B), windows (2, T, B)."""
+    """Arguments of `norm_forward`, Eqs. (7)-(9) for a sequence.
+
+    The operator returns y (T, B, N), the statistics `steps` (2, M + T, B) and `windows` (2, T, B).
+    """
 
     a: Tensor
     """Preactivations (T, B, N)."""
     gamma: Tensor | None
     beta: Tensor | None
-    """Both (N,)."""
+    """Gain and shift (N,)."""
     memory: Tensor
     """Statistics by step (2, M, B)."""
     k: int
@@ -26,7 +29,10 @@ class NormForward(NamedTuple):
 
 
 class NormBackward(NamedTuple):
-    """Gives the gradients of a, gain, shift (N,) and memory, from those of y and steps."""
+    """Arguments of `norm_backward`, which returns the gradients of a, gain (N,), shift (N,) and memory.
+
+    `dy` and `dsteps` are the upstream gradients of y and of the step statistics.
+    """
 
     dy: Tensor
     dsteps: Tensor | None
@@ -39,21 +45,22 @@ class NormBackward(NamedTuple):
 
 
 class LSTMForward(NamedTuple):
-    """The arguments of a layer, Eqs. (14)-(16).
+    """Arguments of `lstm_forward` and of `lstm_inference`, Eqs. (14)-(16) for a layer.
 
-    `lstm_forward` keeps what its backward pass reads, `lstm_inference` keeps nothing.
+    `lstm_forward` also returns the values that its backward pass reads (`LSTMResult`); `lstm_inference` does not
+    (`LSTMInference`).
     """
 
     x: Tensor
     """Input (T, B, I)."""
     weight_ih: Tensor
     weight_hh: Tensor
-    """Weights (4H, I) and (4H, H), as nn.LSTM has them."""
+    """Weights (4H, I) and (4H, H), as in nn.LSTM."""
     bias_ih: Tensor | None
     bias_hh: Tensor | None
     """Added inside the norms (4H,)."""
     bias: Tensor | None
-    """All that is added to the gates after the norms (4H,)."""
+    """Sum of all shifts and biases added to the gates after the norms (4H,)."""
     gamma_ih: Tensor | None
     gamma_hh: Tensor | None
     gamma_c: Tensor | None
@@ -68,7 +75,7 @@ class LSTMForward(NamedTuple):
 
 
 class LSTMResult(NamedTuple):
-    """What `lstm_forward` returns; all but h, c and steps is for the backward pass alone."""
+    """Results of `lstm_forward`; all but h, c and steps serve the backward pass only."""
 
     h: Tensor
     c: Tensor
@@ -85,7 +92,7 @@ class LSTMResult(NamedTuple):
 
 
 class KeptSteps(NamedTuple):
-    """Of how many steps a backend keeps rows of 4H numbers for its backward pass: of all T, or of none, 0."""
+    """The number of steps whose rows of 4H numbers a backend keeps for its backward pass: all T, or 0."""
 
     kept_ih: int
     kept_hh: int
@@ -93,21 +100,21 @@ class KeptSteps(NamedTuple):
 
 
 class LSTMInference(NamedTuple):
-    """What `lstm_inference` returns."""
+    """Results of `lstm_inference`."""
 
     h: Tensor
     """Output of every step (T, B, H)."""
     c_n: Tensor
-    """The last cell (B, H)."""
+    """Cell state after the last step (B, H)."""
     memory: Tensor
-    """Statistics of the last steps (3, 2, min(M + T, k - 1), B), the memory of the next chunk; none without a norm."""
+    """Statistics of the last steps (3, 2, min(M + T, k - 1), B), the memory of the next chunk; empty without a norm."""
 
 
 class LSTMBackward(NamedTuple):
-    """Gives the gradients of what stands in front of the products, of gains and shifts, and of the state passed in.
+    """Arguments of `lstm_backward`, which returns the gradients of the preactivations, gains, shifts and initial state.
 
-    da_ih (T, B, 4H) (empty without a norm: it is da_hh), da_hh (T, B, 4H); dgain_ih, dgain_hh, dbias (4H,); dgain_c,
-    dshift_c (H,); dh_0, dc_0 (B, H); dmemory (3, 2, M, B).
+    These are da_ih (T, B, 4H), empty without a norm, where it equals da_hh; da_hh (T, B, 4H); dgain_ih, dgain_hh and
+    dbias (4H,); dgain_c and dshift_c (H,); dh_0 and dc_0 (B, H); dmemory (3, 2, M, B).
     """
 
     dh: Tensor | None
@@ -128,7 +135,7 @@ class LSTMBackward(NamedTuple):
     steps: Tensor
     kept_ih: Tensor
     kept_hh: Tensor
-    """What the forward pass kept of the preactivations; each backend its own."""
+    """The preactivations that the forward pass kept; their form depends on the backend (`LSTMResult`)."""
     gates: Tensor
     windows: Tensor
     k: int
@@ -136,7 +143,7 @@ class LSTMBackward(NamedTuple):
 
 
 class Kernels(Protocol):
-    """What computes: a function for each operator, on contiguous tensors."""
+    """The functions that compute the operators, one for each, on contiguous tensors."""
 
     norm_forward: Callable[[NormForward], tuple[Tensor, ...]]
     norm_backward: Callable[[NormBackward], tuple[Tensor, ...]]
@@ -149,6 +156,6 @@ _TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", int: "int", float: "float"
 
 
 def schema(arguments: type[tuple[Any, ...]], results: int) -> str:
-    """The operator's signature as `torch.library` writes it: these arguments, and so many tensors."""
+    """The operator's signature in the syntax of `torch.library`: these arguments, and `results` tensors."""
     taken = (f"{_TYPES[hint]} {name}" for name, hint in get_type_hints(arguments).items())
     return f"({', '.join(taken)}) -> ({', '.join(['Tensor'] * results)})"

@@ -1,1 +1,1 @@
-"""The backend for the CPU: C++ kernels, how they are built, and the plain loop that serves where they cannot be."""
+"""The backend for the CPU: C++ kernels, their build, and the plain loop that runs where they cannot be built."""

@@ -1,10 +1,11 @@
-"""The fused backend, on the CPU: one operator a layer and direction, with a backward pass written by hand.
+"""The fused backend, on the CPU: one operator per layer and direction, with a hand-written backward pass.
 
-The time loop, its statistics and its pointwise part run in compiled code (`csrc/`), or in plain torch calls where
-nothing can be compiled (`fallback`); the gradients of the weights are one matrix product over the whole sequence. For
-the backward pass it keeps c, h and the normalized preactivations from the state, 6 numbers a cell and step whatever k,
-and 4 more for those from an input of many features; without a norm c, h and the gates, 6 numbers. What is not kept is
-computed again: that costs less than to write and read it. Inference keeps nothing.
+The time loop, its statistics and its pointwise operations run in compiled code (`csrc/`), or in plain torch calls where
+the code cannot be compiled (`fallback`). The gradients of the weights are one matrix product over the whole sequence.
+For the backward pass the backend keeps c, h and the normalized preactivations from the state, which are 6 numbers per
+unit and step for any k, and 4 more for the preactivations from an input of many features. Without a norm it keeps c, h
+and the gates, also 6 numbers. The other values are computed again, which costs less than writing and reading them.
+Inference keeps nothing.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from atn.backend.interface import LayerFunction, NormFunction
 
 
 class CompiledKernels:
-    """The compiled operators, which take their arguments by name, as kernels."""
+    """The compiled operators with the interface of `Kernels`; they take their arguments by name."""
 
     def __init__(self, operators: Any) -> None:
         self._operators = operators
@@ -32,20 +33,20 @@ class CompiledKernels:
 
 
 def kernels() -> Kernels:
-    """The compiled ones, where they can be had."""
+    """The compiled kernels, or the plain torch calls of `fallback` if they cannot be compiled."""
     operators = compiled().operators
     return cast("Kernels", fallback if operators is None else CompiledKernels(operators))
 
 
 def kept_steps(given: LSTMForward) -> KeptSteps:
-    """What `lstm_forward` keeps, compiled or not."""
+    """Number of steps whose rows `lstm_forward` keeps, compiled or not."""
     T = given.x.shape[0]
     if given.k == 0:
         return KeptSteps(0, 0, T)
     return KeptSteps(0 if input_is_computed_again(given.x) else T, T, 0)
 
 
-# Looked up at each call: nothing is compiled before it is needed.
+# `kernels` is called at each call of an operator, so that nothing is compiled before it is needed.
 OPERATORS = register("fused", lambda: kernels(), ("cpu",), kept_steps)  # noqa: PLW0108 - so that a test may replace `kernels`
 
 fused_layer: LayerFunction = partial(run_layer, OPERATORS)

@@ -1,10 +1,10 @@
 """The compiled operators of the fused backend: built from `csrc/` on first use, then loaded from a cache.
 
-The build belongs to the user's torch, compiler and processor, so it cannot come in the wheel. It is kept where torch
-keeps the extensions it builds (`TORCH_EXTENSIONS_DIR`, by default `~/.cache/torch_extensions`), under a name that
-changes with the sources, torch and the instruction set. Several processes that start at once build once.
+The build depends on the user's torch, compiler and processor, so it cannot be part of the wheel. It is stored where
+torch stores the extensions it builds (`TORCH_EXTENSIONS_DIR`, by default `~/.cache/torch_extensions`), under a name
+that depends on the sources, torch and the instruction set. If several processes start at once, one of them builds.
 
-With ``ATN_SANITIZE=address,undefined`` in the environment the operators check their own memory accesses, for tests
+With ``ATN_SANITIZE=address,undefined`` in the environment the operators are built with these sanitizers, for tests
 (`tests.fuzzing.fuzz`); the sanitizer's runtime must then be preloaded.
 """
 
@@ -25,14 +25,14 @@ INSTRUCTION_SETS = {
     "AVX2": ["-mavx2", "-mfma", "-mf16c"],
     "AVX512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma", "-mf16c"],
 }
-"""Compiler flags for the vector types of ATen, by what `torch.backends.cpu.get_cpu_capability()` says."""
+"""Compiler flags for the vector types of ATen, by the result of `torch.backends.cpu.get_cpu_capability()`."""
 
 SANITIZED = ["-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", "-D_GLIBCXX_ASSERTIONS"]
-"""Further flags of a build with sanitizers: places in the sources, an end at the first fault, checked indices."""
+"""Further flags of a build with sanitizers: line numbers, an abort at the first fault, checked indices."""
 
 
 class Compiled(NamedTuple):
-    """The operators, or None and the reason why there are none."""
+    """The operators, or None if they could not be built, and the reason in either case."""
 
     operators: Any | None
     reason: str
@@ -40,17 +40,17 @@ class Compiled(NamedTuple):
 
 @functools.cache
 def compiled() -> Compiled:
-    """Build (once a machine) and load (once a process) the operators."""
+    """Build the operators, once per machine, and load them, once per process."""
     try:
         _load()
     except (ImportError, OSError, RuntimeError) as error:
-        # No compiler, no ninja, no headers, a build that fails: the plain loop serves, and `atn.backends()` says why.
+        # Without a compiler, ninja or headers, or if the build fails, the plain loop runs; `atn.backends()` says why.
         return Compiled(None, f"not compiled: {str(error).strip().splitlines()[0]}")
     return Compiled(torch.ops.atn_compiled, f"compiled for {torch.backends.cpu.get_cpu_capability()}")
 
 
 def _load() -> None:
-    import filelock  # noqa: PLC0415  # only a first use needs it
+    import filelock  # noqa: PLC0415  # needed on first use only
 
     capability = torch.backends.cpu.get_cpu_capability()
     name = f"atn_compiled_{_digest(capability)}"
@@ -58,11 +58,11 @@ def _load() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     library, complete = folder / f"{name}.so", folder / "complete"
     with filelock.FileLock(folder / "build.lock"):
-        # Once built it is never built again: another checkout with the same sources is another path to ninja, and a
-        # build would overwrite what a running process has mapped.
+        # A complete library is never built again: for ninja, another checkout with the same sources is another path,
+        # and a build would overwrite the file that a running process has mapped.
         if not _is_whole(library, complete):
             print(f"atn: compiling the fused backend, once, into {folder} ...", file=sys.stderr, flush=True)
-            # What is damaged may still be mapped by a process that loaded it whole: give the new one a file of its own.
+            # Another process may have mapped the damaged file while it was whole: the new library gets a new file.
             for stale in (library, folder / "ops.o"):
                 stale.unlink(missing_ok=True)
             _build(name, folder, capability)
@@ -71,12 +71,12 @@ def _load() -> None:
 
 
 def cache_folder() -> Path:
-    """Where torch keeps the extensions that it builds."""
+    """The folder in which torch stores the extensions that it builds."""
     return Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
 
 
 def _is_whole(library: Path, complete: Path) -> bool:
-    """Whether the library is the one that a build finished: a copy cut short would end the process when it is used."""
+    """Whether the library is the result of a finished build; using a truncated copy would crash the process."""
     try:
         return complete.read_text("ascii") == _fingerprint(library)
     except (FileNotFoundError, UnicodeDecodeError):
@@ -90,16 +90,16 @@ def _fingerprint(library: Path) -> str:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there."""
+    """Write a file so that it is either whole or absent."""
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.write_text(text, encoding="ascii")
     unfinished.replace(path)
 
 
 def _build(name: str, folder: Path, capability: str) -> None:
-    from torch.utils import cpp_extension  # noqa: PLC0415  # costs more than the rest of the package
+    from torch.utils import cpp_extension  # noqa: PLC0415  # its import takes longer than the rest of the package
 
-    # torch's own lock outlives a killed build and would be waited for forever; ours does not.
+    # After a killed build torch's own lock would be waited for forever; the file lock of `_load` is released.
     (folder / "lock").unlink(missing_ok=True)
     sanitizers = [f"-fsanitize={_sanitizers()}"] if _sanitizers() else []
     with _environment_of_a_build():
@@ -118,12 +118,12 @@ def _build(name: str, folder: Path, capability: str) -> None:
 
 
 def _sanitizers() -> str:
-    """Sanitizers of GCC, separated by commas, that the operators are built with; usually none."""
+    """Names of the GCC sanitizers in the build, separated by commas; empty in normal use."""
     return os.environ.get("ATN_SANITIZE", "")
 
 
 def _flags(capability: str) -> list[str]:
-    """Compiler flags of a build for these vector instructions."""
+    """Compiler flags for the vector instructions `capability`."""
     definitions = [f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}"]
     return ["-std=c++20", "-O3", "-fno-math-errno", "-fopenmp", *definitions, *INSTRUCTION_SETS.get(capability, [])]
 
@@ -137,11 +137,11 @@ def _digest(capability: str) -> str:
 
 @contextmanager
 def _environment_of_a_build() -> Iterator[None]:
-    """Let torch find the ninja of this environment, also where the environment is not activated.
+    """Let torch find the ninja of this environment, even if the environment is not activated.
 
-    What is preloaded into this process, such as the runtime of a sanitizer, is not for the compiler.
+    Libraries preloaded into this process, such as the runtime of a sanitizer, are not preloaded into the compiler.
     """
-    import ninja  # noqa: PLC0415  # only a build needs it
+    import ninja  # noqa: PLC0415  # needed by a build only
 
     before = {name: os.environ.get(name) for name in ("PATH", "LD_PRELOAD")}
     os.environ["PATH"] = os.pathsep.join((ninja.BIN_DIR, before["PATH"] or ""))

@@ -1,7 +1,7 @@
-"""The operators of the fused backend in plain torch calls: what serves where nothing can be compiled.
+"""The operators of the fused backend in plain torch calls, for machines on which `csrc/` cannot be compiled.
 
-The same functions as in `csrc/ops.cpp`, statement by statement, on the arguments of `signatures`; no autograd. With
-upstream `g = gain * dy`, and per step and case
+They are the functions of `csrc/ops.cpp`, statement by statement, on the arguments of `signatures`, without autograd.
+With the upstream gradient `g = gain * dy`, per step and case,
 
     dmu[t]  = -r[t] * sum_n g                      dvar[t] = -r[t]^2 * sum_n g * xhat / 2
 
@@ -31,16 +31,16 @@ from atn.sliding_window import Parts, SlidingWindow
 from atn.window import LONGEST_DIRECT_WINDOW, LongWindowOfSteps, StepStatistics, WindowOfSteps, window_of_steps
 
 MOST_INPUTS_COMPUTED_AGAIN = 64
-"""As of `csrc/layer_operators.h`, which says why."""
+"""The same constant as in `csrc/layer_operators.h`, which gives the reason for its value."""
 
 
 def input_is_computed_again(x: Tensor) -> bool:
-    """Whether a normed layer computes the preactivations from x again in its backward pass, and does not keep them."""
+    """Whether a normalized layer recomputes the preactivations from x in its backward pass instead of keeping them."""
     return x.shape[2] <= MOST_INPUTS_COMPUTED_AGAIN
 
 
 class _Norm(NamedTuple):
-    """One norm: its statistics by step (M + T, B) and by window (T, B), mean and variance or 1/sqrt(var + eps)."""
+    """One norm: step statistics (mean, variance) (M + T, B), window statistics (mean, 1/sqrt(var + eps)) (T, B)."""
 
     k: int
     eps: float
@@ -56,12 +56,12 @@ class _Norm(NamedTuple):
         return self.step_mean.shape[0] - self.mean.shape[0]
 
     def window(self) -> WindowOfSteps | LongWindowOfSteps:
-        """The window in front of the first step."""
+        """The window before the first step, filled from the memory."""
         M = self.memory
         return window_of_steps(self.k, StepStatistics(self.step_mean[:M], self.step_var[:M]).last(self.k - 1))
 
     def forward(self, t: int, row: Tensor, window: WindowOfSteps | LongWindowOfSteps) -> Tensor:
-        """The row (B, N) of step t normalized, without gain and shift."""
+        """Normalize the row (B, N) of step t, without gain and shift."""
         s = self.memory + t
         torch.mean(row, 1, out=self.step_mean[s])
         torch.mean((row - self.step_mean[s].unsqueeze(1)).square(), 1, out=self.step_var[s])
@@ -71,11 +71,11 @@ class _Norm(NamedTuple):
         return self.normalized(t, row)
 
     def normalized(self, t: int, row: Tensor) -> Tensor:
-        """`xhat` from the row."""
+        """Recompute xhat of step t from its row and the kept statistics."""
         return (row - self.mean[t].unsqueeze(1)) * self.rstd[t].unsqueeze(1)
 
     def affine(self, xhat: Tensor) -> Tensor:
-        """Times the gain, plus the shift."""
+        """Multiply xhat by the gain and add the shift."""
         y = xhat if self.gamma is None else xhat * self.gamma
         return y if self.beta is None else y + self.beta
 
@@ -96,7 +96,10 @@ def _merged_sums(parts: Parts[_WindowSums]) -> _WindowSums:
 
 
 class _Gradient:
-    """Gradients of a norm's statistics, by window (divided by its number of steps) and by step, from the last."""
+    """Gradients of a norm's window and step statistics, from the last step to the first.
+
+    Those of a window are divided by its number of steps.
+    """
 
     def __init__(self, norm: _Norm, by_window: Tensor, by_step: Tensor) -> None:
         self.norm = norm
@@ -105,7 +108,7 @@ class _Gradient:
         self._sums = SlidingWindow(norm.k, _merged_sums) if norm.k > LONGEST_DIRECT_WINDOW else None
 
     def backward(self, t: int, dy: Tensor, xhat: Tensor) -> Tensor:
-        """Gradient of the row of step t; every later step must have been through."""
+        """Gradient of the row of step t; must have been called for every later step before."""
         norm = self.norm
         g = dy if norm.gamma is None else dy * norm.gamma
         r, share = norm.rstd[t], 1 / min(norm.k, norm.memory + t + 1)
@@ -120,12 +123,12 @@ class _Gradient:
         return r.unsqueeze(1) * g + level.unsqueeze(1) + slope.unsqueeze(1) * xhat
 
     def finish(self) -> None:
-        """Go on through the steps of the memory."""
+        """Compute the gradients of the memory's steps."""
         for s in reversed(range(self.norm.memory)):
             self._collect(s)
 
     def _collect(self, s: int) -> None:
-        """Sum over the windows that contain row s, counted from the memory's first."""
+        """Sum over the windows that contain row s; rows are counted from the first row of the memory."""
         level, slope = self._direct_sums(s) if self._sums is None else self._merged_sums(s, self._sums)
         self._dstep_mean[s] += level
         self._dstep_var[s] += slope
@@ -155,14 +158,14 @@ def _norm(
 
 
 def _with_memory(memory: Tensor, T: int) -> Tensor:
-    """Room for the statistics of memory and sequence, (..., M + T, B), the memory in front."""
+    """A tensor (..., M + T, B) for the statistics of memory and sequence, with the memory filled in."""
     steps = memory.new_empty(*memory.shape[:-2], memory.shape[-2] + T, memory.shape[-1])
     steps[..., : memory.shape[-2], :] = memory
     return steps
 
 
 def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalize a sequence."""
+    """Normalize a sequence, Eqs. (7)-(9); arguments and results as in `signatures.NormForward`."""
     a, gamma, beta, memory, k, eps = given
     steps, windows = _with_memory(memory, a.shape[0]), a.new_empty(2, *a.shape[:2])
     norm = _norm(steps, windows, k, eps, gamma, beta)
@@ -190,7 +193,7 @@ def _norms(given: LSTMForward | LSTMBackward, steps: Tensor, windows: Tensor) ->
 
 
 def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Run a layer."""
+    """Run a layer, Eqs. (14)-(16); the results are the fields of `signatures.LSTMResult`."""
     x, h_0, c = given.x, given.h_0, given.c_0
     (T, B, _), H = x.shape, h_0.shape[1]
     normed = given.k > 0
@@ -230,7 +233,7 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
 
 
 def lstm_inference(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
-    """Run a layer whose gradient nobody asks for. Memory is not saved here, only in compiled code."""
+    """Run a layer whose gradient is not needed. Only the compiled code saves memory compared with `lstm_forward`."""
     result = LSTMResult(*lstm_forward(given))
     carried = min(result.steps.shape[2], max(given.k - 1, 0))
     memory = result.steps[:, :, result.steps.shape[2] - carried :]
@@ -245,7 +248,7 @@ def _gates(total: Tensor, gates: Tensor) -> None:
 
 
 def _rows_again(given: LSTMBackward, ih: _Norm, hh: _Norm) -> tuple[Tensor, Tensor]:
-    """The normalized preactivations from the input and the gates, kept by the forward pass or computed again."""
+    """The normalized preactivations from the input, and the gates, either kept by the forward pass or recomputed."""
     if given.k == 0:
         return given.kept_ih, given.gates
     xhat_ih = given.kept_ih
@@ -272,7 +275,8 @@ def lstm_backward(
     by_window = torch.empty_like(windows)
     ih, hh, cell = (_Gradient(norm, by_window[i], by_step[i]) for i, norm in enumerate(norms))
     da_ih, da_hh = h.new_empty(T if normed else 0, B, 4 * H), h.new_empty(T, B, 4 * H)
-    # What the norms pass on, kept for every step: sums over all of them at once lose fewer digits than running ones.
+    # The upstream gradients of the norms are kept for every step: one sum over all steps loses fewer digits than a
+    # running sum.
     dgates, dread, xhat_c = h.new_empty(T, B, 4 * H), torch.empty_like(h), torch.empty_like(h)
     dh, dc = torch.zeros_like(given.c_0), torch.zeros_like(given.c_0)
     for t in reversed(range(T)):
@@ -297,7 +301,7 @@ def lstm_backward(
     for gradient in (ih, hh, cell):
         gradient.finish()
     M = steps.shape[2] - da_ih.shape[0]
-    # Without a norm no preactivations are kept, and the sums over the gates are of nothing.
+    # Without a norm no preactivations are kept, and the sums for gains and shifts are over empty tensors.
     if not normed:
         dgates = dgates[:0]
     sums = ((dgates * xhat_ih).sum((0, 1)), (dgates * xhat_hh).sum((0, 1)), dgates.sum((0, 1)))

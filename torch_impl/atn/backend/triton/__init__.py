@@ -1,5 +1,6 @@
-"""The backend for the GPU: Triton kernels (`forward`, `backward`, on what they share in `rows`) and their launches.
+"""The backend for the GPU: Triton kernels and their launches.
 
-`launch` has the operators of a layer, `norm` those of a norm, `loops` the time loops, `checks` what the arguments must
-be, `blocks` how much a program holds, `long_windows` what replaces a kernel where windows are longer than that.
+The kernels are in `forward` and `backward`, the functions that both use in `rows`. `launch` has the operators of a
+layer, `norm` those of a norm, `loops` the time loops and `cuda_graphs` their recording. `checks` checks the arguments,
+`blocks` chooses the block sizes, and `long_windows` replaces a kernel for windows longer than a block.
 """

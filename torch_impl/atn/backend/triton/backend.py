@@ -1,9 +1,9 @@
-"""The triton backend, on the GPU: one kernel and one matrix product a step, replayed as one CUDA graph a sequence.
+"""The triton backend, on the GPU: one kernel and one matrix product per step, replayed as one CUDA graph per sequence.
 
-The kernels are in `forward`, `backward` and `rows`; the operators have the signatures of the fused backend's. Every
-verification runs them by Triton's interpreter and compiles them for sm_80 and sm_90. The interpreter runs one program
-after the other, on arrays of the CPU, so it sees no missing barrier, no race between programs, no offset above 2^31, no
-graph and no stream; `UNCHECKED` says so to the user.
+The kernels are in `forward`, `backward` and `rows`; the operators have the same signatures as the fused backend's.
+Every verification runs them in Triton's interpreter and compiles them for sm_80 and sm_90. The interpreter runs one
+program after the other, on CPU arrays. It therefore cannot find a missing barrier, a race between programs or a fault
+with offsets above 2^31, and runs no graph and no stream. `UNCHECKED` is the user's notice of this.
 """
 
 import importlib.util
@@ -25,16 +25,16 @@ UNCHECKED = (
 
 
 INSTALLED = importlib.util.find_spec("triton") is not None
-"""Whether the package is there; it is not imported to find out. torch.compile could not look for it itself."""
+"""Whether Triton is installed. Found without importing it, and once, since torch.compile cannot trace the search."""
 
 
 def interpreting() -> bool:
-    """Whether Triton interprets its kernels, on tensors of the CPU: asked for by TRITON_INTERPRET=1."""
+    """Whether Triton interprets its kernels on CPU tensors, as the environment variable TRITON_INTERPRET=1 requests."""
     return os.environ.get("TRITON_INTERPRET", "0") == "1"
 
 
 def devices() -> tuple[str, ...]:
-    """Kinds of device that the backend runs on here; () where it cannot run."""
+    """Device types that the backend runs on, on this machine; () if it cannot run."""
     if not INSTALLED:
         return ()
     if interpreting():
@@ -43,7 +43,7 @@ def devices() -> tuple[str, ...]:
 
 
 def reason() -> str:
-    """Why it can run here, or cannot."""
+    """The reason why the backend can or cannot run on this machine."""
     if not INSTALLED:
         return "Triton is not installed (pip install triton)"
     if interpreting():
@@ -54,14 +54,14 @@ def reason() -> str:
 
 
 def kernels() -> Kernels:
-    """The kernels, which are imported, and compiled, when they are first used."""
+    """The kernels; the first call imports them, and the first launch compiles them."""
     from atn.backend.triton import launch  # noqa: PLC0415 - importing Triton takes longer than importing the library
 
     return cast("Kernels", launch)
 
 
 def kept_steps(given: LSTMForward) -> KeptSteps:
-    """What `lstm_forward` keeps."""
+    """Number of steps whose rows `lstm_forward` keeps."""
     T = given.x.shape[0]
     return KeptSteps(T if given.k > 0 else 0, T if given.k > 0 else 0, T)
 

@@ -1,15 +1,15 @@
 """Kernels of the backward pass: one step of the layer, the norm over a whole sequence, and sums over all rows.
 
-With upstream dy and g = gain * dy, a window's statistics have the gradients, divided by its size K_t,
+With the upstream gradient dy and g = gain * dy, the gradients of a window's statistics, divided by its size K_t, are
 
     dmean[t] = -r[t] sum_n g / K_t             dvar[t] = -r[t]^2 sum_n g xhat / (2 K_t)
 
-and a row has ``da = r g + dm / N + 2 dq (a - m) / N``, where dm and dq are those of its own step (`gradient_of_step`).
-The names are those of `forward`.
+and the gradient of a row is ``da = r g + dm / N + 2 dq (a - m) / N``, with the gradients dm and dq of the mean and
+variance of its step (`gradient_of_step`). Names are as in `forward`.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
-# Kernels are Triton's language in Python's syntax: their arguments have no Python types.
+# Kernels are written in Triton's language, with Python's syntax: their arguments have no Python types.
 # ruff: noqa: ANN001, ANN201
 
 import triton
@@ -29,13 +29,13 @@ from atn.backend.triton.rows import (
 
 @triton.jit
 def gradient_of_window(sum_g, sum_gx, r, size):
-    """Gradients of a window's mean and variance, divided by its size, from the two sums over its last row."""
+    """Gradients of a window's mean and variance, divided by its size, from its last row's sums of g and g xhat."""
     return -r * sum_g / size, -0.5 * r * r * sum_gx / size
 
 
 @triton.jit
 def gradient_of_row(dm, dq, m, mu, r, N):
-    """(level, slope) of ``da = r g + level + slope * xhat``."""
+    """The scalars (level, slope) of ``da = r g + level + slope * xhat``."""
     scale = 2 * dq / N
     # Where the variance has overflowed, r and the gradient of the statistics are 0.
     return dm / N + scale * (mu - m), tl.where(scale == 0, scale, scale / r)
@@ -45,9 +45,9 @@ def gradient_of_row(dm, dq, m, mu, r, N):
 def previous_step(
     sum_g, sum_gx, steps, windows, dsteps, dwindows, t, b, B, T, M, N, k, BLOCK_K: tl.constexpr, ACC: tl.constexpr
 ):
-    """(level, slope) for the row of step t, and its window's gradients noted; those of the later windows are there.
+    """Write the gradients of window t and return (level, slope) for the row of step t; later windows are complete.
 
-    `steps`, `dsteps` (2, M + T, B) and `windows`, `dwindows` (2, T, B) are those of one norm.
+    `steps`, `dsteps` (2, M + T, B) and `windows`, `dwindows` (2, T, B) belong to one norm.
     """
     row, at = tl.cast(t, tl.int64) * B + b, tl.cast(M + t, tl.int64) * B + b
     window_rows = tl.cast(T, tl.int64) * B
@@ -72,12 +72,12 @@ def cell_and_gates(
     HAS_GAMMA_HH: tl.constexpr, HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of `gates_and_cell`: of the product with the state, and of the cell before the step, which is returned.
+    """Backward of `gates_and_cell`: write the gradient of W_hh h, and return that of the cell state before the step.
 
-    In: `d` and `dcarry`, of state and cell after the step, from the steps to come; dh_out, dc_out (T, B, H), of h and c
-    as outputs; a_hh (T, B, 4H), the products with the states. Out, at step t: `dgates` (T, B, 4H), of the gates before
-    their activation, `dread` (T, B, H), of z in ``h = o tanh(z)``, `da_hh` (T, B, 4H), of a_hh, and
-    dwindows. Without a norm da_hh is dgates, and is not written.
+    Reads: `d` and `dcarry`, the gradients of h and c after the step from the later steps; dh_out, dc_out (T, B, H), the
+    upstream gradients of the outputs h and c; a_hh (T, B, 4H), the products with the states. Writes, at step t: the
+    gradients `dgates` (T, B, 4H) of the gates before their activation, `dread` (T, B, H) of z in ``h = o tanh(z)``,
+    `da_hh` (T, B, 4H) of a_hh, and dwindows. Without a norm da_hh equals dgates and is not written.
     """
     row, window_rows = tl.cast(t, tl.int64) * B + b, tl.cast(T, tl.int64) * B
     if HAS_DH:
@@ -143,7 +143,7 @@ def lstm_step_backward(
     HAS_GAMMA_HH: tl.constexpr, HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of `lstm_step`, one case a program: `dh` (B, H) is read, `dc` (B, H) updated; the product is to come."""
+    """Backward of `lstm_step`, one program per case: reads `dh` (B, H), updates `dc` (B, H); the product follows."""
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK_H)
     dcarry = cell_and_gates(
@@ -160,7 +160,7 @@ def lstm_step_backward(
 
 @triton.jit
 def product_with_gradient(weight_hh, da, columns, H, BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, ACC: tl.constexpr):
-    """``W_hh^T da`` for one case, of da (4H,) as it is kept, rounded to its dtype."""
+    """``W_hh^T da`` for one case, from da (4H,) as stored, which is rounded to the dtype of the data."""
     sums = tl.zeros([BLOCK_J, BLOCK_H], ACC)
     for start in range(0, 4 * H, BLOCK_J):
         rows = start + tl.arange(0, BLOCK_J)
@@ -178,7 +178,7 @@ def lstm_all_steps_backward(
     HAS_GAMMA_HH: tl.constexpr, HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of `lstm_all_steps`, one case a program; `dh` and `dc` (B, H) end as those of the initial state."""
+    """Backward of `lstm_all_steps`, one program per case; leaves the initial state's gradients in `dh`, `dc` (B, H)."""
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK_H)
     d, dcarry = load_row(dh + b * H, columns, H, ACC), load_row(dc + b * H, columns, H, ACC)
@@ -192,7 +192,7 @@ def lstm_all_steps_backward(
             HAS_DH=HAS_DH, HAS_DC=HAS_DC, HAS_DREAD=HAS_DREAD, NORMED=NORMED, HAS_GAMMA_HH=HAS_GAMMA_HH,
             HAS_GAMMA_C=HAS_GAMMA_C, HAS_BETA_C=HAS_BETA_C, BLOCK_K=BLOCK_K, ACC=ACC,
         )  # fmt: skip
-        # Threads of a program read what others of it have written: da, and the gradients of later windows.
+        # Threads of a program read values that its other threads have written: da, and the gradients of later windows.
         tl.debug_barrier()
         da = dgates
         if NORMED:
@@ -229,11 +229,11 @@ def window_gradients(
 def step_gradients(
     dmean, dvar, mean, step_mean, dstep_mean, dstep_var, B, M, T, k, BLOCK_K: tl.constexpr, ACC: tl.constexpr
 ):
-    """Add to the gradients of the steps' statistics (M + T, B) what the windows that contain each step give it."""
+    """Add the contributions of all windows that contain a step to the gradients of its statistics (M + T, B)."""
     row = tl.program_id(0).to(tl.int64)
     b, s = row % B, (row // B).to(tl.int32)
     t = tl.maximum(s - M, 0)
-    # A step of the memory is in the windows up to that of step s - M + k - 1 alone.
+    # A step s of the memory is only in the windows up to that of step s - M + k - 1.
     k_left = tl.maximum(k - tl.maximum(M - s, 0), 0)
     dm, dq = gradient_of_step(
         dmean=dmean, dvar=dvar, mean=mean, m=tl.load(step_mean + row), t=t, b=b, B=B, T=T, k=k_left,
@@ -248,7 +248,7 @@ def input_gradient(
     dy, a, da, gamma, mean, rstd, step_mean, dstep_mean, dstep_var, N,
     HAS_GAMMA: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of a (T, B, N) after `step_gradients`; the statistics of the steps are those of a, without memory."""
+    """Gradient of a (T, B, N) after `step_gradients`; the step statistics are those of a, without the memory."""
     row = tl.program_id(0).to(tl.int64)
     mu, r = tl.load(mean + row), tl.load(rstd + row)
     m, dm, dq = tl.load(step_mean + row), tl.load(dstep_mean + row), tl.load(dstep_var + row)
@@ -265,11 +265,10 @@ def sums_over_rows(
     dy, a, mean, rstd, sum_dyx, sum_dy, rows, N,
     HAS_WINDOWS: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Sums of dy * xhat and of dy over blocks of rows: (blocks, N) each, added up by the caller.
+    """Sums of dy * xhat and of dy over blocks of rows, (blocks, N) each, for the gradients of gain and shift.
 
-    xhat is a normalized by its window, or a itself without `HAS_WINDOWS`.
-
-    The gradients of gain and shift. A tree of fixed shape and no atomic addition, so that two runs give the same bits.
+    xhat is a normalized by its window, or a itself without `HAS_WINDOWS`. The caller adds up the blocks. The order of
+    the sums is fixed and no addition is atomic, so that two runs give the same bits.
     """
     block = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)

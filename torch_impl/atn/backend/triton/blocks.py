@@ -1,4 +1,4 @@
-"""How much of a row, a window or a sum one program of a kernel holds at a time."""
+"""Block sizes: how much of a row, a window or a sum one program of a kernel holds at a time."""
 
 from typing import Any, NamedTuple
 
@@ -16,13 +16,13 @@ LARGEST_AT_ONCE = 128
 """Hidden size up to which one program takes a case through all steps: W_hh then fits the cache next to it."""
 
 PART_OF_A_PRODUCT = 32
-"""Features of the state that such a program multiplies at a time."""
+"""Features of the state that a program of `lstm_all_steps` multiplies at a time."""
 
 ROWS_OF_A_SUM = 64
 """Rows that a program of `sums_over_rows` adds up."""
 
 COLUMNS_OF_A_SUM = 32
-"""Columns that it adds up at once."""
+"""Columns that a program of `sums_over_rows` adds up at once."""
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -34,26 +34,26 @@ class Blocks(NamedTuple):
     """Sizes that a kernel is compiled for."""
 
     features: int
-    """Power of two that holds a row, or the part of it that a program holds at a time."""
+    """Power of two: size of a row, or of the part of it that a program holds at a time."""
     window: int
-    """Power of two that holds a window, or the part of it that a program holds at a time."""
+    """Power of two: size of a window, or of the part of it that a program holds at a time."""
     warps: int
     acc: Any
     """Triton's dtype of the accumulator."""
 
     @property
     def registers(self) -> int:
-        """All registers that a thread can have. Left to itself, the assembler spills some to fit two programs in."""
+        """All registers that a thread can have. By default the assembler spills registers to fit in two programs."""
         return min(255, 65536 // (32 * self.warps))
 
     def of_step(self) -> dict[str, Any]:
-        """Settings of a kernel that makes one step or all of them."""
+        """Launch settings of a kernel that computes one step or all steps."""
         kernel = {"BLOCK_H": self.features, "BLOCK_K": self.window, "ACC": self.acc}
         return {**kernel, "num_warps": self.warps, "maxnreg": self.registers}
 
 
 def blocks_of_rows(N: int, k: int, dtype: torch.dtype) -> Blocks:
-    """Blocks for rows of N features, taken in parts where they are long."""
+    """Blocks for rows of N features; a long row is processed in parts."""
     return _blocks(min(triton.next_power_of_2(N), LONGEST_BLOCK), k, dtype, elements=4)
 
 

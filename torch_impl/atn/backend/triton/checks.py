@@ -1,7 +1,8 @@
-"""Every argument of an operator is checked before a kernel reads memory by it.
+"""Checks of every argument of an operator, before a kernel reads memory through it.
 
-A kernel trusts its pointers: a gain that is too short, or of another dtype, would be read beyond its end. The layer and
-the functions that users call check earlier and say more; these checks hold for whoever calls an operator itself.
+A kernel does not check its pointers: it would read beyond the end of a gain that is too short or has another dtype. The
+public modules and functions check earlier, with more detailed messages. These checks also protect a direct call of an
+operator.
 """
 
 import re
@@ -14,15 +15,15 @@ from atn.backend.triton.blocks import accumulator
 from atn.validation import check_floating, epsilon
 
 LIMIT = 2**31
-"""Steps, and rows of a sequence, are counted in 32 bits: a launch has no more programs. Offsets have 64 bits."""
+"""Steps and rows of a sequence are counted in 32 bits, as are the programs of a launch. Offsets have 64 bits."""
 
 
 class Demand(NamedTuple):
-    """What a tensor must be: its shape, in letters and numbers, and its dtype."""
+    """The required shape of a tensor, in letters and numbers, and its required dtype."""
 
     shape: str
     wide: bool = False
-    """Whether it has the dtype of statistics and states, which is at least float32, rather than that of the data."""
+    """Whether the dtype is that of statistics and states, which is at least float32, rather than that of the data."""
 
 
 def check_norm_forward(given: NormForward) -> None:
@@ -39,7 +40,7 @@ def check_norm_forward(given: NormForward) -> None:
 
 
 def check_norm_backward(given: NormBackward) -> None:
-    """The same for `NormBackward`."""
+    """Raise ValueError or TypeError for an argument that does not fit `NormBackward`."""
     demands = {
         "a": Demand("T B N"),
         "dy": Demand("T B N"),
@@ -55,7 +56,10 @@ def check_norm_backward(given: NormBackward) -> None:
 
 
 def check_lstm_forward(given: LSTMForward) -> None:
-    """The same for `LSTMForward`; without a norm (k = 0) its gains, shift and memory must be absent."""
+    """Raise ValueError or TypeError for an argument that does not fit `LSTMForward`.
+
+    Without a norm (k = 0) gains, shift and memory must be absent.
+    """
     _check_window(given.k, given.eps, least=0)
     demands = {
         "x": Demand("T B I"),
@@ -79,7 +83,7 @@ def check_lstm_forward(given: LSTMForward) -> None:
 
 
 def check_lstm_backward(given: LSTMBackward) -> None:
-    """The same for `LSTMBackward`."""
+    """Raise ValueError or TypeError for an argument that does not fit `LSTMBackward`."""
     _check_window(given.k, given.eps, least=0)
     windows, steps = ("T", "S") if given.k > 0 else ("0", "0")
     demands = {
@@ -109,7 +113,7 @@ def check_lstm_backward(given: LSTMBackward) -> None:
 
 
 def _check_tensors(given: tuple[object, ...], demands: dict[str, Demand]) -> dict[str, int]:
-    """Check the tensors that are there; the sizes that the letters stand for, by the first tensor that has each."""
+    """Check the tensors that are not None; return the size of each letter, taken from the first tensor that has it."""
     sizes: dict[str, int] = {}
     present = {name: tensor for name in demands if (tensor := getattr(given, name)) is not None}
     first, data = next(iter(present.items()))

@@ -1,12 +1,12 @@
-"""CUDA graphs of the time loops: one launch where the loop has two a step.
+"""CUDA graphs of the time loops: one launch instead of two per step.
 
-A loop's first run with given shapes is made launch by launch, which also compiles its kernels. The second records a
-graph over tensors of its own, and from then on a run copies its tensors in, replays, and copies the results out. The
-`CAPACITY` graphs used last are kept.
+The first run of a loop with given shapes launches its kernels one by one, which also compiles them. The second run
+records a graph over newly allocated tensors. From then on a run copies its tensors into these, replays the graph, and
+copies the results out. The `CAPACITY` most recently used graphs are kept.
 
-Launch by launch goes on where a graph cannot be recorded: inside a capture of the caller's own, which records the
-launches itself, and on tensors of the CPU (Triton's interpreter). Where memory does not suffice for a graph's tensors,
-all graphs are given up and the loop runs without.
+The kernels are still launched one by one where a graph cannot be recorded: inside a capture by the caller, which
+records the launches itself, and on CPU tensors (Triton's interpreter). If memory does not suffice for a graph's
+tensors, all graphs are deleted and the loop runs without one.
 """
 
 import threading
@@ -18,14 +18,14 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 
 CAPACITY = 8
-"""Graphs that are kept; each has tensors of its own, about as large as what the loop reads and writes."""
+"""Number of graphs that are kept. The tensors of each are about as large as those that the loop reads and writes."""
 
 REMEMBERED = 256
-"""Shapes that are remembered as seen once."""
+"""Number of shapes that are remembered after their first run."""
 
 
 class Loop(Protocol):
-    """A named tuple of tensors, and a loop over them."""
+    """A named tuple of tensors with a method that runs a time loop over them."""
 
     @property
     def _fields(self) -> tuple[str, ...]: ...
@@ -34,21 +34,21 @@ class Loop(Protocol):
 
     @property
     def run(self) -> Callable[..., None]:
-        """Run the loop, which allocates nothing."""
+        """The function that runs the loop; it allocates no memory."""
 
 
 L = TypeVar("L", bound=Loop)
 
 
 class Recorded(NamedTuple, Generic[L]):
-    """A graph and the tensors that it works on."""
+    """A graph and the tensors that it reads and writes."""
 
     loop: L
     graph: torch.cuda.CUDAGraph
 
 
 class Graphs:
-    """Recorded graphs by key, those used last; one run at a time, since a graph's tensors are shared by its runs."""
+    """The most recently used graphs by key. One run at a time, since all runs of a graph share its tensors."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -56,13 +56,13 @@ class Graphs:
         self._seen: OrderedDict[Any, None] = OrderedDict()
 
     def find(self, key: Any) -> Recorded[Any] | None:
-        """The graph of this key, which becomes the one used last."""
+        """The graph of this key, which becomes the most recently used one; None if there is none."""
         if key in self._recorded:
             self._recorded.move_to_end(key)
         return self._recorded.get(key)
 
     def first_time(self, key: Any) -> bool:
-        """Whether this key comes for the first time."""
+        """Whether this is the first run with this key, which is then remembered."""
         first = key not in self._seen
         self._seen[key] = None
         self._seen.move_to_end(key)
@@ -71,13 +71,13 @@ class Graphs:
         return first
 
     def keep(self, key: Any, recorded: Recorded[Any]) -> None:
-        """Keep a graph, and give up the one that was not used for longest where there are too many."""
+        """Keep a graph, and delete the least recently used one if there are too many."""
         self._recorded[key] = recorded
         if len(self._recorded) > CAPACITY:
             self._recorded.popitem(last=False)
 
     def clear(self) -> None:
-        """Give all graphs and their memory back."""
+        """Delete all graphs and free their memory."""
         self._recorded.clear()
         self._seen.clear()
 
@@ -92,9 +92,9 @@ GRAPHS = Graphs()
 
 
 def replay(loop: Loop, *, fresh: Sequence[str], changed: Sequence[str], **settings: Any) -> None:
-    """``loop.run(**settings)``, by a graph where there is one.
+    """Run ``loop.run(**settings)``, by a graph if one has been recorded.
 
-    Results are wanted of the fields `fresh`, which hold nothing before, and `changed`, which do.
+    The results are in the fields `fresh`, whose content before the run is not read, and `changed`, whose content is.
     """
     device = next(tensor.device for tensor in loop._asdict().values() if tensor is not None)
     if not can_record(device):
@@ -118,18 +118,18 @@ def replay(loop: Loop, *, fresh: Sequence[str], changed: Sequence[str], **settin
 
 
 def record(loop: L, settings: dict[str, Any]) -> Recorded[L]:
-    """Record the loop over tensors like its own."""
+    """Record the loop over newly allocated tensors with the shapes of its tensors."""
     own = {name: None if tensor is None else torch.empty_like(tensor) for name, tensor in loop._asdict().items()}
     like: L = type(loop)(**own)
     graph = torch.cuda.CUDAGraph()
-    # Other threads may go on meanwhile: a loader that pins memory must not spoil the capture.
+    # Calls of other threads stay allowed: a data loader that pins memory must not invalidate the capture.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         like.run(**settings)
     return Recorded(like, graph)
 
 
 def run_recorded(recorded: Recorded[L], loop: L, fresh: Sequence[str], changed: Sequence[str]) -> None:
-    """Copy what the loop reads in, replay, and copy the results out."""
+    """Copy the loop's inputs into the graph's tensors, replay the graph, and copy the results out."""
     own, theirs = recorded.loop._asdict(), loop._asdict()
     read = [name for name, tensor in theirs.items() if tensor is not None and name not in fresh]
     written = [*fresh, *changed]
@@ -139,12 +139,12 @@ def run_recorded(recorded: Recorded[L], loop: L, fresh: Sequence[str], changed: 
 
 
 def can_record(device: torch.device) -> bool:
-    """Whether a graph can be recorded now: on a GPU, outside a capture of the caller's."""
+    """Whether a graph can be recorded now: on a GPU, and not inside a capture by the caller."""
     return device.type == "cuda" and not torch.cuda.is_current_stream_capturing()
 
 
 def on_device(device: torch.device) -> AbstractContextManager[None]:
-    """Make it the current device, on which graphs are recorded and replayed."""
+    """A context in which `device` is the current device, on which graphs are recorded and replayed."""
     return torch.cuda.device(device)
 
 
@@ -154,7 +154,7 @@ def place(device: torch.device) -> Any:
 
 
 def layout(loop: Loop) -> Any:
-    """Dtype, shape and strides of every tensor."""
+    """Dtype, shape and strides of every tensor of the loop."""
     return tuple(
         None if tensor is None else (tensor.dtype, tuple(tensor.shape), tensor.stride())
         for tensor in loop._asdict().values()

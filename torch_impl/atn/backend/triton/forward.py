@@ -1,11 +1,11 @@
 """Kernels of the forward pass: the norm over a whole sequence, and one step of the layer.
 
-One program a row, which is one case b at one step t. Letters: T time, B cases, N features, H hidden, k window length,
-M steps of memory.
+There is one program per row, which is one case b at one step t. Letters: T time, B cases, N features, H hidden,
+k window length, M steps of memory.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
-# Kernels are Triton's language in Python's syntax: their arguments have no Python types.
+# Kernels are written in Triton's language, with Python's syntax: their arguments have no Python types.
 # ruff: noqa: ANN001, ANN201
 
 import triton
@@ -47,9 +47,9 @@ def normalize(
     eps: tl.constexpr, HAS_GAMMA: tl.constexpr, HAS_BETA: tl.constexpr, HAS_WINDOWS: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Eq. (9) for each row of a (T, B, N), after `step_statistics`: y, which may be a.
+    """Eq. (9) for each row of a (T, B, N), after `step_statistics`; y may be the same tensor as a.
 
-    With mean and 1/sqrt(var + eps) by window (T, B), which are there already or are written.
+    The window statistics mean and 1/sqrt(var + eps) (T, B) are either read or computed and written.
     """
     row = tl.program_id(0).to(tl.int64)
     if HAS_WINDOWS:
@@ -76,7 +76,7 @@ def next_window(
 ):  # fmt: skip
     """Write the statistics (m, q) of step t; return mean and 1/sqrt(var + eps) of the window that ends with it.
 
-    `steps` (2, M + T, B) and `windows` (2, T, B) are those of one norm; the latter are written with `KEEP`.
+    `steps` (2, M + T, B) and `windows` (2, T, B) belong to one norm; `windows` is written with `KEEP`.
     """
     at = tl.cast(M + t, tl.int64) * B + b
     step_var = steps + tl.cast(M + T, tl.int64) * B
@@ -98,12 +98,12 @@ def gates_and_cell(
     eps: tl.constexpr, KEEP: tl.constexpr, NORMED: tl.constexpr, HAS_GAMMA_HH: tl.constexpr,
     HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Eqs. (14)-(16) for case b at step t: the state and the cell after it.
+    """Eqs. (14)-(16) for case b at step t: return h and c after the step.
 
-    In: the four parts of the product with the state, before their norm; `cell`, c before the step; `from_input`
-    (T, B, 4H), all that is added to the gates beside that norm. Out, at step t: h (T, B, H) and the statistics of the
-    norms hh and c by step (2, M + T, B); with `KEEP` what a backward pass reads: c (T, B, H), gates (T, B, 4H), and the
-    statistics by window (2, T, B).
+    Reads: the four parts of the product with the state, before their norm; `cell`, c before the step; `from_input`
+    (T, B, 4H), the sum of the other terms of the gates. Writes, at step t: h (T, B, H) and the step statistics
+    (2, M + T, B) of the norms hh and c; with `KEEP` also the values that a backward pass reads: c (T, B, H),
+    gates (T, B, 4H), and the window statistics (2, T, B).
     """
     row = tl.cast(t, tl.int64) * B + b
     if NORMED:
@@ -151,7 +151,7 @@ def lstm_step(
     HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Step t of one case a program, after the product `from_state` (B, 4H); `state` and `carry` (B, H) are updated."""
+    """Step t, one program per case, after the product `from_state` (B, 4H); updates `state` and `carry` (B, H)."""
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK_H)
     a = from_state + b * 4 * H
@@ -173,9 +173,9 @@ def product_with_state(
     weight_hh, bias_hh, a_hh, state, part, columns, H,
     HAS_BIAS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Part 0 to 3 of ``W_hh h + b_hh`` for one case: into a_hh (4H,), from state (H,).
+    """Part 0 to 3 of ``W_hh h + b_hh`` for one case: read from state (H,), written to a_hh (4H,).
 
-    W_hh is read anew at every step, from the cache next to the program, rather than held in registers it would fill.
+    W_hh is read again at every step, from the first-level cache: held in registers, it would fill them.
     """
     sums = tl.zeros([BLOCK_H, BLOCK_J], ACC)
     for start in range(0, H, BLOCK_J):
@@ -196,9 +196,9 @@ def lstm_all_steps(
     HAS_GAMMA_HH: tl.constexpr, HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """All steps of one case a program: cases never meet, so that no program waits for another.
+    """All steps, one program per case: cases are independent, so that no program waits for another.
 
-    The products with the state go to a_hh (T, B, 4H), without `EVERY_STEP` to its one step (1, B, 4H).
+    The products with the state are written to a_hh (T, B, 4H); without `EVERY_STEP` a_hh has one step (1, B, 4H).
     """
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK_H)
@@ -213,8 +213,8 @@ def lstm_all_steps(
                 weight_hh=weight_hh, bias_hh=bias_hh, a_hh=a, state=state, part=part, columns=columns, H=H,
                 HAS_BIAS=HAS_BIAS, BLOCK_H=BLOCK_H, BLOCK_J=BLOCK_J, ACC=ACC,
             )  # fmt: skip
-        # Threads of a program read what others of it have written: here the products, below the state and the
-        # statistics. And none may write the next state before all have read this one.
+        # Threads of a program read values that its other threads have written: here the products, below the state and
+        # the statistics. No thread may write the next state before all threads have read the current one.
         tl.debug_barrier()
         hidden, cell = gates_and_cell(
             ai=load_row(a, columns, H, ACC), af=load_row(a + H, columns, H, ACC),

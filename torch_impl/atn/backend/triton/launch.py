@@ -1,9 +1,9 @@
 """The operators of the triton backend: checks, allocation, and the order of products, norms and time loops.
 
-They compute what the operators of the fused backend compute. For the backward pass they keep the preactivations before
-the norms, a_ih and a_hh, where the fused backend keeps the normalized ones. Data may have 16 bits; statistics, the
-carry and c are then float32. The norm of the product with the input has no recurrence and is done for the whole
-sequence, forward and backward.
+They compute the same functions as the operators of the fused backend. For the backward pass they keep the
+preactivations a_ih and a_hh before the norms, whereas the fused backend keeps the normalized preactivations. Data may
+have 16 bits; statistics, the carry and c are then float32. The norm of the product with the input has no recurrence and
+is computed for the whole sequence, forward and backward.
 
 Letters: T time, B cases, I inputs, H hidden, k window length (0: no norm), M steps of memory.
 """
@@ -31,7 +31,7 @@ __all__ = ["lstm_backward", "lstm_forward", "lstm_inference", "norm_backward", "
 
 
 def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Run a layer, and keep what its backward pass reads."""
+    """Run a layer; return the fields of `LSTMResult`, which include the values that its backward pass reads."""
     check_lstm_forward(given)
     x, c_0 = given.x, given.c_0
     (T, B, _), H = x.shape, given.h_0.shape[1]
@@ -64,10 +64,10 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
 
 
 def lstm_inference(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
-    """Run a layer of which no gradient is asked: the kernels of `lstm_forward`, which write less.
+    """Run a layer whose gradient is not needed, by the kernels of `lstm_forward`, which write less.
 
     Returns h (T, B, H), the last c (B, H), and the statistics (3, 2, min(M + T, k - 1), B) of the last steps, which are
-    the memory of the next chunk; (3, 2, 0, B) without a norm. Beside them one array of 4 T B H numbers is taken.
+    the memory of the next chunk; (3, 2, 0, B) without a norm. It also allocates one array of 4 T B H numbers.
     """
     check_lstm_forward(given)
     x = given.x
@@ -97,7 +97,7 @@ def lstm_inference(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def memory_in_front(given: LSTMForward) -> Tensor:
-    """Statistics by step (3, 2, M + T, B), those of the memory filled in; (3, 2, 0, B) without a norm."""
+    """Step statistics (3, 2, M + T, B) with the memory filled in; (3, 2, 0, B) without a norm."""
     T, (_, _, M, B) = given.x.shape[0], given.memory.shape
     steps = given.c_0.new_empty(3, 2, M + T if given.k > 0 else 0, B)
     steps[:, :, :M] = given.memory
@@ -105,12 +105,12 @@ def memory_in_front(given: LSTMForward) -> Tensor:
 
 
 def norm_of_input(given: LSTMForward, a_ih: Tensor) -> NormForward:
-    """The norm of the product with the input."""
+    """Arguments of `norm_forward` for the norm of the product with the input."""
     return NormForward(a=a_ih, gamma=given.gamma_ih, beta=given.bias, memory=given.memory[0], k=given.k, eps=given.eps)
 
 
 def run(loop: ForwardLoop, fresh: tuple[str, ...], changed: tuple[str, ...], given: LSTMForward) -> None:
-    """One launch for a small layer, a graph of many for a large one."""
+    """Run the time loop: one launch for a small layer, a graph of many launches for a large one."""
     if given.h_0.shape[1] <= blocks.LARGEST_AT_ONCE:
         loop.run(given.k, given.eps)
     else:
@@ -120,7 +120,7 @@ def run(loop: ForwardLoop, fresh: tuple[str, ...], changed: tuple[str, ...], giv
 def lstm_backward(
     given: LSTMBackward,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of `lstm_forward`."""
+    """Gradients of `lstm_forward`, in the order that `LSTMBackward` describes."""
     check_lstm_backward(given)
     c, gates, steps, windows, k = given.c, given.gates, given.steps, given.windows, given.k
     T, B, H = c.shape

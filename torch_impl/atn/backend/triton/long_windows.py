@@ -1,7 +1,7 @@
-"""Gradients of the steps' statistics where windows are longer than a program holds: O(log k) operations on arrays.
+"""Gradients of the step statistics for windows longer than a block, by O(log k) operations on arrays.
 
-A kernel that reads every window costs k reads a step. Here the sums over the windows that contain a step are merged
-from shorter ones, as `atn.window.window_statistics` merges the windows themselves.
+A kernel that reads every window makes k reads per step. This module merges the sums over the windows that contain a
+step from sums over fewer windows, as `atn.window.window_statistics` merges the windows themselves.
 """
 
 from typing import NamedTuple
@@ -14,11 +14,11 @@ class Sums(NamedTuple):
     """Sums over the windows that end with the steps s, ..., s + n - 1, one row for each s."""
 
     level: Tensor
-    """Of dmean."""
+    """Sum of dmean."""
     slope: Tensor
-    """Of dvar."""
+    """Sum of dvar."""
     moment: Tensor
-    """Of ``dvar[t] * (mean[s] - mean[t])``: differences, which stay small where the means share a large offset."""
+    """Sum of ``dvar[t] * (mean[s] - mean[t])``; the differences stay small if the means share a large offset."""
 
 
 def gradients_of_steps(dwindows: Tensor, mean: Tensor, step_mean: Tensor, k: int) -> Tensor:
@@ -26,11 +26,11 @@ def gradients_of_steps(dwindows: Tensor, mean: Tensor, step_mean: Tensor, k: int
 
         dm[s] = sum_t (dmean[t] + 2 dvar[t] (m[s] - mean[t]))        dq[s] = sum_t dvar[t]
 
-    over the windows t of the sequence with s <= t < s + k. `dwindows` (2, T, B) is divided by the windows' sizes;
-    `mean` (T, B) is that of the windows, `step_mean` (M + T, B) that of the steps, memory in front.
+    over the windows t of the sequence with s <= t < s + k. `dwindows` (2, T, B) has been divided by the sizes of the
+    windows; `mean` (T, B) is the mean of each window, `step_mean` (M + T, B) that of each step, memory in front.
     """
     M = step_mean.shape[0] - mean.shape[0]
-    # The windows of the memory's steps are not of this sequence: they have no gradient, and any mean will do.
+    # The windows of the memory's steps belong to an earlier chunk: their gradient is 0, whatever their mean.
     before = step_mean[:M]
     center = torch.cat((before, mean))
     level, slope = (torch.cat((torch.zeros_like(before), gradient)) for gradient in dwindows)
@@ -44,7 +44,7 @@ def gradients_of_steps(dwindows: Tensor, mean: Tensor, step_mean: Tensor, k: int
 
 
 def _merge(first: Sums, length: int, later: Sums, center: Tensor) -> Sums:
-    """Join the sums over `length` windows from s on with those from s + length on."""
+    """Join the sums over `length` windows from s on with the sums over the windows from s + length on."""
     if length >= center.shape[0]:
         return first  # no step has a later window
     level, slope, moment, at = (_later(rows, length) for rows in (*later, center))
@@ -52,5 +52,5 @@ def _merge(first: Sums, length: int, later: Sums, center: Tensor) -> Sums:
 
 
 def _later(rows: Tensor, steps: int) -> Tensor:
-    """Row s + steps in the place of row s, zeros beyond the end."""
+    """The rows shifted so that row s is row s + steps of `rows`, with zeros beyond the end."""
     return torch.cat((rows[steps:], torch.zeros_like(rows[:steps])))

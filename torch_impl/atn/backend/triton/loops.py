@@ -1,7 +1,7 @@
-"""The time loops of a layer: which kernels run, in which order, over which tensors.
+"""The time loops of a layer: their kernels, the order of these, and their tensors.
 
-A small layer takes one kernel for all steps; in a larger one a step is one matrix product and one kernel. Letters: T
-time, B cases, H hidden, k window length (0: no norm), M steps of memory.
+A small layer takes one kernel for all steps; a larger layer takes one matrix product and one kernel per step. Letters:
+T time, B cases, H hidden, k window length (0: no norm), M steps of memory.
 """
 
 from typing import Any, NamedTuple
@@ -14,10 +14,10 @@ from atn.backend.triton.blocks import blocks_of_step
 
 
 class ForwardLoop(NamedTuple):
-    """Tensors of the forward time loop; None where the layer has none, or keeps none for a backward pass."""
+    """Tensors of the forward time loop; None for one that the layer does not have or does not keep."""
 
     from_input: Tensor
-    """All that is added to the gates beside the norm of the product with the state (T, B, 4H)."""
+    """Sum of all terms of the gates other than the norm of the product with the state (T, B, 4H)."""
     weight_hh: Tensor
     bias_hh: Tensor | None
     gamma_hh: Tensor | None
@@ -25,11 +25,11 @@ class ForwardLoop(NamedTuple):
     beta_c: Tensor | None
     state: Tensor
     carry: Tensor
-    """h and c (B, H) before the first step, in the end after the last."""
+    """h and c (B, H) before the first step; after the run, those after the last step."""
     steps: Tensor
-    """Statistics by step (3, 2, M + T, B), (3, 2, 0, B) without a norm."""
+    """Step statistics (3, 2, M + T, B); (3, 2, 0, B) without a norm."""
     a_hh: Tensor
-    """Products with the state: of all steps (T, B, 4H), or of one at a time (1, B, 4H)."""
+    """Products with the state: of all steps (T, B, 4H), or of the current step (1, B, 4H)."""
     h: Tensor
     """(T, B, H)."""
     c: Tensor | None
@@ -40,7 +40,7 @@ class ForwardLoop(NamedTuple):
     """Statistics by window (3, 2, T, B)."""
 
     def run(self, k: int, eps: float) -> None:
-        """All steps, from the first to the last: `state` and `carry` are changed, h to `windows` written."""
+        """Run all steps, from first to last: update `state` and `carry`, and write the fields from `h` to `windows`."""
         T, B, H = self.h.shape
         M = self.steps.shape[2] - T if k > 0 else 0
         k = min(k, M + T)
@@ -85,11 +85,11 @@ class ForwardLoop(NamedTuple):
 
 
 class BackwardLoop(NamedTuple):
-    """Tensors of the backward time loop; None where the layer has none, or the loss does not depend on an output."""
+    """Tensors of the backward time loop; None for one that the layer lacks, or if the loss does not depend on it."""
 
     dh_out: Tensor | None
     dc_out: Tensor | None
-    """Gradients of h and c as outputs (T, B, H)."""
+    """Upstream gradients of the outputs h and c (T, B, H)."""
     weight_hh: Tensor
     gamma_hh: Tensor | None
     gamma_c: Tensor | None
@@ -100,21 +100,21 @@ class BackwardLoop(NamedTuple):
     a_hh: Tensor
     steps: Tensor
     windows: Tensor
-    """The last five as the forward loop has them."""
+    """The five fields up to this one are as in `ForwardLoop`."""
     dh: Tensor
     dc: Tensor
-    """Gradients of state and carry (B, H): zero in the beginning, in the end those of the initial state."""
+    """Gradients of state and carry (B, H): zero before the run, those of the initial state after it."""
     dsteps: Tensor
     dwindows: Tensor
     dgates: Tensor
-    """Of the gates before their activation (T, B, 4H)."""
+    """Gradients of the gates before their activation (T, B, 4H)."""
     dread: Tensor | None
-    """Of what tanh is taken of in ``h = o * tanh(z)`` (T, B, H)."""
+    """Gradients of z in ``h = o * tanh(z)`` (T, B, H)."""
     da_hh: Tensor
-    """Of the products with the state (T, B, 4H); empty without a norm, where it is `dgates`."""
+    """Gradients of the products with the state (T, B, 4H); empty without a norm, where they equal `dgates`."""
 
     def run(self, k: int) -> None:
-        """All steps, from the last to the first: everything from `dh` on is written."""
+        """Run all steps, from the last to the first, and write every field from `dh` on."""
         T, B, H = self.c.shape
         normed = k > 0
         M = self.steps.shape[2] - T if normed else 0
@@ -161,13 +161,13 @@ class BackwardLoop(NamedTuple):
 
 
 def pair(name: str, of_norms: Tensor | None) -> dict[str, Tensor | None]:
-    """The arguments of a kernel that belong to the norms hh and c, from statistics (3, 2, R, B) of ih, hh and c."""
+    """The kernel arguments `name` of the norms hh and c, from the statistics (3, 2, R, B) of ih, hh and c."""
     _, of_hh, of_c = (None, None, None) if of_norms is None else of_norms
     return {f"{name}_hh": of_hh, f"{name}_c": of_c}
 
 
 def parameters(k: int, gamma_hh: Tensor | None, gamma_c: Tensor | None, beta_c: Tensor | None) -> dict[str, bool]:
-    """What a layer has, for which its kernels are compiled."""
+    """The compile-time flags of a layer's kernels: whether it has a norm, gains and a shift."""
     return {
         "NORMED": k > 0,
         "HAS_GAMMA_HH": gamma_hh is not None,

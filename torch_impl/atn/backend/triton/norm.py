@@ -24,9 +24,9 @@ def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def norm_inference(given: NormForward) -> tuple[Tensor, Tensor]:
-    """Normalize a sequence of which no gradient is asked: y (T, B, N), and the memory of the next chunk.
+    """Normalize a sequence whose gradient is not needed: y (T, B, N), and the memory of the next chunk.
 
-    That is the statistics (2, min(M + T, k - 1), B) of the last steps.
+    The memory is the statistics (2, min(M + T, k - 1), B) of the last steps.
     """
     check_norm_forward(given)
     y = torch.empty_like(given.a)
@@ -35,13 +35,13 @@ def norm_inference(given: NormForward) -> tuple[Tensor, Tensor]:
 
 
 def last_steps(steps: Tensor, k: int) -> Tensor:
-    """The last k - 1 steps of statistics (..., S, B), or all where there are fewer, in memory of their own."""
+    """A copy of the last k - 1 steps of the statistics (..., S, B), or of all steps if there are fewer."""
     S = steps.shape[-2]
     return steps[..., S - min(S, k - 1) :, :].clone()
 
 
 def normalize_into(y: Tensor, given: NormForward) -> tuple[Tensor, Tensor]:
-    """Write y, which may be a itself; statistics by step and by window, as `norm_forward` returns them."""
+    """Write y, which may be a itself; return the step and window statistics as in `norm_forward`."""
     a, memory = given.a, given.memory
     (T, B, N), M = a.shape, memory.shape[1]
     steps, windows = memory.new_empty(2, M + T, B), memory.new_empty(2, T, B)
@@ -64,7 +64,7 @@ def normalize_into(y: Tensor, given: NormForward) -> tuple[Tensor, Tensor]:
 
 
 def is_long(k: int) -> bool:
-    """Whether windows are merged from shorter ones. By k alone, so that a stream's sums have the order of the whole."""
+    """Whether windows are merged from shorter ones. Depends on k only, so that chunks sum in the order of the whole."""
     return k > blocks.LONGEST_WINDOW
 
 
@@ -91,7 +91,7 @@ def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def collect_steps(dwindows: Tensor, windows: Tensor, steps: Tensor, dsteps: Tensor, k: int, sizes: Blocks) -> None:
-    """Add to `dsteps` (2, R, B) what the windows (2, T, B) give the first R of the M + T steps."""
+    """Add the contributions of the windows (2, T, B) to the gradients `dsteps` (2, R, B) of the first R steps."""
     (_, R, B), T = dsteps.shape, windows.shape[1]
     if is_long(k):
         dsteps += gradients_of_steps(dwindows, windows[0], steps[0], k)[:, :R]
@@ -106,7 +106,7 @@ def collect_steps(dwindows: Tensor, windows: Tensor, steps: Tensor, dsteps: Tens
 def sums_over_rows(dy: Tensor, a: Tensor, windows: Tensor | None) -> Tensor:
     """Sums (2, N) of dy * xhat and of dy (T, B, N) over all steps and cases, in the dtype of a.
 
-    xhat is a normalized by its windows (2, T, B), or a itself where there are none.
+    xhat is a normalized by its windows (2, T, B), or a itself if `windows` is None.
     """
     N, rows = a.shape[2], a.shape[0] * a.shape[1]
     parts = triton.cdiv(rows, blocks.ROWS_OF_A_SUM)

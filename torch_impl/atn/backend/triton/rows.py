@@ -1,15 +1,15 @@
-"""What the kernels share: rows, windows over them, and the activations.
+"""Functions that several kernels use: rows, windows over them, and the activations.
 
-A kernel is compiled for the GPU, or run by Triton's interpreter on CPU tensors (`TRITON_INTERPRET=1`), so everything
-here is made of operations that both have. All arithmetic is in `ACC`: float32 for data of 16 or 32 bits, else float64.
-Offsets are 64 bits wide.
+A kernel is compiled for the GPU, or run by Triton's interpreter on CPU tensors (`TRITON_INTERPRET=1`), so these
+functions use only operations that both support. All arithmetic is in `ACC`: float32 for data of 16 or 32 bits, float64
+otherwise. Offsets are 64 bits wide.
 
-Statistics lie as (rows, B): those of the steps with the M steps of memory in front, s = M + t, those of the windows by
-t alone.
+Statistics have the layout (rows, B). Step statistics have the M steps of memory in front, so that step t is row
+s = M + t; window statistics have the row t.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
-# Kernels are Triton's language in Python's syntax: their arguments have no Python types.
+# Kernels are written in Triton's language, with Python's syntax: their arguments have no Python types.
 # ruff: noqa: ANN001, ANN201
 
 import triton
@@ -18,20 +18,20 @@ import triton.language as tl
 
 @triton.jit
 def load_row(row, columns, N, ACC: tl.constexpr):
-    """Elements `columns` of a row of N, zero beyond."""
+    """Elements `columns` of a row of N elements, zero beyond its end."""
     return tl.load(row + columns, mask=columns < N, other=0.0).to(ACC)
 
 
 @triton.jit
 def load_block(matrix, rows, columns, R, N, ACC: tl.constexpr):
-    """Elements of a matrix (R, N), zero beyond."""
+    """Elements `rows`, `columns` of a matrix (R, N), zero beyond its edges."""
     inside = (rows < R)[:, None] & (columns < N)[None, :]
     return tl.load(matrix + rows[:, None] * N + columns[None, :], mask=inside, other=0.0).to(ACC)
 
 
 @triton.jit
 def store_row(row, columns, N, values):
-    """Counterpart of `load_row`."""
+    """Write `values` to the elements `columns` of a row of N elements; columns beyond its end are left out."""
     tl.store(row + columns, values.to(row.dtype.element_ty), mask=columns < N)
 
 
@@ -46,7 +46,7 @@ def store_gates(row, columns, H, i, f, g, o):
 
 @triton.jit
 def scale_row(values, gamma, first, columns, N, HAS_GAMMA: tl.constexpr, ACC: tl.constexpr):
-    """Values times the elements first + columns of the gain, if there is one."""
+    """Values times the elements first + columns of the gain; unchanged without a gain."""
     if HAS_GAMMA:
         values = values * load_row(gamma + first, columns, N, ACC)
     return values
@@ -61,7 +61,7 @@ def square_of_deviation(values, mean, columns, N):
 
 @triton.jit
 def window_size(s, k):
-    """K_t of the window that ends with step s, the memory's steps counted."""
+    """Size K_t of the window that ends with step s; steps of the memory count."""
     return tl.minimum(k, s + 1)
 
 
@@ -69,8 +69,8 @@ def window_size(s, k):
 def window_statistics(step_mean, step_var, s, b, B, k, m, q, BLOCK_K: tl.constexpr, ACC: tl.constexpr):
     """Mean and variance of the window that ends with step s of case b, Eqs. (7)-(8) from step statistics.
 
-    (m, q) are the statistics of step s itself, which its own program may not have written yet. What is summed are the
-    distances of the other means from m: a large offset that the steps share takes no digits from the sum.
+    (m, q) are the statistics of step s, which the program may not have written yet. The sum is over the differences
+    between the other means and m, so that a large offset that the steps share costs no digits.
     """
     earlier = window_size(s, k) - 1
     size = (earlier + 1).to(ACC)
@@ -98,7 +98,7 @@ def gradient_of_step(dmean, dvar, mean, m, t, b, B, T, k, BLOCK_K: tl.constexpr,
 
         dm[s] = sum_t (dmean[t] + 2 dvar[t] (m[s] - mean[t]))        dq[s] = sum_t dvar[t]
 
-    `dmean` and `dvar` are those of the windows, divided by their sizes already.
+    `dmean` and `dvar` are the gradients of the windows' statistics, already divided by the sizes of the windows.
     """
     count = tl.minimum(k, T - t)
     dm = tl.zeros([], ACC)
@@ -125,8 +125,8 @@ def sigmoid(x):
 def tanh(x):
     """Hyperbolic tangent, to a few units in the last place of float64.
 
-    Triton has none that its interpreter knows. Small arguments take the seventh convergent of Lambert's continued
-    fraction, the others the exponential, whose difference from 1 would cancel for the small ones.
+    Triton has no tanh that its interpreter supports. Small arguments use the seventh convergent of Lambert's continued
+    fraction. The others use the exponential, whose difference from 1 would cancel for small arguments.
     """
     y = x * x
     small = x * (135135.0 + y * (17325.0 + y * (378.0 + y))) / (135135.0 + y * (62370.0 + y * (3150.0 + y * 28.0)))
