@@ -336,13 +336,14 @@ class RecurrentLayers(nn.Module, ABC):
         states = (output.to(dtype), *(state.to(state_dtype(dtype)) for state in others))
         D = self._directions
         with full_precision(data.device):
-            cast = [self._norm.folded(layer) for layer in layers]
-            if any(parameter.dtype != dtype for parameter in parameters):
-                cast = [layer._replace(weights=layer.weights.to(dtype)) for layer in cast]
+            folded = [self._norm.folded(layer) for layer in layers]
+            as_they_are = all(one is layer for one, layer in zip(folded, layers, strict=True))
+            if not as_they_are or any(parameter.dtype != dtype for parameter in parameters):
+                folded = [layer._replace(weights=layer.weights.to(dtype)) for layer in folded]
             return run_stack(
                 data.to(dtype),
                 steps,
-                [cast[first : first + D] for first in range(0, len(cast), D)],
+                [folded[first : first + D] for first in range(0, len(folded), D)],
                 carried._replace(states=states),
                 run=partial(self._norm.run, partial(self._cell, backend, every_state=steps.ends_differ)),
                 dropout=self.dropout if self.training else 0.0,

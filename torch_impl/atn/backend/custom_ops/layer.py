@@ -89,12 +89,9 @@ def _packed(memory: LayerMemory) -> Float[Tensor, "3 2 M B"]:
 
 def _unpacked(steps: Float[Tensor, "3 2 S B"], count: int) -> LayerMemory:
     """The last `count` steps of each norm, or all steps if there are fewer."""
-    if steps.shape[2] > count:
-        steps = steps[:, :, steps.shape[2] - count :]
     ih_mean, ih_var, hh_mean, hh_var, c_mean, c_var = steps.flatten(0, 1).unbind()
-    return LayerMemory(
-        ih=StepStatistics(ih_mean, ih_var), hh=StepStatistics(hh_mean, hh_var), c=StepStatistics(c_mean, c_var)
-    )
+    every = (StepStatistics(ih_mean, ih_var), StepStatistics(hh_mean, hh_var), StepStatistics(c_mean, c_var))
+    return LayerMemory(*(statistics.last(count) for statistics in every))
 
 
 def _inference(operators: Operators, given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
