@@ -13,9 +13,10 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 from tqdm import tqdm
 
+from experiments.cli.flags import settings_flags
 from experiments.cli.jobs import ExecutorName, Resources, check_executor, make_executor, run_jobs
 from experiments.cli.seeds import parse_seeds
-from experiments.cli.train import PROG, RUNS, plan_runs, stamp
+from experiments.cli.train import PROG, RUNS, TaskCommand, plan_runs, stamp
 from experiments.common.errors import ExperimentError, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.tasks.registry import TASKS
@@ -192,8 +193,8 @@ def plan_sweep(asked: SweepCommand) -> list[Entry]:
         As a task's command would.
     """
     entries: dict[tuple[Path, ...], Entry] = {}
-    for task, arguments in _combinations(asked):
-        runs = plan_runs(task, arguments, f"{PROG} {task.name}").runs
+    for task, command, arguments in _combinations(asked):
+        runs = plan_runs(task, command, f"{PROG} {task.name}")
         # A run is named by its completed settings.
         names = [run._replace(settings=run.settings.completed()).name for run in runs]
         folders = tuple(asked.runs.resolve() / name for name in names)
@@ -202,7 +203,8 @@ def plan_sweep(asked: SweepCommand) -> list[Entry]:
     return list(entries.values())
 
 
-def _combinations(asked: SweepCommand) -> Iterator[tuple[Task[Any], list[str]]]:
+def _combinations(asked: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[Any], list[str]]]:
+    """Each task's command, and the arguments that say the same to a job, which is a process of its own."""
     if not asked.tasks:
         raise UsageError(f"no task; there are {', '.join(TASKS)}")
     seeds = [None] if asked.seeds is None else parse_seeds(asked.seeds)
@@ -213,8 +215,14 @@ def _combinations(asked: SweepCommand) -> Iterator[tuple[Task[Any], list[str]]]:
     ):
         if name not in TASKS:
             raise UsageError(f"unknown task {name!r}; there are {', '.join(TASKS)}")
-        seeding = [] if seed is None else ["--seed", str(seed)]
-        yield TASKS[name], ["--preset", preset, "--model", model, *seeding, *chosen, *_common(asked)]
+        task = TASKS[name]
+        settings = parse_command(settings_flags(task), chosen, f"{PROG} {name}")
+        if seed is not None and "seed" in settings:
+            raise UsageError("--set seed and --seeds: give one of them")
+        seeding = {} if seed is None else {"seed": seed}
+        command = TaskCommand(settings | seeding, preset, model, data_dir=asked.data_dir)
+        flags = [word for key, value in seeding.items() for word in (f"--{key}", str(value))]
+        yield task, command, ["--preset", preset, "--model", model, *flags, *chosen, *_common(asked)]
 
 
 def _values(assignment: str) -> list[str]:

@@ -3,24 +3,25 @@
 import dataclasses
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import torch
 import tyro
 
 from experiments.cli.demonstration import demonstrate
+from experiments.cli.flags import settings_flags
 from experiments.cli.seeds import parse_seeds
 from experiments.common.environment import ROOT
 from experiments.common.errors import INTERRUPTED, UsageError
-from experiments.common.parsing import FolderPath, check_folder, parse_command, parse_known
+from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.stamp import check_stamp
 from experiments.tasks.registry import TASKS
 from experiments.training import distributed
 from experiments.training.record import UNVERIFIED, Record
 from experiments.training.run import Conditions, Run, carry_out
-from experiments.training.settings import MODELS, PresetName, Settings
+from experiments.training.settings import MODELS, PresetName
 from experiments.training.task import Task
 from experiments.training.tensorboard_log import require_tensorboard
 
@@ -29,14 +30,17 @@ HERE = ROOT / "experiments"
 RUNS = HERE / "runs"
 
 
+F = TypeVar("F", bound=Mapping[str, Any])
+
+
 @dataclasses.dataclass(frozen=True)
-class TaskCommand:
+class TaskCommand(Generic[F]):
     """Train on a task. A run that was stopped goes on from its last checkpoint; one that has ended stays as it is.
 
     ``torchrun --nproc-per-node N -m experiments <task> ...`` trains each model with N processes that share its batches.
     """
 
-    settings: tyro.conf.OmitArgPrefixes[Settings]
+    settings: tyro.conf.OmitArgPrefixes[F]
     """Settings of the preset. A flag overrides one, and the record says so."""
 
     preset: PresetName = "paper"
@@ -72,53 +76,44 @@ class TaskCommand:
             raise ValueError(f"checkpoint_seconds is {self.checkpoint_seconds}; it must be a number of at least 0")
 
 
-@dataclasses.dataclass(frozen=True)
-class EarlyCommand:
-    """The part of a task's command that is read first: the preset decides its other defaults."""
-
-    preset: PresetName = "paper"
-    """As in `TaskCommand`."""
-
-    seed: int | None = None
-    """The setting, if it is given."""
-
-    seeds: str | None = None
-    """As in `TaskCommand`."""
-
-
-class Plan(NamedTuple):
-    """What a command asks for: its options, and the runs in their order, none for a model that the task has not."""
-
-    asked: TaskCommand
-    runs: list[Run]
-
-
-def plan_runs(task: Task[Any], arguments: Sequence[str], prog: str) -> Plan:
+def parse_task(task: Task[Any], arguments: Sequence[str], prog: str) -> TaskCommand[Any]:
     """Read the arguments of a task's command.
 
     Raises
     ------
     UsageError
-        If they cannot be understood, or the task has no such preset.
+        If they cannot be understood.
     """
-    early = parse_known(EarlyCommand, arguments, prog)
-    if early.preset not in task.presets:
-        raise UsageError(f"--preset {early.preset}: {task.name} has {', '.join(task.presets)}")
-    if early.seed is not None and early.seeds is not None:
-        raise UsageError("--seed and --seeds: give one of them")
-    default = TaskCommand(settings=task.presets[early.preset], preset=early.preset)
-    asked = parse_command(TaskCommand, arguments, prog, default)
+    kind = cast("type[TaskCommand[Any]]", TaskCommand[settings_flags(task)])  # type: ignore[misc] # a computed type
+    asked = parse_command(kind, arguments, prog)
     check_folder("--runs", asked.runs)
     check_folder("--data-dir", asked.data_dir)
-    seeds = (asked.settings.seed,) if asked.seeds is None else parse_seeds(asked.seeds)
+    return asked
+
+
+def plan_runs(task: Task[Any], asked: TaskCommand[Any], prog: str) -> list[Run]:
+    """The runs of a command in their order, none for a model that the task has not.
+
+    Raises
+    ------
+    UsageError
+        If the task has no such preset or no such settings.
+    """
+    if asked.preset not in task.presets:
+        raise UsageError(f"--preset {asked.preset}: {task.name} has {', '.join(task.presets)}")
+    if "seed" in asked.settings and asked.seeds is not None:
+        raise UsageError("--seed and --seeds: give one of them")
+    try:
+        chosen = dataclasses.replace(task.presets[asked.preset], **asked.settings)
+    except ValueError as error:
+        raise UsageError(f"Error parsing settings: {error} (see {prog} --help)") from None
+    seeds = (chosen.seed,) if asked.seeds is None else parse_seeds(asked.seeds)
     models = MODELS if asked.model == "all" else (asked.model,)
-    settings = [dataclasses.replace(asked.settings, seed=seed) for seed in seeds]
-    parts = [part for own in settings for part in task.parts(asked.preset, own, models)]
+    parts = [
+        part for seed in seeds for part in task.parts(asked.preset, dataclasses.replace(chosen, seed=seed), models)
+    ]
     tasks = {**TASKS, task.name: task}
-    return Plan(
-        asked,
-        [Run(tasks[name].reading(asked.data_dir), asked.preset, model, own) for name, model, own in parts],
-    )
+    return [Run(tasks[name].reading(asked.data_dir), asked.preset, model, own) for name, model, own in parts]
 
 
 def run_task(task: Task[Any], arguments: Sequence[str]) -> int:
@@ -129,7 +124,9 @@ def run_task(task: Task[Any], arguments: Sequence[str]) -> int:
     ExperimentError
         As `carry_out`; without a stamp; without what an option needs.
     """
-    asked, runs = plan_runs(task, arguments, f"{PROG} {task.name}")
+    prog = f"{PROG} {task.name}"
+    asked = parse_task(task, arguments, prog)
+    runs = plan_runs(task, asked, prog)
     if not runs:
         raise UsageError(f"--model {asked.model}: {task.name} has no such run")
     if asked.tensorboard:

@@ -46,7 +46,7 @@ def check_folder(option: str, path: Path | None) -> None:
         raise UsageError(f"{option} {path}: it is not a folder")
 
 
-def parse_command(kind: type[C], arguments: Sequence[str], prog: str, default: C | None = None) -> C:
+def parse_command(kind: type[C], arguments: Sequence[str], prog: str) -> C:
     """Read `arguments` into the dataclass `kind`; ``--help`` prints and exits as usual.
 
     Raises
@@ -55,22 +55,7 @@ def parse_command(kind: type[C], arguments: Sequence[str], prog: str, default: C
         With what tyro has to say of the arguments, in one line.
     """
     with _one_line_errors(prog):
-        if default is None:
-            return tyro.cli(kind, prog=prog, args=arguments)
-        return tyro.cli(kind, prog=prog, args=arguments, default=default)
-
-
-def parse_known(kind: type[C], arguments: Sequence[str], prog: str) -> C:
-    """Read what belongs to `kind` and leave the rest, ``--help`` included, to a later `parse_command`.
-
-    Raises
-    ------
-    UsageError
-        As `parse_command`.
-    """
-    with _one_line_errors(prog):
-        known, _ = tyro.cli(kind, prog=prog, args=arguments, return_unknown_args=True, add_help=False)
-        return known
+        return tyro.cli(kind, prog=prog, args=arguments)
 
 
 @contextlib.contextmanager

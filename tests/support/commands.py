@@ -6,11 +6,12 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.cli.train import plan_runs
+from experiments.cli.train import parse_task, plan_runs
 from experiments.common.errors import UsageError
 from experiments.tasks.registry import TASKS
 
 NOXFILE = Path(__file__).parents[2] / "noxfile.py"
+PROG = "nox -s experiments --"
 
 
 class NoxCommand(NamedTuple):
@@ -44,7 +45,7 @@ def faults(command: NoxCommand) -> list[str]:
     if name not in TASKS:
         return [f"no task {name}"]
     try:
-        plan_runs(TASKS[name], arguments, "nox -s experiments --")
+        plan_runs(TASKS[name], parse_task(TASKS[name], arguments, PROG), PROG)
     except UsageError as error:
         return [f"{name}: {error}"]
     return []

@@ -1,23 +1,28 @@
 """Options of a run: several seeds, TensorBoard, precision, compilation; and the time left."""
 
+import dataclasses
 import importlib.util
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import tyro
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments.cli.main import main
 from experiments.cli.seeds import parse_seeds
+from experiments.cli.train import parse_task, plan_runs
 from experiments.common.errors import UsageError
 from experiments.tasks.copying import Copying
+from experiments.tasks.registry import TASKS
 from experiments.training.metrics import METRICS, read_metrics
 from experiments.training.progress import Progress
 from experiments.training.record import RECORD, Record, load_record
+from experiments.training.run import Run
 from experiments.training.tensorboard_log import BOARD
 
 STEPS = 12
@@ -80,6 +85,45 @@ def test_one_seed_and_several_do_not_go_together(seed: str, tmp_path: Path, caps
     assert main(command(tmp_path, "--seed", seed, "--seeds", "0..4")) == 2
     assert capsys.readouterr().err == "experiments: --seed and --seeds: give one of them\n"
     assert not list(tmp_path.iterdir())
+
+
+def only_run(name: str, *arguments: str) -> Run:
+    """The one run of a command."""
+    (run,) = plan_runs(TASKS[name], parse_task(TASKS[name], arguments, "test"), "test")
+    return run
+
+
+def test_a_command_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Sequence[str]] = []
+    original = tyro.cli
+
+    def counting(*given: Any, args: Sequence[str], **named: Any) -> Any:
+        read.append(args)
+        return original(*given, args=args, **named)
+
+    monkeypatch.setattr(tyro, "cli", counting)
+    run = only_run("copying", "--T", "40", "--preset", "demo", "--model", "atn", "--lr=1e-3")
+    assert read == [("--T", "40", "--preset", "demo", "--model", "atn", "--lr=1e-3")]
+    assert (run.preset, run.model) == ("demo", "atn")
+    assert run.settings == dataclasses.replace(TASKS["copying"].presets["demo"], T=40, lr=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "given"),
+    [
+        ("copying", ("--k", "None"), {"k": None}),
+        ("copying", ("--compile",), {"compile": True}),
+        ("denoise", ("--no-replace", "--clip", "1"), {"replace": False, "clip": 1.0}),
+        ("denoise", ("--replace",), {}),
+        ("char-ptb", ("--drops",), {"drops": ()}),
+        ("char-ptb", ("--drops", "3", "5"), {"drops": (3, 5)}),
+    ],
+)
+def test_a_flag_replaces_the_preset_s_value_and_nothing_else(
+    name: str, arguments: tuple[str, ...], given: dict[str, Any]
+) -> None:
+    run = only_run(name, *arguments, "--model", "ln")
+    assert run.settings == dataclasses.replace(TASKS[name].presets["paper"], **given)
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:

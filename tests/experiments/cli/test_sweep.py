@@ -15,6 +15,7 @@ from experiments import stamp
 from experiments.cli import jobs, sweep, train
 from experiments.cli.jobs import Resources, make_executor, run_jobs
 from experiments.cli.main import main
+from experiments.tasks.registry import TASKS
 from experiments.training.record import load_record
 from tests.support import slurm_cluster
 
@@ -147,6 +148,23 @@ def test_a_task_of_several_runs_a_model_is_one_job_a_model() -> None:
     assert any(name.count(" + ") >= 1 for name in found)
 
 
+def test_the_job_of_an_entry_makes_the_runs_that_were_planned(tmp_path: Path) -> None:
+    words = ["copying", "window-study", "--presets", "smoke", "paper", "--seeds", "3..4", "--set", "compile=True,False"]
+    options = ["--device", "cuda:1", "--runs", str(tmp_path / "runs"), "--data-dir", str(tmp_path), "--tensorboard"]
+    entries = sweep.plan_sweep(sweep.parse_sweep([*words, *options, "--unverified"]))
+    # The study's LSTM and LN are runs of the copying problem, so that it adds one job: ATN with three windows.
+    assert [len(entry.folders) for entry in entries].count(3) == 2 * 2 * 2
+    assert len(entries) == 2 * 2 * 2 * (3 + 1)
+    for entry in entries:
+        name, *arguments = entry.arguments
+        command = train.parse_task(TASKS[name], arguments, "job")
+        runs = train.plan_runs(TASKS[name], command, "job")
+        folders = [command.runs / run._replace(settings=run.settings.completed()).name for run in runs]
+        assert tuple(folders) == entry.folders
+        assert (command.device, command.data_dir) == ("cuda:1", tmp_path)
+        assert (command.tensorboard, command.unverified) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -157,6 +175,8 @@ def test_a_task_of_several_runs_a_model_is_one_job_a_model() -> None:
         (["copying", "--set", "T"], "--set T: a setting and its values look like T=100,200"),
         (["copying", "--set", "T="], "--set T=: a setting"),
         (["copying", "--set", "depth=3"], "--depth"),
+        (["copying", "--set", "model=atn"], "--model"),
+        (["copying", "--set", "seed=1", "--seeds", "0..1"], "--set seed and --seeds: give one of them"),
         (["copying", "--set", "T=0"], "T is 0; it must be at least 1"),
         (["copying", "--jobs", "0"], "jobs is 0; it must be at least 1"),
         (["copying", "--gpus", "-1"], "gpus is -1; it must be at least 0"),

@@ -184,12 +184,21 @@ def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "no CUDA device" in one_line(capsys)
 
 
-def test_help_is_for_the_asked_preset(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_has_the_value_of_every_preset(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     assert main(["--help"]) == 0
     with pytest.raises(SystemExit) as stop:
         main(["copying", "--preset", "released", "--help"])
     assert stop.value.code == 0
-    assert "(default: 0.0002)" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "Learning rate of RMSProp." in text
+    assert "(default: paper 0.0001, released 0.0002, demo 0.0005, smoke 0.001)" in text
+    assert "(default: 0.99)" in text
+    with pytest.raises(SystemExit):
+        main(["char-ptb", "--help"])
+    assert "(default: paper 80 90, released (), smoke 2)" in capsys.readouterr().out
 
 
 def test_no_stamp_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
