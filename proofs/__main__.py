@@ -12,7 +12,7 @@ USAGE = "usage: python -m proofs   (it takes no arguments)"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status: 0 if all is established, 1 if some residual is not zero, 2 for arguments."""
+    """Run every proof; return 0 if all are established, 1 if some residual is not zero, 2 for a wrong argument."""
     if list(arguments) in (["-h"], ["--help"]):
         print(USAGE)
         return 0
@@ -46,13 +46,13 @@ def _run(proof: Proof, number: int) -> bool:
 
 
 def _print_claim(claim: Claim, failed: Sequence[Proof]) -> None:
-    mine = [proof for proof in PROOFS if claim.id in proof.claims]
-    evidence = f"{len(mine)} proofs" if len(mine) != 1 else "1 proof"
+    proofs = [proof for proof in PROOFS if claim.id in proof.claims]
+    evidence = f"{len(proofs)} proofs" if len(proofs) != 1 else "1 proof"
     if claim.experiment:
         evidence = f"left to experiment {claim.experiment}"
-    elif not mine:
+    elif not proofs:
         evidence = "property tests"
-    elif any(proof in failed for proof in mine):
+    elif any(proof in failed for proof in proofs):
         evidence = "NOT ESTABLISHED"
     assumptions = f": {claim.assumptions}" if claim.assumptions else ""
     print(f"{claim.id} ({claim.where}): {claim.statement}")

@@ -1,7 +1,7 @@
 """Gradients of a norm some of whose statistics are constants to it, and of AdaNorm, for any n.
 
 `xhat` are the normalized values before gain and shift, `g` the upstream gradients times the gain, r = (V + eps)^(-1/2)
-with V the variance. What is used of xhat is that its sum is 0 and its sum of squares n V r^2.
+with V the variance. The proofs use only that xhat has sum 0 and sum of squares n V r^2.
 """
 
 from typing import Any
@@ -85,8 +85,8 @@ def smaller_variance() -> tuple[Evidence, ...]:
     along = sp.Symbol("along", real=True)
     fall = sp.expand(without - with_variance).subs(over_units(g[s] * xhat[s]), along)
     return (
-        Identity("what it takes", sp.simplify(fall - r**2 * along**2 / n)),
-        NonNegative("which is not negative", r**2 * along**2 / n),
+        Identity("decrease of the sum of squares", sp.simplify(fall - r**2 * along**2 / n)),
+        NonNegative("decrease of the sum of squares", r**2 * along**2 / n),
     )
 
 

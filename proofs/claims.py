@@ -9,7 +9,7 @@ PAPERS = Path(__file__).with_name("papers")
 """One file for each paper."""
 
 VERDICTS = ("holds", "holds under", "misprint", "refuted", "measured")
-"""What can be said of a claim; `measured` is left to an experiment, the others are settled by proofs and tests."""
+"""The verdicts on a claim; an experiment settles `measured`, proofs and tests settle the others."""
 
 EXPERIMENTS = (
     "copying",
@@ -21,7 +21,7 @@ EXPERIMENTS = (
     "statistics",
     "window-study",
 )
-"""The experiments that a measured claim can wait for."""
+"""The experiments that can settle a measured claim."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Claim:
     verdict : str
         One of `VERDICTS`.
     assumptions : str
-        What has to be assumed for the verdict, "" if nothing beyond the paper's own words.
+        The assumptions of the verdict, "" if it needs none beyond those that the paper states.
     generality : str
         How general the proof is.
     reason : str
-        Why, in one line.
+        The reason for the verdict, in one line.
     experiment : str
         The experiment that measures it; "" unless the verdict is "measured".
     """
@@ -63,7 +63,7 @@ class Paper(NamedTuple):
 
     Attributes
     ----------
-    title, source : what it is called and where it can be read
+    title, source : its title, and where it was published
     claims : its claims by id, in the order of the file
     """
 
@@ -73,7 +73,7 @@ class Paper(NamedTuple):
 
 
 def load_papers(folder: Path = PAPERS) -> list[Paper]:
-    """Read every paper of the folder, in the order that the files give themselves.
+    """Read every paper of the folder, sorted by the field `order` of its file.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def _claim(entry: dict[str, Any], position: int) -> Claim:
     if claim.verdict == "holds under" and not claim.assumptions:
         raise ValueError(f"{name}: verdict 'holds under' needs assumptions")
     if (claim.verdict == "measured") != bool(claim.experiment):
-        raise ValueError(f"{name}: an experiment belongs to verdict 'measured' and to no other")
+        raise ValueError(f"{name}: an experiment belongs to verdict 'measured' and to no other verdict")
     if claim.experiment and claim.experiment not in EXPERIMENTS:
         raise ValueError(f"{name}: experiment {claim.experiment!r} must be one of {', '.join(EXPERIMENTS)}")
     return claim

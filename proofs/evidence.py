@@ -1,4 +1,4 @@
-"""What a proof returns: a residual, a pair of exact values, or a certificate of sign."""
+"""The evidence that a proof returns: a residual, a pair of exact values, or a certificate of sign."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +44,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class NonNegative:
-    """Established if `expression` is visibly at least 0: what an inequality comes down to."""
+    """Established if SymPy sees that `expression` is at least 0; an inequality is reduced to such an expression."""
 
     name: str
     expression: Any
@@ -61,7 +61,7 @@ class NonNegative:
 
 @dataclass(frozen=True)
 class Positive:
-    """Established if `expression` is visibly greater than 0."""
+    """Established if SymPy sees that `expression` is greater than 0."""
 
     name: str
     expression: Any
@@ -80,7 +80,7 @@ Evidence = Identity | Difference | NonNegative | Positive
 
 
 def open_ends(evidence: tuple[Evidence, ...]) -> list[str]:
-    """What is not established, in words: empty for a proof that stands.
+    """Describe the pieces of evidence that are not established; empty if the proof holds.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which proof is evidence for which claims: the one table that `python -m proofs` and the tests go by."""
+"""The table of proofs and the claims that they settle; `python -m proofs` and the tests read it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,13 +19,13 @@ from proofs.evidence import Evidence
 
 
 class Proof(NamedTuple):
-    """A proof and the claims of `papers` that it settles, or helps to.
+    """A proof and the claims of `papers` that it settles or helps to settle.
 
     Attributes
     ----------
     name : module and function, or the cell
     claims : ids
-    prove : returns the evidence, all of which has to be established
+    prove : returns the evidence, every piece of which must be established
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Recurrent Normalization Propagation: its constants, its gradients, and what becomes of its sentences.
+"""Recurrent Normalization Propagation: its constants, its gradients, and its other claims.
 
-V(u) = E tanh(u z)^2 for z ~ N(0, 1) stands as a symbol; what is proved of it needs only that tanh is odd.
+V(u) = E tanh(u z)^2 for z ~ N(0, 1) is a symbol; the proofs use only that tanh is odd.
 """
 
 from typing import Any
@@ -139,7 +139,7 @@ def growth_of_a_row() -> tuple[Evidence, ...]:
     return (
         Identity("<W, dW>", sp.simplify(w1 * d1 + w2 * d2)),
         Identity("length after the step", sp.simplify(after - (w1**2 + w2**2) - lr**2 * (d1**2 + d2**2))),
-        NonNegative("what it gains, for real lr and dW", lr**2 * (sp.Symbol("d", real=True) ** 2)),
+        NonNegative("growth of the squared length, for real lr and dW", lr**2 * (sp.Symbol("d", real=True) ** 2)),
     )
 
 
@@ -156,7 +156,7 @@ def folded() -> tuple[Evidence, ...]:
 
 
 def determinant() -> tuple[Evidence, ...]:
-    """Of a step of two units in (h, c): the product of sh tanh(sc c) o', of f, and det W_ho; i and g drop out.
+    """The Jacobian of a step of two units in (h, c) has determinant prod(sh tanh(sc c) o') prod(f) det W_ho.
 
     `di` stands for the derivative of the gate i by its preactivation, and so on; `T` for sh tanh(sc c) and `dT` for its
     derivative by c. A multiple of the rows of c, taken from those of h, leaves T o' W_ho and zeros.
@@ -180,6 +180,6 @@ def through_the_cell() -> tuple[Evidence, ...]:
     partial = steps[1][0, 0] * steps[0][0, 0]
     ones = dict.fromkeys(total.free_symbols, sp.Rational(1, 2))
     return (
-        Identity("what is left out", sp.expand(total - partial - steps[1][0, 1] * steps[0][1, 0])),
+        Identity("the term left out is B_2 C_1", sp.expand(total - partial - steps[1][0, 1] * steps[0][1, 0])),
         Difference("all derivatives 1/2", total.subs(ones), partial.subs(ones)),
     )

@@ -27,10 +27,10 @@ def over_window(term: Any) -> Any:
 
 
 def distribute(expression: Any) -> Any:
-    """Expand; split every sum into terms and take out of it what does not depend on its dummy.
+    """Expand; split every sum into terms, and move every factor that is free of the dummy out of its sum.
 
-    A term free of the dummy counts as often as the sum runs. A Kronecker delta in the dummy selects its term, whose
-    index is taken to lie in the range: leaves are always entries of the window.
+    A term free of the dummy is multiplied by the number of terms. A Kronecker delta in the dummy selects one term,
+    whose index is assumed to lie in the range: leaves are always entries of the window.
     """
     if isinstance(expression, sp.Sum):
         return reduce(_distribute_over, expression.limits, distribute(expression.function))

@@ -20,16 +20,16 @@ from experiments.common.errors import UsageError
 ExecutorName = Literal["auto", "local", "slurm"]
 
 POLL_SECONDS = 0.5
-"""Time between two looks at the jobs."""
+"""Seconds between two checks of the jobs."""
 
 QUEUE_SECONDS = 10.0
-"""Time between two questions to SLURM."""
+"""Seconds between two queries to SLURM."""
 
 Job = submitit.Job[str]
 
 
 class Resources(NamedTuple):
-    """What a job may take."""
+    """The resources of a job."""
 
     minutes: int
     """Longest time, after which it is ended."""
@@ -41,20 +41,20 @@ class Resources(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A job that has ended, well or not."""
+    """A job that has ended, whether it succeeded or failed."""
 
     name: str
     log: Path
-    """Where its errors are."""
+    """Path of its error log."""
 
 
 def check_executor(name: ExecutorName) -> None:
-    """Check that there is what is asked for.
+    """Check that the executor is available.
 
     Raises
     ------
     UsageError
-        If SLURM is asked for and there is none.
+        If `name` is "slurm" and the machine has no SLURM.
     """
     if name == "slurm" and shutil.which("srun") is None:
         raise UsageError("--executor slurm: there is no srun here")
@@ -76,7 +76,7 @@ def make_executor(name: ExecutorName, folder: Path, resources: Resources) -> sub
 def run_jobs(
     executor: submitit.AutoExecutor, commands: Mapping[str, Sequence[str]], cpus: int, at_once: int
 ) -> Iterator[Ended]:
-    """Run the commands in the checkout, so many at once, and tell of each when it has ended."""
+    """Run the commands in the checkout, a limited number at once, and yield each job when it has ended."""
     waiting = list(commands.items())
     running: dict[str, Job] = {}
     queue = _SlurmQueue() if executor.cluster == "slurm" else _Processes()
@@ -99,7 +99,7 @@ class _Processes:
 
 
 class _SlurmQueue:
-    """Jobs on a cluster: they have ended once their result is there, or SLURM has them no more.
+    """Jobs on a cluster: a job has ended once its result exists, or SLURM no longer lists it.
 
     submitit itself asks sacct, which knows nothing where the cluster keeps no accounts.
     """
@@ -117,7 +117,7 @@ class _SlurmQueue:
 
 
 def _not_queued(jobs: Mapping[str, Job]) -> list[str]:
-    """Jobs that SLURM does not have; none if it does not answer."""
+    """Jobs that SLURM does not list; none if it does not answer."""
     command = ["squeue", "--me", "--noheader", "--format=%A"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
     queued = answer.stdout.split()

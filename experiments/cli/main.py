@@ -27,8 +27,8 @@ class ReportCommand:
 def main(arguments: Sequence[str]) -> int:
     """Carry out a command line; return its exit status.
 
-    0 done; 1 an error that the user has to know, or a run that did not finish; 2 a command that cannot be understood;
-    3 no stamp; 130 Ctrl-C.
+    The status is 0 for success, 1 for an error or a run that did not finish, 2 for an invalid command, 3 for a missing
+    stamp, and 130 after Ctrl-C.
     """
     commands = [*TASKS, "sweep", "report"]
     try:

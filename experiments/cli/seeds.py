@@ -1,4 +1,4 @@
-"""Several seeds in one word: ``0..4`` or ``0,3,5``."""
+"""Lists of seeds: ``0..4`` or ``0,3,5``."""
 
 import re
 
@@ -6,7 +6,7 @@ from experiments.common.errors import UsageError
 from experiments.training.settings import LARGEST_SEED
 
 MOST = 10_000
-"""Seeds in one command at most."""
+"""Largest number of seeds in one command."""
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -15,7 +15,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     Raises
     ------
     UsageError
-        If it is no such list, or a seed is too large, or there are more than `MOST`.
+        If `text` is not such a list, a seed is too large, or there are more than `MOST` seeds.
     """
     seeds: list[int] = []
     for part in text.split(","):

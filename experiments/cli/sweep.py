@@ -116,18 +116,18 @@ class Entry(NamedTuple):
 
     @property
     def state(self) -> str:
-        """In words, what the records say; "finished" if all is well."""
+        """The state of the runs in words, from their records; "finished" if all have finished."""
         states = dict.fromkeys(_state(load_record(folder)) for folder in self.folders)
         return "; ".join(state for state in states if state != FINISHED) or FINISHED
 
     @property
     def ended(self) -> list[Path]:
-        """Folders of the runs that would do nothing more."""
+        """Folders of the runs that have ended, finished or not, and would not continue."""
         return [folder for folder in self.folders if _has_ended(load_record(folder))]
 
     @property
     def command(self) -> str:
-        """What to type to run it, again if need be: what has ended otherwise than well has to be moved away before."""
+        """The command that runs it again; it first removes the folders of runs that ended without finishing."""
         command = shlex.join(["python", "-m", "experiments", *self.arguments])
         spoiled = [str(folder) for folder in self.ended if _state(load_record(folder)) != FINISHED]
         return f"rm -r {shlex.join(spoiled)} && {command}" if spoiled else command
@@ -151,7 +151,7 @@ def run_sweep(arguments: Sequence[str]) -> int:
     Raises
     ------
     ExperimentError
-        Tasks, presets or settings that there are not, no stamp, no SLURM where it is asked for, a damaged record.
+        For unknown tasks, presets or settings, a missing stamp, missing SLURM, or a damaged record.
     """
     asked = parse_sweep(arguments)
     entries = plan_sweep(asked)
@@ -190,7 +190,7 @@ def plan_sweep(asked: SweepCommand) -> list[Entry]:
     Raises
     ------
     UsageError
-        As a task's command would.
+        For an argument that a task's command does not accept.
     """
     entries: dict[tuple[Path, ...], Entry] = {}
     for task, command, arguments in _combinations(asked):

@@ -1,1 +1,1 @@
-"""What experiments and benchmarks share: files, the environment, errors, the command line, memory."""
+"""Code shared by experiments and benchmarks: files, the environment, errors, the command line, memory."""

@@ -1,7 +1,7 @@
-"""What a step frees stays with the process, for the next step.
+"""A setting of glibc's malloc that keeps the memory freed by a step in the process, for the next step.
 
-glibc hands large blocks back to the system as soon as they are free. Training frees the same blocks at the end of each
-step and asks for them again in the next one, which then waits for the system to fill every page with zeros.
+By default glibc returns large blocks to the system as soon as they are free. Training frees the same blocks at the end
+of each step and allocates them again in the next step, which then waits while the system fills every page with zeros.
 """
 
 import ctypes
@@ -13,10 +13,10 @@ _M_MMAP_MAX = -4
 
 
 def keep_freed_memory() -> bool:
-    """Let malloc keep what is freed, until the process ends; return whether it does.
+    """Let malloc keep freed memory until the process ends; return whether it does.
 
-    Only glibc is known to need it, and only there is it asked for. Values do not depend on it. The process keeps as
-    much memory as it needed at most.
+    Only glibc is known to need the setting, so it is made for glibc only. Computed values do not depend on it. The
+    process keeps its largest amount of memory until it ends.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

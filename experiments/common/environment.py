@@ -1,4 +1,4 @@
-"""What a run ran on: sources, versions, device."""
+"""The environment of a run: sources, versions and device."""
 
 import platform
 import shutil
@@ -25,7 +25,7 @@ _WRITTEN = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of `PACKAGES`; "absent" for what is not installed."""
+    """Versions of Python and of `PACKAGES`; "absent" for a package that is not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
@@ -37,9 +37,9 @@ def _version(package: str) -> str:
 
 
 def commit(root: Path = ROOT) -> str:
-    """Commit of the checkout, with "-dirty" after it if files differ from it; "unknown" where there is no git.
+    """Commit of the checkout, followed by "-dirty" if files differ from it; "unknown" without git.
 
-    What runs and reports write does not count as a difference.
+    Files that runs and reports write do not count as a difference.
     """
     head = _git(root, "rev-parse", "HEAD")
     if head is None:

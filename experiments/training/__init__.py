@@ -1,1 +1,1 @@
-"""What trains any task: settings, the loop, checkpoints, records, several processes."""
+"""Training, for any task: settings, the loop, checkpoints, records, and several processes."""

@@ -1,4 +1,4 @@
-"""The time that a process spends at work, without the time for which it was stopped."""
+"""A clock of the time that a process runs, without the time for which it is stopped."""
 
 import contextlib
 import threading
@@ -6,24 +6,24 @@ import time
 from collections.abc import Iterator
 
 LONGEST_GAP = 1.0
-"""Seconds that may lie between two looks at the clock and still count in full; of a longer gap this much counts."""
+"""Longest gap in seconds between two readings of the clock that counts in full; of a longer gap this much counts."""
 
 BEAT = LONGEST_GAP / 10
-"""Seconds between two looks."""
+"""Seconds between two readings."""
 
 
 class ActiveClock:
     """Seconds since its start, not counting those in which the process was stopped.
 
-    The rule: a thread looks at the system's clock every `BEAT` seconds. Where more than `LONGEST_GAP` lies between two
-    looks, the process was stopped meanwhile (by Ctrl-Z, SIGSTOP, a frozen container or a machine put to sleep), and
-    only `LONGEST_GAP` of it counts. Each stop is therefore too long by at most that. Time spent waiting for a busy
-    processor counts, since a waiting thread is late by far less.
+    A thread reads the system's clock every `BEAT` seconds. If more than `LONGEST_GAP` lies between two readings, the
+    process was stopped in between (by Ctrl-Z, SIGSTOP, a frozen container or a sleeping machine), and only
+    `LONGEST_GAP` of the time counts. Each stop therefore adds at most `LONGEST_GAP`. Time spent waiting for a busy
+    processor counts in full, since it delays a reading by far less.
 
     Parameters
     ----------
     seconds : float
-        Where to begin: the time that earlier processes have spent on the same run.
+        Initial value: the time that earlier processes have spent on the same run.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -41,7 +41,7 @@ class ActiveClock:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Look at the clock while the block runs, in a thread of its own."""
+        """Read the clock in a separate thread while the block runs."""
         ended = threading.Event()
 
         def look() -> None:

@@ -1,7 +1,7 @@
-"""Checkpoints: parameters, optimizer and random state after a step, in safetensors, the last good one kept.
+"""Checkpoints of the parameters, the optimizer and the random state after a step, as safetensors files.
 
-``checkpoint.safetensors`` is the newest and ``checkpoint-previous.safetensors`` the one before. Each carries a digest
-of its own content and the name of its run, so that a damaged or foreign file is never taken for a good one.
+``checkpoint.safetensors`` is the newest checkpoint, ``checkpoint-previous.safetensors`` the previous one. Each contains
+a digest of its content and the name of its run, so that a damaged file or one of another run is recognized.
 """
 
 import hashlib
@@ -28,13 +28,13 @@ class Times(NamedTuple):
     """Seconds that a run has taken so far, by the rule of `active_clock`."""
 
     all: float
-    """Of all its steps, validations included."""
+    """Seconds of all its steps, including validations."""
     validation: float
-    """Of its validations."""
+    """Seconds of its validations."""
 
 
 NO_TIME = Times(0.0, 0.0)
-"""Of a run before its first step."""
+"""The times of a run before its first step."""
 
 
 class Checkpoint(NamedTuple):
@@ -46,9 +46,9 @@ class Checkpoint(NamedTuple):
 
 
 def capture(step: int, times: Times, problem: Problem) -> Checkpoint:
-    """Checkpoint of the state as it is now, which a later step may change: save it first.
+    """Checkpoint of the current state. Its tensors may be changed by the next step, so save it before.
 
-    Several processes that train together call it together: it holds the one model and the random state of each.
+    If several processes train together, all of them call this function: the checkpoint holds the random state of each.
     """
     tensors = {f"model.{name}": value for name, value in problem.model.state_dict().items()}
     for index, state in problem.optimizer.state_dict()["state"].items():
@@ -70,9 +70,9 @@ def _own(device: str, rank: int) -> str:
 
 
 def restore(checkpoint: Checkpoint, problem: Problem) -> None:
-    """Put the state back.
+    """Restore the state of the checkpoint.
 
-    A process whose random state the checkpoint does not have, since fewer trained before, keeps its own.
+    If the checkpoint was written by fewer processes, a process without a random state in it keeps its current one.
 
     Raises
     ------
@@ -101,9 +101,9 @@ def restore(checkpoint: Checkpoint, problem: Problem) -> None:
 
 
 def save_checkpoint(folder: Path, run: str, checkpoint: Checkpoint) -> None:
-    """Make this the newest checkpoint of the run, and the newest until now the previous one.
+    """Save the newest checkpoint of the run; the checkpoint that was the newest becomes the previous one.
 
-    A kill at any moment leaves the newest or the previous one whole.
+    If the process is killed at any moment, the newest or the previous checkpoint is whole.
 
     Raises
     ------
@@ -118,9 +118,9 @@ def save_checkpoint(folder: Path, run: str, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(folder: Path, run: str) -> tuple[Checkpoint | None, list[str]]:
-    """Newest good checkpoint of the run, and what there is to say about the choice.
+    """Newest undamaged checkpoint of the run, and remarks to the user about damaged ones.
 
-    A damaged newest checkpoint is moved aside, for it would become the previous one at the next save.
+    A damaged newest checkpoint is renamed, since the next save would make it the previous one.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def load_checkpoint(folder: Path, run: str) -> tuple[Checkpoint | None, list[str
     Raises
     ------
     ExperimentError
-        If there are checkpoints and none is good; they stand as they are.
+        If there are checkpoints and all of them are damaged; the files are unchanged.
     """
     found = [folder / name for name in (NEWEST, PREVIOUS) if (folder / name).exists()]
     damages: dict[Path, str] = {}
@@ -165,7 +165,7 @@ def _free_name(folder: Path) -> Path:
 
 
 class _DamagedError(Exception):
-    """Not a checkpoint of this run as it was written."""
+    """The file is damaged, or is a checkpoint of another run."""
 
 
 def _encode(run: str, checkpoint: Checkpoint) -> bytes:

@@ -13,7 +13,7 @@ from experiments.training.summary import Comparison, Level, compare, summarize
 
 
 def conclude(folder: Path, record: Record, levels: Sequence[Level]) -> Record:
-    """Write the curve of a finished run, and return its record with what the report reads, not yet saved.
+    """Write the curve of a finished run, and return its record with the values that the report reads; not saved yet.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ def conclude(folder: Path, record: Record, levels: Sequence[Level]) -> Record:
 
 
 def with_comparisons(folder: Path, record: Record) -> Record:
-    """The record of a concluded run, compared with the finished runs of the other models that lie beside it.
+    """The record of a concluded run with comparisons to the finished runs of the other models in the same folder.
 
-    A run whose single-step losses are not here, or not those of its record, is left out.
+    A run whose single-step losses are missing, or do not match its record, is left out.
 
     Raises
     ------

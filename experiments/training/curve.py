@@ -1,7 +1,7 @@
-"""The curve of a run in ``curve.csv``: at most `MOST_ROWS` rows that stand for all of its steps.
+"""The curve of a run in ``curve.csv``: at most `MOST_ROWS` rows that summarize all of its steps.
 
-A row has the last step that it stands for, the mean, the minimum and the maximum of the training loss over the steps
-since the row before, and what was measured if its last step was validated::
+A row has the last of its steps; the mean, the minimum and the maximum of the training loss over the steps since the
+previous row; and the measurements of the validation, if there was one after its last step::
 
     step,mean,minimum,maximum,validation
     40,0.2031,0.1742,0.2519,
@@ -34,13 +34,13 @@ class Point(NamedTuple):
     """One row of a curve."""
 
     step: int
-    """The last step that it stands for."""
+    """The last step of the row."""
     mean: float
-    """Of the training loss, over the steps since the row before."""
+    """Mean of the training loss over the steps since the previous row; the next two fields are its extremes."""
     minimum: float
     maximum: float
     measured: Mapping[str, float]
-    """What the validation after `step` measured, by name; empty if there was none."""
+    """Measurements of the validation after `step`, by name; empty if there was none."""
 
 
 def make_curve(rows: Sequence[Row], validate_every: int) -> list[Point]:
@@ -58,9 +58,9 @@ def make_curve(rows: Sequence[Row], validate_every: int) -> list[Point]:
 def row_ends(rows: Sequence[Row], validate_every: int) -> list[int]:
     """Last step of each row of the curve, ascending; the last one is the last step of the run.
 
-    Every validated step ends a row. Where there are more of them than `MOST_ROWS`, those do that the report's numbers
-    need, which are the last `FINAL_VALIDATIONS` and the one with the lowest value under each name, and of the others as
-    many as fit, evenly spread.
+    Every validated step ends a row. If there are more than `MOST_ROWS` of them, the validated steps that the report
+    needs are kept, which are the last `FINAL_VALIDATIONS` and the one with the lowest value of each name. The remaining
+    rows are spread evenly over the others.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def _thinned(validated: Sequence[Row], steps: int) -> list[int]:
 
 
 def encode_curve(points: Sequence[Point]) -> bytes:
-    """The file; numbers are written so that reading them gives the same numbers to the bit."""
+    """Content of the file; reading the numbers gives the same numbers to the bit."""
     names = list(dict.fromkeys(name for point in points for name in point.measured))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

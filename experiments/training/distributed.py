@@ -1,7 +1,7 @@
-"""The processes that train one model: a single one, or as many as torchrun started, each with its share of a batch.
+"""The processes that train one model: a single process, or those that torchrun started, each with its part of a batch.
 
-Those that speak to each other, which are `leader_first`, `gather`, `mean`, `any_of` and `texts`, are called by all
-processes in the same order, and inside `joined`.
+`leader_first`, `gather`, `mean`, `any_of` and `texts` communicate between the processes. All processes must call them
+in the same order, inside `joined`.
 """
 
 import contextlib
@@ -14,19 +14,20 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-# Its functions have the group of their first import as a default. Imported after `joined`, as DistributedDataParallel
-# does, they would keep the group and its threads alive into the end of the interpreter, where these may abort it.
+# The default group of these functions is the one at their first import. If they were imported after `joined`, as by
+# DistributedDataParallel, they would keep the group and its threads alive until the interpreter ends, and these threads
+# may abort it then.
 import torch.distributed.nn
 from torch import Tensor
 
 from experiments.common.errors import UsageError
 
 _TEXT = 256
-"""Bytes of a text that the processes send each other."""
+"""Largest number of bytes of a text that the processes send each other."""
 
 
 def count() -> int:
-    """Processes that torchrun started; 1 without it."""
+    """Number of processes that torchrun started; 1 without torchrun."""
     return int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
 
 
@@ -36,18 +37,18 @@ def rank() -> int:
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes the run's folder and speaks to the user."""
+    """Whether this process is the one that writes the run's folder and prints messages."""
     return rank() == 0
 
 
 def log(line: str) -> None:
-    """Print a line on stderr, once however many processes there are."""
+    """Print a line on stderr, in the main process only."""
     if is_main_process():
         print(line, file=sys.stderr, flush=True)
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The device of this process: on a machine with several GPUs the one with its number there.
+    """The device of this process: if several processes use GPUs, the GPU with the process's local rank.
 
     Raises
     ------
@@ -56,18 +57,18 @@ def own_device(device: torch.device) -> torch.device:
     """
     if device.type != "cuda" or count() == 1:
         return device
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
-    there = torch.cuda.device_count()
-    if device != torch.device("cuda") or there < here:
-        raise UsageError(f"--device {device}: {here} processes here need --device cuda and a GPU each, of {there}")
+    processes = int(os.environ["LOCAL_WORLD_SIZE"])
+    gpus = torch.cuda.device_count()
+    if device != torch.device("cuda") or gpus < processes:
+        raise UsageError(f"--device {device}: {processes} processes here need --device cuda and a GPU each, of {gpus}")
     return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Let the processes that torchrun started find each other; nothing to do where there is a single one.
+    """Form a process group of the processes that torchrun started, while the block runs; a single process needs none.
 
-    Tensors of the CPU go by gloo, which never waits for a GPU, and those of GPUs by NCCL.
+    CPU tensors are sent by gloo, which never waits for a GPU, and GPU tensors by NCCL.
     """
     if count() == 1:
         yield
@@ -77,7 +78,8 @@ def joined(device: torch.device) -> Iterator[None]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield
-        # Nobody hangs up while another still speaks, and no wrapper of a model outlives the connections it uses.
+        # Wait until every process has finished communicating before the group is destroyed, and collect the wrappers of
+        # models, which use its connections.
         dist.barrier()
         gc.collect()
     finally:
@@ -86,7 +88,7 @@ def joined(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def leader_first() -> Iterator[None]:
-    """Let the others into the block when the leading process has left it."""
+    """Let the main process run the block first; the other processes enter it after the main process has left it."""
     if not is_main_process():
         dist.barrier()
     yield
@@ -95,18 +97,18 @@ def leader_first() -> Iterator[None]:
 
 
 def scatter_randomness(seed: int) -> None:
-    """Give each process but the first a random stream of its own, as for dropout; models are made before, all alike."""
+    """Seed every process but the first differently, for dropout. Call it after making the models, which are equal."""
     if not is_main_process():
         torch.manual_seed(int(np.random.SeedSequence([seed, rank()]).generate_state(1)[0]))
 
 
 def share(tensor: Tensor, dim: int) -> Tensor:
-    """Part of a batch for this process: equal parts along `dim`, in the order of the processes; all for one alone.
+    """The part of a batch for this process: equal parts along `dim`, in the order of the ranks.
 
     Raises
     ------
     UsageError
-        If the batch has no such parts.
+        If the size of the batch is not a multiple of the number of processes.
     """
     size = tensor.shape[dim]
     if size % count() != 0:
@@ -116,7 +118,7 @@ def share(tensor: Tensor, dim: int) -> Tensor:
 
 
 def gather(tensor: Tensor, dim: int) -> Tensor:
-    """The whole, along `dim`, of what every process has an equal part of: the inverse of `share`."""
+    """Concatenate the equal parts of all processes along `dim`: the inverse of `share`."""
     if count() == 1:
         return tensor
     parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(count())]
@@ -134,7 +136,7 @@ def mean(tensor: Tensor) -> Tensor:
 
 
 def any_of(*flags: bool) -> list[bool]:
-    """For each flag, whether it is up in any of the processes."""
+    """For each flag, whether it is true in any of the processes."""
     if count() == 1:
         return list(flags)
     up = torch.tensor(flags, dtype=torch.int32)
@@ -143,7 +145,7 @@ def any_of(*flags: bool) -> list[bool]:
 
 
 def texts(text: str) -> list[str]:
-    """What each process said, in their order; at most `_TEXT` bytes of it."""
+    """The texts of all processes in the order of their ranks, each cut to `_TEXT` bytes."""
     said = text.encode()[:_TEXT].ljust(_TEXT, b"\0")
     rows = gather(torch.frombuffer(bytearray(said), dtype=torch.uint8)[None], 0)
     return [bytes(row).rstrip(b"\0").decode(errors="ignore") for row in rows.tolist()]

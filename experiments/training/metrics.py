@@ -20,11 +20,11 @@ from experiments.training import distributed
 METRICS = "metrics.jsonl"
 
 VALIDATION = "validation"
-"""Name of the validation loss among what is measured at a validation."""
+"""Name of the validation loss among the measurements of a validation."""
 
 
 class Row(NamedTuple):
-    """One step: the loss of its training batch, and what was measured at a validation, if there was one."""
+    """One step: the loss of its training batch, and the measurements of its validation, if there was one."""
 
     step: int
     train: float
@@ -37,9 +37,10 @@ class Row(NamedTuple):
 
 
 class MetricsLog:
-    """Losses on their way from the device to ``metrics.jsonl``.
+    """Collects losses on the device and writes them to ``metrics.jsonl``.
 
-    `add` keeps the tensors and never waits for the device; `read` does; `write` puts what was read into the file.
+    `add` keeps the tensors and never waits for the device; `read` waits and fetches their values; `write` appends the
+    fetched values to the file.
 
     Parameters
     ----------
@@ -55,16 +56,16 @@ class MetricsLog:
         self._pending: list[tuple[int, Tensor, Mapping[str, Tensor]]] = []
         self._read: list[Row] = []
         self.latest = math.nan
-        """The training loss read last."""
+        """The training loss that was read last."""
 
     def add(self, step: int, train: Tensor, measured: Mapping[str, Tensor]) -> None:
-        """Note the training loss of a step and what its validation measured, scalars."""
+        """Keep the training loss of a step and the measurements of its validation, all of them scalars."""
         self._pending.append((step, train, measured))
 
     def read(self) -> Row | None:
-        """Fetch the noted losses; return the first row with a loss that is not finite, which the file will not have.
+        """Fetch the losses; return the first row with a loss that is not finite, which is not written to the file.
 
-        Where several processes train together, all of them read: the training loss is the mean of theirs.
+        If several processes train together, all of them call this: the training loss is their mean.
         """
         pending, self._pending = self._pending, []
         losses = distributed.mean(torch.stack([train for _, train, _ in pending])).tolist()
@@ -79,7 +80,7 @@ class MetricsLog:
         return None
 
     def write(self) -> None:
-        """Append the rows read so far to the file, which is the leading process's.
+        """Append the rows read so far to the file, in the main process only.
 
         Raises
         ------
@@ -96,12 +97,12 @@ def _encode(row: Row) -> bytes:
 
 
 def cut_metrics(path: Path, step: int) -> None:
-    """Keep the rows 1..step of the file: what a killed run logged beyond its checkpoint is logged again.
+    """Keep the rows 1..step of the file; a killed run logs its steps after the checkpoint again.
 
     Raises
     ------
     ExperimentError
-        If a row that has to be there is missing or damaged; the file stands as it is.
+        If one of these rows is missing or damaged; the file is unchanged.
     """
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     _decode(path, lines[:step], step)

@@ -10,14 +10,14 @@ from experiments.training import distributed
 
 
 class Problem(abc.ABC):
-    """What a task gives the trainer: a model, its optimizer, and the loss of any step.
+    """A task as the trainer sees it: a model, its optimizer, and the loss of any step.
 
-    What the losses of the steps to come depend on is in the model, the optimizer and `state_dict`; all three are in a
-    checkpoint. A batch is drawn from the seed and its step alone.
+    The losses of later steps depend only on the model, the optimizer and `state_dict`, which a checkpoint contains. A
+    batch is drawn from the seed and its step only.
 
-    Where several processes train together, each takes its `share` of the whole batch in `loss`, a mean over the batch.
-    Validation is of the whole batch in each. What is carried for a share of the batch only has to be made whole with
-    `gather` in `state_dict`, and `share`d again in `load_state_dict`: another number of processes may go on with it.
+    If several processes train together, each takes its `share` of the whole batch in `loss`, which is a mean over the
+    batch. In validation each process takes the whole batch. State for a share of the batch must be joined with `gather`
+    in `state_dict` and shared again in `load_state_dict`, since another number of processes may continue the run.
     """
 
     model: nn.Module
@@ -30,26 +30,26 @@ class Problem(abc.ABC):
 
     @abc.abstractmethod
     def validation(self, step: int) -> Mapping[str, Tensor]:
-        """Scalars by name, among them `metrics.VALIDATION`, the one that the paper's tables have.
+        """Measurements by name, scalars, including `metrics.VALIDATION`, which the paper's tables report.
 
         Called with the model in evaluation mode and without gradients.
         """
 
     def update(self, step: int) -> None:  # noqa: ARG002 - for schedules that depend on it
-        """Change the parameters by their gradients."""
+        """Update the parameters by their gradients."""
         self.optimizer.step()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What is carried from step to step beside parameters and optimizer; nothing, for most."""
+        """State carried from step to step other than parameters and optimizer; empty for most tasks."""
         return {}
 
     def load_state_dict(self, carried: Mapping[str, Tensor]) -> None:
-        """Go on with what `state_dict` gave."""
+        """Restore the state that `state_dict` returned."""
         if carried:
             raise ValueError(f"carried has {', '.join(carried)}; it must be empty")
 
     def share(self, tensor: Tensor, dim: int) -> Tensor:
-        """Part of a whole batch for this process, along the batch dimension; all of it where there is a single process.
+        """The part of a whole batch for this process, along the dimension `dim`; all of it for a single process.
 
         Raises
         ------
@@ -59,5 +59,5 @@ class Problem(abc.ABC):
         return distributed.share(tensor, dim)
 
     def gather(self, tensor: Tensor, dim: int) -> Tensor:
-        """The whole of what each process has its share of; called by all of them."""
+        """Join the shares of all processes along `dim`; all of them must call it."""
         return distributed.gather(tensor, dim)

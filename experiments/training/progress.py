@@ -1,4 +1,4 @@
-"""What a run shows while it runs: a bar on a terminal, now and then a line anywhere else, both with the time left."""
+"""Progress of a run: a bar on a terminal, occasional lines elsewhere, both with the remaining time."""
 
 import time
 
@@ -7,7 +7,7 @@ from tqdm import tqdm
 from experiments.training import distributed
 
 LINES = 10
-"""Lines that a whole run prints where there is no terminal."""
+"""Number of lines that a whole run prints if stderr is not a terminal."""
 
 
 class Progress:
@@ -16,9 +16,9 @@ class Progress:
     Parameters
     ----------
     title : str
-        The run, in short.
+        Short name of the run.
     done, steps : int
-        Steps made before, and at the end.
+        Number of steps made before, and in all.
     """
 
     def __init__(self, title: str, done: int, steps: int) -> None:
@@ -48,5 +48,5 @@ class Progress:
         distributed.log(f"{self._title}: step {step}/{self._steps}, loss {loss:.4f}, {speed:.1f} steps/s, {left} left")
 
     def close(self) -> None:
-        """Leave the terminal to others."""
+        """Close the bar."""
         self._bar.close()

@@ -1,6 +1,6 @@
-"""The record of a run: ``record.json``, everything about it but its curve.
+"""The record of a run in ``record.json``: its settings, conditions and results without the curve.
 
-Record and curve are all that the report reads.
+The report reads only records and curves.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ Status = Literal["running", "finished", "interrupted", "nan"]
 RECORD = "record.json"
 
 UNVERIFIED = "unverified"
-"""In the place of a stamp, where a run was started without."""
+"""Replaces the stamp in the record of a run that was started without one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,29 +28,28 @@ class Session:
     """One stretch of a run, from its start or resumption to its end or kill."""
 
     started: str
-    """When, UTC."""
+    """Time of its start, UTC."""
     after_step: int
-    """The step whose checkpoint it began from, 0 at the beginning."""
+    """The step of the checkpoint from which it began; 0 for the first session."""
     command: str
-    """What was typed."""
+    """The command line."""
     commit: str
-    """Commit of the checkout, "-dirty" after it if files had changed."""
+    """Commit of the checkout, followed by "-dirty" if files had changed."""
     versions: dict[str, str]
     """Versions of Python, NumPy, PyTorch and the rest."""
     device: str
-    """Device in words, "2 x " and so on before it where several processes had one each."""
+    """Device in words, preceded by "2 x " and so on if several processes had one each."""
     threads: int
     """CPU threads of PyTorch."""
     stamp: str
-    """Scope and digest of the stamp that let it start, or "unverified"."""
+    """Scope and digest of the stamp of the sources, or "unverified"."""
     processes: int = 1
-    """Processes that trained the one model, each with its share of every batch; records from before have no such
-    number."""
+    """Number of processes that trained the model, each with its share of every batch; older records lack the field."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What a run was and how it went."""
+    """The settings of a run, its sessions and its results."""
 
     name: str
     """Name of the run and of its folder."""
@@ -60,29 +59,28 @@ class Record:
     settings: dict[str, Any]
     """Every setting."""
     differences: dict[str, Any]
-    """Settings that are not the preset's: ``{field: [preset, here]}``."""
+    """Settings that differ from the preset: ``{field: [preset's value, this run's value]}``."""
     shortened: bool
-    """Fewer steps than the preset has."""
+    """Whether the run has fewer steps than the preset."""
     status: Status
     """"running" also stands in the record of a run that was killed."""
     step: int
     """Steps made when the record was written; at status "nan" the step whose loss was not finite."""
     seconds: float
-    """Time spent on these steps, validations included, by the rule of `active_clock`: a stopped process does not
-    count."""
+    """Time spent on these steps, including validations, by `active_clock`, which does not count a stopped process."""
     metrics_digest: str
-    """SHA-256 of the single-step losses of a run that has finished, else empty. Their file stays on the machine."""
+    """SHA-256 of the single-step losses of a finished run, otherwise empty. Their file is not committed."""
     sessions: list[Session]
     validation_seconds: float | None = None
-    """Part of `seconds` spent on validations; records from before do not have it."""
+    """The part of `seconds` spent on validations; older records lack the field."""
     curve_digest: str = ""
-    """SHA-256 of ``curve.csv`` of a run that has finished, else empty."""
+    """SHA-256 of ``curve.csv`` of a finished run, otherwise empty."""
     summary: Summary | None = None
-    """What needs the loss of every step; None for a run that has not finished."""
+    """The results that need the loss of every step; None for a run that has not finished."""
 
     @property
     def unverified(self) -> bool:
-        """Whether any stretch of the run was made without a stamp."""
+        """Whether any session of the run was made without a stamp."""
         return any(session.stamp == UNVERIFIED for session in self.sessions)
 
 
@@ -120,7 +118,7 @@ D = typing.TypeVar("D")
 
 
 def _typed(kind: type[D], data: dict[str, Any]) -> D:
-    """Instance of `kind` from `data`, which may lack nothing but fields with a default, and fits the fields' types."""
+    """Instance of `kind` from `data`, which must fit the types of the fields and may lack only those with a default."""
     if not isinstance(data, dict):
         raise TypeError(f"{kind.__name__} is {data!r}")
     expected = typing.get_type_hints(kind)
@@ -132,7 +130,7 @@ def _typed(kind: type[D], data: dict[str, Any]) -> D:
 
 
 def _nested(value: Any, expected: Any) -> Any:
-    """Value of a field, with dataclasses in the place of their dictionaries."""
+    """Value of a field, with dictionaries replaced by the dataclasses that they describe."""
     kinds = (expected, *typing.get_args(expected))
     kind = next((one for one in kinds if isinstance(one, type) and dataclasses.is_dataclass(one)), None)
     if kind is None or value is None:

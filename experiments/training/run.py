@@ -1,4 +1,4 @@
-"""One run: from whatever its folder holds to its end."""
+"""One run, from the state in its folder to its end."""
 
 import contextlib
 import dataclasses
@@ -29,7 +29,7 @@ from experiments.training.trainer import Outcome, Trainer
 
 
 class Conditions(NamedTuple):
-    """What a run is made under and does not decide its numbers."""
+    """The conditions of a run that do not affect its numbers."""
 
     runs: Path
     """Folder of the runs' folders."""
@@ -39,13 +39,13 @@ class Conditions(NamedTuple):
     stamp: str
     """Scope and digest of the stamp, or "unverified"."""
     command: str
-    """What was typed."""
+    """The command line."""
     tensorboard: bool = False
     """Whether to write the losses for TensorBoard too."""
 
 
 class Run(NamedTuple):
-    """Which run."""
+    """The identity of a run: its task, preset, model and settings."""
 
     task: Task[Any]
     preset: PresetName
@@ -59,14 +59,14 @@ class Run(NamedTuple):
 
 
 def carry_out(run: Run, conditions: Conditions) -> Record:
-    """Begin the run, or go on with it from its last good checkpoint, or do nothing if it has ended.
+    """Begin the run, continue it from its last good checkpoint, or do nothing if it has ended.
 
-    Processes that train one model together call it together. The leading one alone writes the folder, which all read.
+    If several processes train one model, all of them call it. Only the main process writes the folder; all read it.
 
     Returns
     -------
     Record
-        Whose status says how it ended: "finished", "interrupted" or "nan".
+        The record of the run; its status is "finished", "interrupted" or "nan".
 
     Raises
     ------
@@ -134,9 +134,9 @@ def _with_outcome(record: Record, outcome: Outcome) -> Record:
 
 
 def _check_same_run(record: Record, run: Run, folder: Path) -> None:
-    # As a record has them: what is a tuple here is a list there.
+    # The settings in the form of a record, in which tuples are lists.
     asked = json.loads(json.dumps(dataclasses.asdict(run.settings)))
-    # A setting that a record does not have came later than its run, which had the default.
+    # A setting that the record lacks was added after its run, which therefore had the default.
     defaults = {field.name: field.default for field in dataclasses.fields(run.settings)}
     there = {name: value for name, value in defaults.items() if value is not dataclasses.MISSING} | record.settings
     if record.name != run.name or there != asked:
@@ -148,7 +148,7 @@ def _check_same_run(record: Record, run: Run, folder: Path) -> None:
 
 
 def _last_checkpoint(folder: Path) -> Checkpoint | None:
-    """Last good checkpoint, with the losses cut to it; None if there is none yet."""
+    """Last good checkpoint, with the logged losses cut at its step; None if there is none yet."""
     checkpoint, remarks = load_checkpoint(folder, folder.name)
     for remark in remarks:
         distributed.log(remark)
@@ -183,7 +183,7 @@ def _session(conditions: Conditions, done: int) -> Session:
 
 
 def _remark_changes(sessions: list[Session]) -> None:
-    """Say what may make the resumed run differ in the last bits from one that was never stopped."""
+    """Log the changes that may make the resumed run differ in the last bits from one that was never stopped."""
     first, now = sessions[0], sessions[-1]
     before, after = (
         {"processes": session.processes, "device": session.device, "threads": session.threads, **session.versions}
@@ -214,7 +214,7 @@ def _new_record(run: Run, sessions: list[Session], done: int, times: Times) -> R
 
 
 def _train(problem: Problem, run: Run, folder: Path, conditions: Conditions, record: Record, times: Times) -> Outcome:
-    """Train from the record's step on, which begins with writing the record."""
+    """Write the record, then train from the record's step on."""
     with contextlib.ExitStack() as stack:
         watchers = []
         if distributed.is_main_process():
@@ -229,7 +229,7 @@ def _train(problem: Problem, run: Run, folder: Path, conditions: Conditions, rec
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system gives back however the process ends, in the leading process."""
+    """Hold the folder's lock in the main process; the system releases it however the process ends."""
     if not distributed.is_main_process():
         yield
         return
@@ -245,7 +245,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _deterministic(device: torch.device) -> Iterator[None]:
-    """Let PyTorch use no algorithm on the CPU whose result varies; on a GPU some have no other."""
+    """Allow only deterministic algorithms on the CPU; on a GPU some operations have no deterministic algorithm."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(before or device.type == "cpu")
     try:

@@ -1,4 +1,4 @@
-"""What decides a run's numbers, and what the run is therefore called."""
+"""The settings that determine a run's numbers, and the run's name, which follows from them."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ PresetName = Literal["paper", "released", "demo", "smoke"]
 DtypeName = Literal["float32", "bfloat16"]
 
 FOR_LOOKING: frozenset[PresetName] = frozenset({"demo", "smoke"})
-"""Presets of no setting of the paper: a demonstration, and a size for trying out the code. No report is about them."""
+"""Presets that are not from the paper: a demonstration, and a size for trying out the code. No report shows them."""
 
 MODELS: tuple[ModelName, ...] = ("lstm", "ln", "atn")
 """The plain LSTM, LN-LSTM and ATN-LSTM, in the order of the paper's tables."""
@@ -25,7 +25,7 @@ LARGEST_SEED = 2**63 - 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every task has; a task adds its own fields, and its presets give each field a value.
+    """The settings of every task; a task adds fields, and its presets give each field a value.
 
     Raises
     ------
@@ -47,11 +47,11 @@ class Settings:
     """Steps between two validation batches."""
 
     dtype: DtypeName = "float32"
-    """What matrices are multiplied in. The paper names none; the released scripts have float32. bfloat16 is that of
+    """Dtype of matrix products. The paper names none; the released scripts use float32. bfloat16 is by
     `torch.autocast`: parameters, statistics and losses stay float32."""
 
     compile: bool = False
-    """Let torch.compile make one program of the model: the same mathematics in another order of rounding."""
+    """Compile the model with torch.compile, which computes the same function with other rounding."""
 
     def __post_init__(self) -> None:
         for name in self._names():
@@ -62,7 +62,7 @@ class Settings:
         require_at_least(self, 0, "seed")
 
     def standard(self, name: str) -> Any:  # noqa: ARG002 - for tasks with such fields
-        """What None stands for in the field `name`, by the free fields as they are here; for most it is just None."""
+        """The value that replaces None in the field `name`; it may depend on the free fields, and is None for most."""
         return None
 
     def levels(self) -> tuple[Level, ...]:
@@ -74,7 +74,7 @@ class Settings:
         return dataclasses.replace(self, **{name: self._value(self, name) for name in self._names()})
 
     def differences(self, preset: "Settings") -> dict[str, list[Any]]:
-        """Fields that stand otherwise than in `preset`: ``{field: [the preset's value, this value]}``.
+        """Fields that differ from `preset`: ``{field: [the preset's value, this value]}``.
 
         The seed and the `free` fields do not count.
         """
@@ -86,7 +86,7 @@ class Settings:
         return [field.name for field in dataclasses.fields(self)]
 
     def _value(self, settings: "Settings", name: str) -> Any:
-        """Value of the field in `settings`, None replaced by what it stands for here."""
+        """Value of the field in `settings`, with None replaced by the standard value of these settings."""
         value = getattr(settings, name)
         return self.standard(name) if value is None else value
 
@@ -122,7 +122,7 @@ def require_at_least(settings: Settings, bound: int, *names: str) -> None:
 
 
 def run_name(task: str, preset_name: PresetName, model: ModelName, settings: Settings, preset: Settings) -> str:
-    """Name of a run's folder, another one for any other settings.
+    """Name of a run's folder, which is different for different settings.
 
     ``copying-released-T100-atn-seed5544``, and ``...-seed5544-steps=200`` where `settings` differ from `preset`.
     """

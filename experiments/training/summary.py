@@ -1,4 +1,4 @@
-"""What a record keeps of the losses of single steps: every number that needs all of them, computed when a run ends."""
+"""The summary in a record: every reported number that needs the losses of all steps, computed when a run ends."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ COMPARED_WINDOW = 50
 """Training losses in each running mean by which two runs are compared step by step."""
 
 COMPARED_AFTER = 0.1
-"""Part of the training that such a comparison leaves out at the beginning."""
+"""Fraction of the steps that a comparison leaves out at the beginning."""
 
 
 class Level(NamedTuple):
@@ -40,7 +40,7 @@ class Crossing:
 class Comparison:
     """Running means of this run's training loss beside those of another run, at the same steps.
 
-    Of the steps that are left after `COMPARED_AFTER` of them, by running means over `COMPARED_WINDOW` losses.
+    The comparison is over the steps after the first `COMPARED_AFTER` of all steps, with means over `COMPARED_WINDOW`.
     """
 
     run: str
@@ -64,8 +64,8 @@ class Summary:
     minimum: float
     """Lowest training loss of any step."""
     lowest_between_validations: float
-    """Lowest mean over the steps from one validation to the next. A last stretch that is cut short by the end of the
-    run counts only where there is no other."""
+    """Lowest mean over the steps from one validation to the next. A shorter last interval, cut by the end of the run,
+    counts only if there is no other."""
     final: float
     """Mean over the last `FINAL_STEPS` steps."""
     last_twentieth: float
@@ -75,7 +75,7 @@ class Summary:
     crossings: list[Crossing]
     """One for each level that the task's settings name."""
     comparisons: list[Comparison] = dataclasses.field(default_factory=list)
-    """With runs of the same settings and another model that had finished before this one."""
+    """Comparisons with runs of the same settings and another model that had finished before this run."""
 
     def crossing(self, level: Level) -> float:
         """First step at the level, or inf.
@@ -129,7 +129,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def running_mean(values: Sequence[float], length: int) -> NDArray[np.float64]:
-    """Means over `length` values in a row, or over all of them where there are fewer."""
+    """Means over `length` consecutive values, or over all values if there are fewer."""
     length = min(length, len(values))
     sums = np.cumsum(np.concatenate([[0.0], values]))
     means: NDArray[np.float64] = (sums[length:] - sums[:-length]) / length

@@ -1,4 +1,4 @@
-"""A task: its name, its presets, and what makes its problem."""
+"""A task: its name, its presets, and the function that makes its problem."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ S = TypeVar("S", bound=Settings)
 
 
 class Task(NamedTuple, Generic[S]):
-    """What the command line and a run have to know of a task."""
+    """The description of a task that the command line and a run use."""
 
     name: str
     """Name on the command line, in records and in the names of runs."""

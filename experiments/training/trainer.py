@@ -21,7 +21,7 @@ from experiments.training.progress import Progress
 from experiments.training.settings import Settings
 
 READ_EVERY = 10
-"""Steps between two looks at the losses, each of which waits for the device."""
+"""Steps between two readings of the losses, each of which waits for the device."""
 
 
 class Outcome(NamedTuple):
@@ -67,10 +67,10 @@ class Trainer:
         self._validation_seconds = 0.0
 
     def train(self, done: int, times: Times, progress: Progress) -> Outcome:
-        """Make the steps after step `done`, which took `times`.
+        """Make the steps after step `done`; the steps before took `times`.
 
-        Ctrl-C and SIGTERM end it after the step that is being made, with a checkpoint, in all processes if in one of
-        them. A loss that is not finite ends it without.
+        Ctrl-C or SIGTERM in any process ends the training of all processes after the current step, with a checkpoint. A
+        loss that is not finite ends it without a checkpoint.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class Trainer:
         return measured
 
     def _wait_for_device(self) -> None:
-        """Let the device finish what it was given, so that the time of a validation is its own."""
+        """Wait for the device, so that the time of a validation includes only its own work."""
         if self.problem.device.type == "cuda":
             torch.cuda.synchronize(self.problem.device)
 
@@ -134,7 +134,7 @@ class Trainer:
         return torch.autocast(self.problem.device.type, torch.bfloat16, enabled=enabled)
 
     def _save(self, step: int) -> None:
-        """Write the losses first: a checkpoint is only ever as far as the losses before it."""
+        """Write the losses, then the checkpoint, so that the file never lacks a step before the checkpoint."""
         self.log.write()
         state = capture(step, self._times(), self.problem)
         if distributed.is_main_process():
@@ -143,7 +143,7 @@ class Trainer:
 
 @contextlib.contextmanager
 def _signals_noted() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C or SIGTERM, which would leave a half-made step; a second one interrupts at once."""
+    """Collect the first Ctrl-C or SIGTERM, so that the current step is completed; a second one interrupts at once."""
     noted: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""How far statistics and outputs can go: the sentences of sections 1, 3 and 5.2 about control and change."""
+"""Bounds on statistics and outputs: the claims of sections 1, 3 and 5.2 about control and change."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def largest_deviation() -> tuple[Evidence, ...]:
     """One of N numbers lies at most sqrt((N - 1) V) from their mean; so |xhat_i| <= sqrt(n K - 1), for any N.
 
     With deviations d_1, ..., d_N that sum to 0, (N - 1) V - d_1^2 = (N - 1)/N sum_{s >= 2} (d_s + d_1/(N - 1))^2 >= 0.
-    Attained by one entry against all others equal.
+    The bound is attained if all entries but one are equal.
     """
     N = sp.Symbol("N", integer=True, positive=True)
     d = sp.IndexedBase("d")
@@ -32,7 +32,7 @@ def mean_square_of_output() -> tuple[Evidence, ...]:
     """The mean over units of xhat^2 is at most K: the current step is part of its window.
 
     With c = sum_s (a_s^(t) - mu)^2, if it is not 0, and q >= 0 the same sum over the earlier steps,
-    sigma^2 = (c + q)/(n K). Attained by earlier steps that sit at the mean.
+    sigma^2 = (c + q)/(n K). The bound is attained if all entries of the earlier steps equal the mean.
     """
     units, steps = sp.symbols("n K", positive=True)
     c, (q, E) = sp.Symbol("c", positive=True), sp.symbols("q eps", nonnegative=True)

@@ -1,4 +1,4 @@
-"""Gradients of scale-invariant weights (lead 7), for any loss and any upstream gradient g = gamma dy.
+"""Gradients of scale-invariant weights (errata, item 7), for any loss and any upstream gradient g = gamma dy.
 
 a = W x in every entry of the window, so <W, dL/dW> = sum of a dL/da, and dL/da comes from the explicit Jacobian.
 """
@@ -32,7 +32,7 @@ def orthogonality() -> tuple[Evidence, ...]:
 
         <W, dL/dW> = sum over t, b of eps/(sigma^2 + eps) sum_s g_s xhat_s,
 
-    exactly; through a recurrence too, where g holds what comes back from later steps.
+    exactly; also through a recurrence, where g includes the gradient from later steps.
     """
     inner = over_window(a[j, s] * window_gradient(j, s))
     aligned = over_units(g[s] * (a[0, s] - window_mean()) * r)
@@ -47,9 +47,9 @@ def orthogonality() -> tuple[Evidence, ...]:
 
 
 def inverse_scaling() -> tuple[Evidence, ...]:
-    """At delta W with eps = 0 dL/da is 1/delta of what it was, for any n and k.
+    """At delta W with eps = 0, dL/da is 1/delta times its value at W, for any n and k.
 
-    So dL/dW = dL/da x^T is 1/delta of what it was, and what goes on backwards, dL/dx = W^T dL/da, does not change.
+    So dL/dW = dL/da x^T is 1/delta times its value at W, and the gradient passed on, dL/dx = W^T dL/da, is the same.
     """
     delta = sp.Symbol("delta", positive=True)
     gradient = distribute(window_gradient(j, s))
@@ -70,7 +70,7 @@ def weight_gradient(weight: Any) -> Any:
 
 
 def small_weights() -> tuple[Evidence, ...]:
-    """Mitigated, not removed: W = (1, -1, 7, -7) has <W, dL/dW> = 0, and at W/10 its gradient is ten times as large."""
+    """Small weights have large gradients: W = (1, -1, 7, -7) has <W, dL/dW> = 0, and at W/10 a tenfold gradient."""
     weight = [sp.Integer(value) for value in (1, -1, 7, -7)]
     at_weight, at_tenth = weight_gradient(weight), weight_gradient([value / 10 for value in weight])
     return (

@@ -1,6 +1,6 @@
 """The networks of the paper written out at a small size, Eqs. (1)-(4) and (14)-(16), to be differentiated by SymPy.
 
-Their gradients, evaluated at rational points, are what the oracle's backpropagation through time is held against.
+The tests compare the oracle's backpropagation through time with their gradients at rational points.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +11,13 @@ import sympy as sp
 from proofs.evidence import Evidence, Identity
 
 DIGITS = 30
-"""Precision in which gradients are evaluated before they are rounded to float64."""
+"""Number of digits with which gradients are evaluated before they are rounded to float64."""
 
 Vector = list[Any]
 
 
 class Network:
-    """A network as the list of its equations, each a symbol and what it equals in terms of earlier ones.
+    """A network as the list of its equations; each sets a symbol equal to an expression in earlier symbols.
 
     Attributes
     ----------
@@ -130,9 +130,10 @@ def small_lstm(T: int, k: int, eps: Any) -> Network:
 
 
 def gate_order() -> tuple[Evidence, ...]:
-    """Eq. (14) with its rows f, i, o, g put in the order i, f, g, o: the same numbers in that order.
+    """Eq. (14) with its rows f, i, o, g reordered to i, f, g, o gives the same numbers in that order.
 
-    ATN has one mean and one variance for all rows, sums over the rows in any order; four rows, k = 2, symbolic entries.
+    ATN has one mean and one variance for all rows, which are sums over the rows in any order. Four rows, k = 2, with
+    symbolic entries.
     """
     now, before = (list(sp.symbols(f"{name}:4")) for name in ("a", "earlier"))
     permuted = [[row[place] for place in (1, 0, 3, 2)] for row in (now, before)]

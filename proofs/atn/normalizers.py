@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sympy as sp
 
 K = 2
-"""Window length of the ATN rows: the smallest that is not BN or LN."""
+"""Window length of the ATN columns: the smallest for which ATN is neither BN nor LN."""
 
 Entries = dict[tuple[int, ...], Any]
 """Entries by index."""

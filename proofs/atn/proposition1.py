@@ -1,4 +1,4 @@
-"""Proposition 1: the printed formulas against differentiation of Eqs. (7)-(9), for symbolic n and k (leads 1-3).
+"""Proposition 1 (errata, items 1 and 2): the printed formulas against differentiation of Eqs. (7)-(9), any n and k.
 
 As partial derivatives a is a set of leaves, d a_s^(t-j) / d a_i^(t-m) = [j = m][s = i]. As total derivatives a_s^(t-j)
 is any function of a variable x: `A(j, s, x)`.
@@ -49,7 +49,7 @@ def leaves() -> tuple[Evidence, ...]:
 
 
 def bracket() -> tuple[Evidence, ...]:
-    """Lead 1: (13) and (A.3) have one value, since their second sum is 0 whatever d mu is.
+    """Errata, item 1: (13) and (A.3) have the same value, since their second sum is 0 for any d mu.
 
     `dmean` stands for any number, a total derivative included, and k for K_t in the warm-up, so this holds there too.
     """
@@ -65,7 +65,7 @@ def bracket() -> tuple[Evidence, ...]:
 
 
 def bracket_with_k_as_count() -> tuple[Evidence, ...]:
-    """Where the bracket would matter: the warm-up with k itself as the count of Eq. (7).
+    """The only case in which the bracket would matter: the warm-up with k itself as the count of Eq. (7).
 
     t = 1, n = 2, k = 3, a^(1) = (1, 3): mu = 4/6, the deviations sum to 4 - 2 * 2/3 = 8/3 and d mu / d a_1 = 1/6, so
     that the second sum is 4/9 in (13) and 2/6 of it in (A.3). The true derivative of the variance that divides by
@@ -85,7 +85,7 @@ def bracket_with_k_as_count() -> tuple[Evidence, ...]:
 
 
 def total_derivatives() -> tuple[Evidence, ...]:
-    """Lead 2 corrected: for any dependence of a on x, the sums keep every unit.
+    """Correction of errata item 2: for any dependence of a on x, the sums keep every unit.
 
     d mu = (1/(nk)) sum_j sum_s da_s^(t-j) and d sigma^2 = (2/(nk)) sum_j sum_s (a_s^(t-j) - mu) da_s^(t-j). In an RNN,
     x = a_p^(t-m), terms with j > m vanish by causality, so the outer sum may stop at j = m; nothing else drops.

@@ -1,4 +1,4 @@
-"""Proposition 1 in a recurrence (leads 2 and 3): what the printed formulas drop, and what backpropagation computes.
+"""Proposition 1 in a recurrence (errata, items 2 and 3): the terms that it drops, and the result of backpropagation.
 
 A recurrence a^(t) = F_t(y^(t-1)) with local Jacobian R_t = dF_t / dy^(t-1) around ATN with explicit Jacobian
 J[t, r] = dy^(t) / da^(r) (leaves, r in the window of t). Total derivatives, as matrices over units:
@@ -26,14 +26,14 @@ from proofs.evidence import Difference, Evidence, Identity
 
 Row = tuple[Any, ...]
 
-# ---- An actual recurrence, differentiated as it stands -----------------------------------------------------------
+# ---- A concrete recurrence, differentiated directly --------------------------------------------------------------
 
 
 class Recurrence(NamedTuple):
     """a^(t) = W y^(t-1) + u^(t) with ATN (gamma = 1, beta = 0) over windows of k steps.
 
-    The first rows are leaves. Each later row takes the value that `rows` gives it, by choice of u^(t): an exact
-    rational sequence stays one through the recurrence, and every root is rational where var + eps is a square.
+    The first rows are leaves. u^(t) is chosen such that each later row has the value in `rows`. All rows are then exact
+    rational numbers, and so is every root if var + eps is a square.
     """
 
     rows: tuple[tuple[int | sp.Rational, ...], ...]
@@ -53,13 +53,13 @@ class Recurrence(NamedTuple):
 
 
 LAG_ONE = Recurrence(rows=((0, 0), (2, 2), (0, 0)), leaves=2, weight=((1, 0), (0, 1)), k=2, eps=3)
-"""Lead 2: a diagonal recurrence, n = 2, k = 2; the window of a^(0), a^(1) has mu = 1, var = 1, var + eps = 4."""
+"""For errata item 2: a diagonal recurrence, n = 2, k = 2; the first window has mu = 1, var = 1, var + eps = 4."""
 
 CROSSED = Recurrence(rows=((0, 0), (2, 2), (0, 0)), leaves=2, weight=((0, 1), (1, 0)), k=2, eps=3)
-"""The same with the two units crossed."""
+"""The recurrence `LAG_ONE` with the two units crossed."""
 
 ONE_UNIT = Recurrence(rows=((0,), (0,), (3,), (0,), (1,)), leaves=3, weight=((1,),), k=3, eps=2)
-"""Lead 3: one unit, k = 3, past the warm-up. There are no other units: the paths through the windows are at issue."""
+"""For errata item 3: one unit, k = 3, past the warm-up. With one unit only the paths through the windows matter."""
 
 
 def total_derivative(problem: Recurrence, target: str, t: int, i: int, step: int, p: int) -> Any:
@@ -117,7 +117,7 @@ def _output(problem: Recurrence, a: Any, t: int) -> Row:
     return tuple((entry - mean) / root for entry in a[t])
 
 
-# ---- The printed formulas with the true derivatives of unit i put in ---------------------------------------------
+# ---- The printed formulas, with the true derivatives of unit i ---------------------------------------------------
 
 
 def printed_mean_derivative(problem: Recurrence, t: int, i: int, m: int) -> Any:
@@ -153,16 +153,17 @@ def printed_chain(problem: Recurrence, t: int, i: int, m: int) -> Any:
 
 
 def _chain_factors(problem: Recurrence, t: int, i: int, m: int) -> tuple[Any, Any]:
-    """The first factor moves y_i^(t-m), keeps the rows up to a^(t-m) as they are and recomputes the later ones.
+    """Both factors of (A.13), d a_i^(t)/d y_i^(t-m) and d y_i^(t-m)/d a_i^(t-m).
 
-    So it is 0 for m = 0: a^(t) is there before y^(t) is.
+    The first moves y_i^(t-m), holds the rows up to a^(t-m) fixed and recomputes the later rows. It is therefore 0 for
+    m = 0: a^(t) does not depend on y^(t).
     """
     da_dy = path_derivatives(problem)[t, t - m][i, i] if m else sp.S.Zero
     return da_dy, explicit_derivative(problem, t - m, i, t - m, i)
 
 
 def path_derivatives(problem: Recurrence) -> dict[tuple[int, int], Any]:
-    """G[t, l] = d a^(t) / d y^(l), l < t: move y^(l), keep the rows up to l, recompute what follows."""
+    """G[t, l] = d a^(t) / d y^(l), l < t: move y^(l), hold the rows up to l fixed, recompute the later rows."""
     weight = sp.Matrix(problem.weight)
     G: dict[tuple[int, int], Any] = {}
     for t in range(problem.leaves, len(problem.rows)):
@@ -179,11 +180,11 @@ def explicit_jacobian(problem: Recurrence, t: int, step: int) -> Any:
     return sp.Matrix(problem.n, problem.n, lambda i, p: explicit_derivative(problem, t, i, step, p))
 
 
-# ---- Leads -------------------------------------------------------------------------------------------------------
+# ---- Errata, items 2 and 3 ---------------------------------------------------------------------------------------
 
 
 def coupled_units() -> tuple[Evidence, ...]:
-    """Lead 2: a^(2) = y^(1) + u, unit by unit; (12) and (13) drop the other unit, (A.5) and (A.9) do not."""
+    """Errata, item 2, for a^(2) = y^(1) + u: (12) and (13) drop the other unit, (A.5) and (A.9) do not."""
     problem, t, i, m = LAG_ONE, 2, 0, 1
     return (
         Difference("d a_2^(t) / d a_1^(t-1), dropped", total_derivative(problem, "a", t, 1, 1, i), sp.S.Zero),
@@ -206,7 +207,7 @@ def coupled_units() -> tuple[Evidence, ...]:
 
 
 def coupling_in_general() -> tuple[Evidence, ...]:
-    """Lead 2 for any n, k: what (12) drops at lag 1 of a diagonal recurrence is w/(nk) times the other units' J.
+    """Errata, item 2, for any n, k: at lag 1 of a diagonal recurrence (12) drops w/(nk) times the other units' J.
 
     The off-diagonal entry -(r + r xhat_s xhat_i)/(nk) is 0 only where xhat_s xhat_i = -1.
     """
@@ -216,7 +217,7 @@ def coupling_in_general() -> tuple[Evidence, ...]:
 
 
 def paths() -> tuple[Evidence, ...]:
-    """Lead 3: (A.13) is wrong at lag 0, at lag 1 with coupled units, and at lag 2 even for one unit."""
+    """Errata, item 3: (A.13) is wrong at lag 0, at lag 1 with coupled units, and at lag 2 even for one unit."""
     return (
         Difference("lag 0: 1 against (A.13)", sp.S.One, printed_chain(ONE_UNIT, 2, 0, 0)),
         Difference(
@@ -294,7 +295,7 @@ def _total(source: int) -> dict[int, Any]:
 
 
 def sum_over_paths() -> tuple[Evidence, ...]:
-    """(A.13) corrected: d a^(t)/d a^(s) = sum over l = s..t-1 of G[t, l] J[l, s]; (A.13) keeps l = s alone.
+    """(A.13) corrected: d a^(t)/d a^(s) = sum over l = s..t-1 of G[t, l] J[l, s]; (A.13) keeps only l = s.
 
     a^(s) enters y^(l) for every window l that holds it, and leaves y^(l) towards a^(t) by the recurrence. For any n and
     any recurrence, with windows over all steps (a shorter window sets some J to 0), T = 5. By induction for any T.
@@ -310,7 +311,7 @@ def sum_over_paths() -> tuple[Evidence, ...]:
 
 @cache
 def _through(l: int) -> dict[int, Any]:
-    """G[t, l] for every t > l: the recurrence from y^(l) moved by 1, the rows up to l kept."""
+    """G[t, l] for every t > l: the recurrence after y^(l) is moved by 1, with the rows up to l held fixed."""
     G: dict[int, Any] = {l + 1: _recurrent(l + 1)}
     for t in range(l + 2, STEPS):
         G[t] = sp.expand(_recurrent(t) * sum(_jacobian(t - 1, r) * G[r] for r in G))

@@ -1,4 +1,4 @@
-"""Scaling the weights, Eq. (10), and what eps > 0 does to it (lead 4)."""
+"""Scaling the weights, Eq. (10), and the effect of eps > 0 on it (errata, item 4)."""
 
 from fractions import Fraction
 from typing import Any
@@ -10,7 +10,7 @@ from proofs.sums import j, residual, s
 
 
 def weight_scaling() -> tuple[Evidence, ...]:
-    """Weights delta H make every preactivation delta times what it was, for any n, k and input size.
+    """Weights delta H multiply every preactivation by delta, for any n, k and input size.
 
     With `window.affine_lemma` (c = 0) this is Eq. (10), for delta > 0 and eps = 0 or eps scaled by delta^2.
     """

@@ -1,4 +1,4 @@
-"""Section 5.1 as a theorem (lead 8): LN of one input feature without bias keeps its sign alone; ATN keeps more."""
+"""Section 5.1 as a theorem (errata, item 8): LN of one feature without bias keeps only its sign; ATN keeps more."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def layer_norm_keeps_the_sign() -> tuple[Evidence, ...]:
 
 
 def squeezed(value: Any, v: Any, eps: Any) -> Any:
-    """What LN makes of the input: x/sqrt(v x^2 + eps), the factor on w - mean w; v is the variance of w."""
+    """The factor x/sqrt(v x^2 + eps) by which LN multiplies w - mean w; v is the variance of w."""
     return value / sp.sqrt(v * value**2 + eps)
 
 
@@ -54,7 +54,7 @@ def eps_keeps_the_magnitude() -> tuple[Evidence, ...]:
 
 
 def window_keeps_the_magnitude() -> tuple[Evidence, ...]:
-    """ATN(w x_t) with eps = 0: the earlier inputs of the window do what eps does for LN.
+    """ATN(w x_t) with eps = 0: the earlier inputs of the window have the effect that eps has on LN.
 
     The window variance is mean(w^2) mean(x^2) - mean(w)^2 mean(x)^2 for any n and k. Where mean w = 0 this makes
     y_i = w_i x_t / sqrt(mean(w^2) (x_t^2 + S)/k), S the sum of the squares of the earlier inputs: where S > 0 strictly

@@ -1,7 +1,7 @@
 """Table B.1, appendix B: the paper's cells and the truth, by identity or exact rational counterexample.
 
 Preactivation a[t, b] = H x[t, b] without bias, eps = 0, delta > 0, k = 2, T = 3 > k, training statistics. A cell says
-"yes" if every output stays the same. The last row of the paper can be read in two ways and stands here twice.
+"yes" if every output stays the same. The paper's last row can be read in two ways, so this table has two rows for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,9 +25,9 @@ class Row(NamedTuple):
     Attributes
     ----------
     name : the middle of the claim ids `b1-<name>-<norm>`
-    transform : what happens to a problem, for a scale `delta` and shifts `c`, one an input
+    transform : transforms a problem by a scale `delta` and shifts `c`, one per input
     scale : power of delta by which numerator and root of an output [t, b, i] scale where the cell says yes
-    paper, truth : one letter a column, in the order of `NORMALIZERS`: Y or N
+    paper, truth : one letter per column, in the order of `NORMALIZERS`: Y or N
     """
 
     name: str
@@ -104,7 +104,7 @@ ROWS = (
 
 
 class Cell(NamedTuple):
-    """One cell: a row, a column, what the paper says and what is true."""
+    """One cell: its row, its column, the paper's answer and the true answer."""
 
     row: Row
     norm: str
@@ -126,7 +126,7 @@ CELLS = tuple(
 
 
 def prove(cell: Cell) -> tuple[Evidence, ...]:
-    """The evidence for what is true of a cell."""
+    """The evidence for the true answer of a cell."""
     return identities(cell) + gradient_law(cell) if cell.truth else (counterexample(cell),)
 
 
@@ -215,7 +215,7 @@ class Example(NamedTuple):
 
     @property
     def problem(self) -> Problem:
-        """The same, by index."""
+        """The example as a `Problem`, with entries by index."""
         H: Entries = {(i, l): sp.Integer(self.H[i][l]) for i, l in product(range(N), range(D))}
         x: Entries = {(t, b, l): sp.Integer(self.x[t][b][l]) for t, b, l in product(range(T), range(B), range(D))}
         return Problem(H, x, T, B, N, D)
@@ -226,7 +226,7 @@ EXAMPLES = (
     Example(((3, 4), (1, -2)), (((1, -5), (-6, 2)), ((0, 6), (0, 0)), ((-6, 4), (-2, -3))), delta=4),
     Example(((1, -1), (-1, -1)), (((4, 3), (1, 2)), ((4, -3), (2, 1)), ((1, 0), (0, 1))), delta=4),
 )
-"""Problems some of whose roots are rational before and after each change: every "no" cell finds its example here."""
+"""Problems some of whose roots are rational before and after each change; every "no" cell has an example among them."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Window statistics, Eqs. (7)-(9), for symbolic n and k, and what follows from their definition."""
+"""Window statistics, Eqs. (7)-(9), for symbolic n and k, and consequences of their definition."""
 
 from typing import Any, NamedTuple
 
@@ -131,10 +131,10 @@ def gain_and_shift() -> tuple[Evidence, ...]:
 
 
 def warm_up() -> tuple[Evidence, ...]:
-    """Lead 6: at t = 1 with k = 3, a^(1) = (1, 3), Figure 1 says LN; k itself as the count gives something else.
+    """Errata, item 6: at t = 1 with k = 3, a^(1) = (1, 3), Figure 1 means LN; k itself as the count differs from LN.
 
-    LN's mean is 2. Leaving k = 3 in Eq. (7) gives (1 + 3)/(2 * 3) = 2/3. Padding with rows of zeros has the same mean,
-    and a variance of its own.
+    LN's mean is 2. With k = 3 in Eq. (7) the mean is (1 + 3)/(2 * 3) = 2/3. Padding with rows of zeros has the same
+    mean, but another variance.
     """
     row = [sp.Integer(1), sp.Integer(3)]
     padded = row + 4 * [sp.Integer(0)]
