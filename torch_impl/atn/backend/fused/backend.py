@@ -17,7 +17,7 @@ from atn.backend.custom_ops.register import register
 from atn.backend.custom_ops.signatures import KeptSteps, Kernels, LSTMForward
 from atn.backend.fused import fallback
 from atn.backend.fused.build import compiled
-from atn.backend.fused.fallback import input_is_computed_again
+from atn.backend.fused.fallback_norm import input_is_computed_again
 from atn.backend.interface import LayerFunction, NormFunction
 
 

@@ -1,20 +1,10 @@
 """The operators of the fused backend in plain torch calls, for machines on which `csrc/` cannot be compiled.
 
 They are the functions of `csrc/ops.cpp`, statement by statement, on the arguments of `signatures`, without autograd.
-With the upstream gradient `g = gain * dy`, per step and case,
+The norms are those of `fallback_norm`.
 
-    dmu[t]  = -r[t] * sum_n g                      dvar[t] = -r[t]^2 * sum_n g * xhat / 2
-
-the gradients of the mean m[s] and variance q[s] of one step sum over the windows that contain it,
-
-    dm[s] = sum_t (dmu[t] + 2 dvar[t] (m[s] - mu[t])) / K_t        dq[s] = sum_t dvar[t] / K_t
-
-and `da = r g + dm / N + 2 dq (a - m) / N`.
-
-Letters: T time, B cases, I inputs, H hidden, N features, k window length (0: no norm), M steps of memory.
+Letters: T time, B cases, I inputs, H hidden, k window length (0: no norm), M steps of memory.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,148 +17,20 @@ from atn.backend.custom_ops.signatures import (
     NormBackward,
     NormForward,
 )
-from atn.sliding_window import Parts, SlidingWindow
-from atn.window import LONGEST_DIRECT_WINDOW, LongWindowOfSteps, StepStatistics, WindowOfSteps, window_of_steps
-
-MOST_INPUTS_COMPUTED_AGAIN = 64
-"""The same constant as in `csrc/layer_operators.h`, which gives the reason for its value."""
-
-
-def input_is_computed_again(x: Tensor) -> bool:
-    """Whether a normalized layer recomputes the preactivations from x in its backward pass instead of keeping them."""
-    return x.shape[2] <= MOST_INPUTS_COMPUTED_AGAIN
-
-
-class _Norm(NamedTuple):
-    """One norm: step statistics (mean, variance) (M + T, B), window statistics (mean, 1/sqrt(var + eps)) (T, B)."""
-
-    k: int
-    eps: float
-    gamma: Tensor | None
-    beta: Tensor | None
-    step_mean: Tensor
-    step_var: Tensor
-    mean: Tensor
-    rstd: Tensor
-
-    @property
-    def memory(self) -> int:
-        return self.step_mean.shape[0] - self.mean.shape[0]
-
-    def window(self) -> WindowOfSteps | LongWindowOfSteps:
-        """The window before the first step, filled from the memory."""
-        M = self.memory
-        return window_of_steps(self.k, StepStatistics(self.step_mean[:M], self.step_var[:M]).last(self.k - 1))
-
-    def forward(self, t: int, row: Tensor, window: WindowOfSteps | LongWindowOfSteps) -> Tensor:
-        """Normalize the row (B, N) of step t, without gain and shift."""
-        s = self.memory + t
-        torch.mean(row, 1, out=self.step_mean[s])
-        torch.mean((row - self.step_mean[s].unsqueeze(1)).square(), 1, out=self.step_var[s])
-        mean, variance = window.add(self.step_mean[s].unsqueeze(1), self.step_var[s].unsqueeze(1))
-        self.mean[t] = mean.squeeze(1)
-        self.rstd[t] = (variance.squeeze(1) + self.eps).rsqrt()
-        return self.normalized(t, row)
-
-    def normalized(self, t: int, row: Tensor) -> Tensor:
-        """Recompute xhat of step t from its row and the kept statistics."""
-        return (row - self.mean[t].unsqueeze(1)) * self.rstd[t].unsqueeze(1)
-
-    def affine(self, xhat: Tensor) -> Tensor:
-        """Multiply xhat by the gain and add the shift."""
-        y = xhat if self.gamma is None else xhat * self.gamma
-        return y if self.beta is None else y + self.beta
-
-
-class _WindowSums(NamedTuple):
-    """Sums over the windows t that contain a step: of dmu[t] + 2 dvar[t] (center - mu[t]), and of dvar[t]."""
-
-    level: Tensor
-    slope: Tensor
-    center: Tensor
-    """Mean of the nearest of the windows."""
-
-
-def _merged_sums(parts: Parts[_WindowSums]) -> _WindowSums:
-    near, far = parts.near, parts.far
-    level = near.level + (far.level + 2 * far.slope * (near.center - far.center))
-    return _WindowSums(level, near.slope + far.slope, near.center)
-
-
-class _Gradient:
-    """Gradients of a norm's window and step statistics, from the last step to the first.
-
-    Those of a window are divided by its number of steps.
-    """
-
-    def __init__(self, norm: _Norm, by_window: Tensor, by_step: Tensor) -> None:
-        self.norm = norm
-        self._dmean, self._dvar = by_window[0], by_window[1]
-        self._dstep_mean, self._dstep_var = by_step[0], by_step[1]
-        self._sums = SlidingWindow(norm.k, _merged_sums) if norm.k > LONGEST_DIRECT_WINDOW else None
-
-    def backward(self, t: int, dy: Tensor, xhat: Tensor) -> Tensor:
-        """Gradient of the row of step t; must have been called for every later step before."""
-        norm = self.norm
-        g = dy if norm.gamma is None else dy * norm.gamma
-        r, share = norm.rstd[t], 1 / min(norm.k, norm.memory + t + 1)
-        self._dmean[t] = -r * g.sum(1) * share
-        self._dvar[t] = -0.5 * r.square() * (g * xhat).sum(1) * share
-        s, features = norm.memory + t, dy.shape[1]
-        self._collect(s)
-        scale = 2 * self._dstep_var[s] / features
-        level = self._dstep_mean[s] / features + scale * (norm.mean[t] - norm.step_mean[s])
-        # Where the variance has overflowed, r and the gradient of the statistics are 0.
-        slope = torch.where(scale == 0, scale, scale / r)
-        return r.unsqueeze(1) * g + level.unsqueeze(1) + slope.unsqueeze(1) * xhat
-
-    def finish(self) -> None:
-        """Compute the gradients of the memory's steps."""
-        for s in reversed(range(self.norm.memory)):
-            self._collect(s)
-
-    def _collect(self, s: int) -> None:
-        """Sum over the windows that contain row s; rows are counted from the first row of the memory."""
-        level, slope = self._direct_sums(s) if self._sums is None else self._merged_sums(s, self._sums)
-        self._dstep_mean[s] += level
-        self._dstep_var[s] += slope
-
-    def _direct_sums(self, s: int) -> tuple[Tensor, Tensor]:
-        norm = self.norm
-        start, end = max(0, s - norm.memory), max(0, min(norm.mean.shape[0], s - norm.memory + norm.k))
-        dvar, mean = self._dvar[start:end], norm.mean[start:end]
-        level = (self._dmean[start:end] + 2 * dvar * (norm.step_mean[s] - mean)).sum(0)
-        return level, dvar.sum(0)
-
-    def _merged_sums(self, s: int, sums: SlidingWindow[_WindowSums]) -> tuple[Tensor, Tensor]:
-        norm, t = self.norm, s - self.norm.memory
-        if t >= 0:
-            step = _WindowSums(self._dmean[t], self._dvar[t], norm.mean[t])
-        else:  # a window that ends in the memory has no gradient
-            nothing = torch.zeros_like(norm.mean[0])
-            step = _WindowSums(nothing, nothing, norm.mean[0])
-        total = sums.add(step)
-        return total.level + 2 * total.slope * (norm.step_mean[s] - total.center), total.slope
-
-
-def _norm(
-    steps: Tensor, windows: Tensor, k: int, eps: float, gamma: Tensor | None, beta: Tensor | None = None
-) -> _Norm:
-    return _Norm(k, eps, gamma, beta, steps[0], steps[1], windows[0], windows[1])
-
-
-def _with_memory(memory: Tensor, T: int) -> Tensor:
-    """A tensor (..., M + T, B) for the statistics of memory and sequence, with the memory filled in."""
-    steps = memory.new_empty(*memory.shape[:-2], memory.shape[-2] + T, memory.shape[-1])
-    steps[..., : memory.shape[-2], :] = memory
-    return steps
+from atn.backend.fused.fallback_norm import (
+    LoopNorm,
+    LoopNormGradient,
+    input_is_computed_again,
+    norm_of,
+    with_memory,
+)
 
 
 def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
     """Normalize a sequence, Eqs. (7)-(9); arguments and results as in `signatures.NormForward`."""
     a, gamma, beta, memory, k, eps = given
-    steps, windows = _with_memory(memory, a.shape[0]), a.new_empty(2, *a.shape[:2])
-    norm = _norm(steps, windows, k, eps, gamma, beta)
+    steps, windows = with_memory(memory, a.shape[0]), a.new_empty(2, *a.shape[:2])
+    norm = norm_of(steps, windows, k, eps, gamma, beta)
     window = norm.window()
     return torch.stack([norm.affine(norm.forward(t, row, window)) for t, row in enumerate(a)]), steps, windows
 
@@ -176,9 +38,9 @@ def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
 def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `norm_forward`."""
     dy, dsteps, a, gamma, steps, windows, k, eps = given
-    norm = _norm(steps, windows, k, eps, gamma)
+    norm = norm_of(steps, windows, k, eps, gamma)
     by_step = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
-    gradient = _Gradient(norm, torch.empty_like(windows), by_step)
+    gradient = LoopNormGradient(norm, torch.empty_like(windows), by_step)
     da, xhat = torch.empty_like(a), (a - norm.mean.unsqueeze(2)) * norm.rstd.unsqueeze(2)
     for t in reversed(range(a.shape[0])):
         da[t] = gradient.backward(t, dy[t], xhat[t])
@@ -186,10 +48,10 @@ def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return da, (dy * xhat).sum((0, 1)), dy.sum((0, 1)), by_step[:, : norm.memory].clone()
 
 
-def _norms(given: LSTMForward | LSTMBackward, steps: Tensor, windows: Tensor) -> list[_Norm]:
+def _norms(given: LSTMForward | LSTMBackward, steps: Tensor, windows: Tensor) -> list[LoopNorm]:
     """The norms ih, hh and c of a layer; the shifts of the first two are added with the biases."""
     affine = ((given.gamma_ih, None), (given.gamma_hh, None), (given.gamma_c, given.beta_c))
-    return [_norm(steps[i], windows[i], given.k, given.eps, *affine[i]) for i in range(3)]
+    return [norm_of(steps[i], windows[i], given.k, given.eps, *affine[i]) for i in range(3)]
 
 
 def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -197,7 +59,7 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
     x, h_0, c = given.x, given.h_0, given.c_0
     (T, B, _), H = x.shape, h_0.shape[1]
     normed = given.k > 0
-    steps = _with_memory(given.memory, T) if normed else x.new_empty(3, 2, 0, B)
+    steps = with_memory(given.memory, T) if normed else x.new_empty(3, 2, 0, B)
     windows = x.new_empty(3, 2, T if normed else 0, B)
     norms = _norms(given, steps, windows)
     ih, hh, cell = norms
@@ -247,7 +109,7 @@ def _gates(total: Tensor, gates: Tensor) -> None:
         function(values, out=gate)
 
 
-def _rows_again(given: LSTMBackward, ih: _Norm, hh: _Norm) -> tuple[Tensor, Tensor]:
+def _rows_again(given: LSTMBackward, ih: LoopNorm, hh: LoopNorm) -> tuple[Tensor, Tensor]:
     """The normalized preactivations from the input, and the gates, either kept by the forward pass or recomputed."""
     if given.k == 0:
         return given.kept_ih, given.gates
@@ -273,7 +135,7 @@ def lstm_backward(
     xhat_ih, gates = _rows_again(given, norms[0], norms[1])
     by_step = torch.zeros_like(steps) if given.dsteps is None else given.dsteps.clone()
     by_window = torch.empty_like(windows)
-    ih, hh, cell = (_Gradient(norm, by_window[i], by_step[i]) for i, norm in enumerate(norms))
+    ih, hh, cell = (LoopNormGradient(norm, by_window[i], by_step[i]) for i, norm in enumerate(norms))
     da_ih, da_hh = h.new_empty(T if normed else 0, B, 4 * H), h.new_empty(T, B, 4 * H)
     # The upstream gradients of the norms are kept for every step: one sum over all steps loses fewer digits than a
     # running sum.

@@ -16,33 +16,9 @@
 #pragma once
 
 #include "norm.h"
-#include "panels.h"
-#include "threads.h"
+#include "sequence.h"
 
 namespace atn {
-
-// An array with rows of every step, or with those of one step, which the next step overwrites.
-template <typename S>
-struct StepRows {
-  S* data;
-  int64_t step;  // elements from one step to the next, 0 where a step overwrites the last
-  int64_t row;   // elements of a row, of which a step has one for each case
-
-  S* at(int64_t t, int64_t b) const { return data + t * step + b * row; }
-};
-
-// The product of the input with W_ih^T, of some cases of a step. Its weight lies in panels too, so that a case is the
-// same bit for bit in any batch and in any chunk of a stream, and in training and inference.
-template <typename S>
-struct InputProduct {
-  const S* x;  // (T, B, I)
-  int64_t B, I;
-  Panels<S> weight;
-
-  void times(int64_t t, Range cases, S* out, Range panels) const {
-    weight.times(x + (t * B + cases.from) * I, out, cases.count(), panels);
-  }
-};
 
 // The four gates of a few units.
 template <typename S>

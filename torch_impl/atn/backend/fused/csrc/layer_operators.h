@@ -14,35 +14,6 @@
 
 namespace atn {
 
-// From this many recurrent weights on, all cases take a step together: its product has work for every core, and reading
-// the weights once for all cases is worth more than never waiting. Below, a thread takes its cases through all steps.
-constexpr int64_t WEIGHTS_OF_A_JOINT_STEP = 1 << 18;
-
-// Up to this many features of the input the backward pass computes the preactivations from the input again, which costs
-// less than to write and read 4H numbers; with more of them they are kept.
-constexpr int64_t MOST_INPUTS_COMPUTED_AGAIN = 64;
-
-template <typename S>
-StepRows<S> rows_of(const Tensor& rows) {
-  const int64_t B = rows.size(1), N = rows.size(2);
-  return {.data = rows.data_ptr<S>(), .step = rows.size(0) > 1 ? B * N : 0, .row = N};
-}
-
-// The product with the input, for `products` steps.
-template <typename S>
-InputProduct<S> input_product_of(const Tensor& x, const Tensor& weight_ih, int64_t products) {
-  const int64_t I = x.size(2);
-  return {.x = x.const_data_ptr<S>(),
-          .B = x.size(1),
-          .I = I,
-          .weight = Panels<S>({.data = weight_ih.const_data_ptr<S>(),
-                               .inner = I,
-                               .columns = weight_ih.size(0),
-                               .inner_stride = 1,
-                               .column_stride = I,
-                               .products = products})};
-}
-
 // The arrays of a layer and the settings of its norms. An array of one step in the place of T is one that every step
 // overwrites.
 struct LayerTensors {
@@ -131,7 +102,7 @@ struct LSTMForwardArguments {
 
 // All steps, from the first to the last: writes every array of `tensors`.
 inline void run_steps(const LSTMForwardArguments& given, const LayerTensors& tensors) {
-  const int64_t T = given.x.size(0), B = given.x.size(1), H = given.h_0.size(1);
+  const int64_t T = given.x.size(0);
   AT_DISPATCH_FLOATING_TYPES(given.x.scalar_type(), "atn_lstm_forward", [&] {
     using S = scalar_t;
     auto layer = tensors.layer<S>();
@@ -140,30 +111,7 @@ inline void run_steps(const LSTMForwardArguments& given, const LayerTensors& ten
     layer.h_0 = given.h_0.const_data_ptr<S>();
     LayerForward<S> forward(layer);
     const auto input = input_product_of<S>(given.x, given.weight_ih, T);
-    const Panels<S> weight_hh({.data = given.weight_hh.const_data_ptr<S>(),
-                               .inner = H,
-                               .columns = 4 * H,
-                               .inner_stride = 1,
-                               .column_stride = H,
-                               .products = T});
-    if (given.weight_hh.numel() >= WEIGHTS_OF_A_JOINT_STEP) {
-      const int64_t panels = weight_hh.all().to;
-      forward.start(0, B);
-      for (int64_t t = 0; t < T; ++t) {
-        in_parts(panels, parts_of(panels), [&](int64_t, Range some) {
-          forward.products(input, weight_hh, t, {0, B}, some);
-        });
-        in_parts(B, parts_of(B), [&](int64_t, Range cases) { forward.pointwise(t, cases.from, cases.to); });
-      }
-    } else {
-      in_parts(B, parts_of(B), [&](int64_t, Range cases) {
-        forward.start(cases.from, cases.to);
-        for (int64_t t = 0; t < T; ++t) {
-          forward.products(input, weight_hh, t, cases, weight_hh.all());
-          forward.pointwise(t, cases.from, cases.to);
-        }
-      });
-    }
+    forward_in_time(forward, input, panels_of_rows<S>(given.weight_hh, T), T, steps_are_joint(given.weight_hh));
   });
 }
 
@@ -359,43 +307,9 @@ inline LayerGradients run(const LSTMBackwardArguments& given) {
     LayerBackward<S> backward(layer, buffers);
     std::optional<InputProduct<S>> input;
     if (again) input.emplace(input_product_of<S>(given.x, given.weight_ih, T));
-    const int64_t parts = parts_of(B);
-    std::vector<Sums<S>> sums(parts, Sums<S>(H));
-    const Panels<S> weight({.data = given.weight_hh.const_data_ptr<S>(),
-                            .inner = 4 * H,
-                            .columns = H,
-                            .inner_stride = H,
-                            .column_stride = 1,
-                            .products = T});
-    if (given.weight_hh.numel() >= WEIGHTS_OF_A_JOINT_STEP) {
-      const int64_t panels = weight.all().to;
-      for (int64_t t = T - 1; t >= 0; --t) {
-        if (input) {
-          const int64_t columns = input->weight.all().to;
-          in_parts(columns, parts_of(columns), [&](int64_t, Range some) {
-            backward.input_product(*input, t, {0, B}, some);
-          });
-        }
-        in_parts(B, parts, [&](int64_t part, Range cases) {
-          if (input) backward.normalize_input(t, cases.from, cases.to);
-          backward.pointwise(t, cases.from, cases.to, sums[part]);
-        });
-        in_parts(panels, parts_of(panels), [&](int64_t, Range some) { backward.product(weight, t, {0, B}, some); });
-      }
-      backward.finish(0, B);
-    } else {
-      in_parts(B, parts, [&](int64_t part, Range cases) {
-        for (int64_t t = T - 1; t >= 0; --t) {
-          if (input) {
-            backward.input_product(*input, t, cases, input->weight.all());
-            backward.normalize_input(t, cases.from, cases.to);
-          }
-          backward.pointwise(t, cases.from, cases.to, sums[part]);
-          backward.product(weight, t, cases, weight.all());
-        }
-        backward.finish(cases.from, cases.to);
-      });
-    }
+    std::vector<Sums<S>> sums(parts_of(B), Sums<S>(H));
+    backward_in_time(backward, input, panels_of_columns<S>(given.weight_hh, T), sums, T, B,
+                     steps_are_joint(given.weight_hh));
     out = {da_ih,
            da_hh,
            total(sums, &Sums<S>::gamma_ih, 4 * H, options),

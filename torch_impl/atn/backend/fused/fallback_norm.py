@@ -1,0 +1,157 @@
+"""A norm in the loops of the fallback: one step after the other, and its backward pass by hand.
+
+With the upstream gradient `g = gain * dy`, per step and case,
+
+    dmu[t]  = -r[t] * sum_n g                      dvar[t] = -r[t]^2 * sum_n g * xhat / 2
+
+the gradients of the mean m[s] and variance q[s] of one step sum over the windows that contain it,
+
+    dm[s] = sum_t (dmu[t] + 2 dvar[t] (m[s] - mu[t])) / K_t        dq[s] = sum_t dvar[t] / K_t
+
+and `da = r g + dm / N + 2 dq (a - m) / N`.
+
+Letters: T time, B cases, N features, k window length, M steps of memory.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from atn.sliding_window import Parts, SlidingWindow
+from atn.window import LONGEST_DIRECT_WINDOW, LongWindowOfSteps, StepStatistics, WindowOfSteps, window_of_steps
+
+MOST_INPUTS_COMPUTED_AGAIN = 64
+"""The same constant as in `csrc/sequence.h`, which gives the reason for its value."""
+
+
+def input_is_computed_again(x: Tensor) -> bool:
+    """Whether a normalized layer recomputes the preactivations from x in its backward pass instead of keeping them."""
+    return x.shape[2] <= MOST_INPUTS_COMPUTED_AGAIN
+
+
+class LoopNorm(NamedTuple):
+    """One norm: step statistics (mean, variance) (M + T, B), window statistics (mean, 1/sqrt(var + eps)) (T, B)."""
+
+    k: int
+    eps: float
+    gamma: Tensor | None
+    beta: Tensor | None
+    step_mean: Tensor
+    step_var: Tensor
+    mean: Tensor
+    rstd: Tensor
+
+    @property
+    def memory(self) -> int:
+        """Number of steps of the memory, M."""
+        return self.step_mean.shape[0] - self.mean.shape[0]
+
+    def window(self) -> WindowOfSteps | LongWindowOfSteps:
+        """The window before the first step, filled from the memory."""
+        M = self.memory
+        return window_of_steps(self.k, StepStatistics(self.step_mean[:M], self.step_var[:M]).last(self.k - 1))
+
+    def forward(self, t: int, row: Tensor, window: WindowOfSteps | LongWindowOfSteps) -> Tensor:
+        """Normalize the row (B, N) of step t, without gain and shift."""
+        s = self.memory + t
+        torch.mean(row, 1, out=self.step_mean[s])
+        torch.mean((row - self.step_mean[s].unsqueeze(1)).square(), 1, out=self.step_var[s])
+        mean, variance = window.add(self.step_mean[s].unsqueeze(1), self.step_var[s].unsqueeze(1))
+        self.mean[t] = mean.squeeze(1)
+        self.rstd[t] = (variance.squeeze(1) + self.eps).rsqrt()
+        return self.normalized(t, row)
+
+    def normalized(self, t: int, row: Tensor) -> Tensor:
+        """Recompute xhat of step t from its row and the kept statistics."""
+        return (row - self.mean[t].unsqueeze(1)) * self.rstd[t].unsqueeze(1)
+
+    def affine(self, xhat: Tensor) -> Tensor:
+        """Multiply xhat by the gain and add the shift."""
+        y = xhat if self.gamma is None else xhat * self.gamma
+        return y if self.beta is None else y + self.beta
+
+
+class _WindowSums(NamedTuple):
+    """Sums over the windows t that contain a step: of dmu[t] + 2 dvar[t] (center - mu[t]), and of dvar[t]."""
+
+    level: Tensor
+    slope: Tensor
+    center: Tensor
+    """Mean of the nearest of the windows."""
+
+
+def _merged_sums(parts: Parts[_WindowSums]) -> _WindowSums:
+    near, far = parts.near, parts.far
+    level = near.level + (far.level + 2 * far.slope * (near.center - far.center))
+    return _WindowSums(level, near.slope + far.slope, near.center)
+
+
+class LoopNormGradient:
+    """Gradients of a norm's window and step statistics, from the last step to the first.
+
+    Those of a window are divided by its number of steps.
+    """
+
+    def __init__(self, norm: LoopNorm, by_window: Tensor, by_step: Tensor) -> None:
+        self.norm = norm
+        self._dmean, self._dvar = by_window[0], by_window[1]
+        self._dstep_mean, self._dstep_var = by_step[0], by_step[1]
+        self._sums = SlidingWindow(norm.k, _merged_sums) if norm.k > LONGEST_DIRECT_WINDOW else None
+
+    def backward(self, t: int, dy: Tensor, xhat: Tensor) -> Tensor:
+        """Gradient of the row of step t; must have been called for every later step before."""
+        norm = self.norm
+        g = dy if norm.gamma is None else dy * norm.gamma
+        r, share = norm.rstd[t], 1 / min(norm.k, norm.memory + t + 1)
+        self._dmean[t] = -r * g.sum(1) * share
+        self._dvar[t] = -0.5 * r.square() * (g * xhat).sum(1) * share
+        s, features = norm.memory + t, dy.shape[1]
+        self._collect(s)
+        scale = 2 * self._dstep_var[s] / features
+        level = self._dstep_mean[s] / features + scale * (norm.mean[t] - norm.step_mean[s])
+        # Where the variance has overflowed, r and the gradient of the statistics are 0.
+        slope = torch.where(scale == 0, scale, scale / r)
+        return r.unsqueeze(1) * g + level.unsqueeze(1) + slope.unsqueeze(1) * xhat
+
+    def finish(self) -> None:
+        """Compute the gradients of the memory's steps."""
+        for s in reversed(range(self.norm.memory)):
+            self._collect(s)
+
+    def _collect(self, s: int) -> None:
+        """Sum over the windows that contain row s; rows are counted from the first row of the memory."""
+        level, slope = self._direct_sums(s) if self._sums is None else self._merged_sums(s, self._sums)
+        self._dstep_mean[s] += level
+        self._dstep_var[s] += slope
+
+    def _direct_sums(self, s: int) -> tuple[Tensor, Tensor]:
+        norm = self.norm
+        start, end = max(0, s - norm.memory), max(0, min(norm.mean.shape[0], s - norm.memory + norm.k))
+        dvar, mean = self._dvar[start:end], norm.mean[start:end]
+        level = (self._dmean[start:end] + 2 * dvar * (norm.step_mean[s] - mean)).sum(0)
+        return level, dvar.sum(0)
+
+    def _merged_sums(self, s: int, sums: SlidingWindow[_WindowSums]) -> tuple[Tensor, Tensor]:
+        norm, t = self.norm, s - self.norm.memory
+        if t >= 0:
+            step = _WindowSums(self._dmean[t], self._dvar[t], norm.mean[t])
+        else:  # a window that ends in the memory has no gradient
+            nothing = torch.zeros_like(norm.mean[0])
+            step = _WindowSums(nothing, nothing, norm.mean[0])
+        total = sums.add(step)
+        return total.level + 2 * total.slope * (norm.step_mean[s] - total.center), total.slope
+
+
+def norm_of(
+    steps: Tensor, windows: Tensor, k: int, eps: float, gamma: Tensor | None, beta: Tensor | None = None
+) -> LoopNorm:
+    """The norm whose statistics are `steps` (2, M + T, B) and `windows` (2, T, B)."""
+    return LoopNorm(k, eps, gamma, beta, steps[0], steps[1], windows[0], windows[1])
+
+
+def with_memory(memory: Tensor, T: int) -> Tensor:
+    """A tensor (..., M + T, B) for the statistics of memory and sequence, with the memory filled in."""
+    steps = memory.new_empty(*memory.shape[:-2], memory.shape[-2] + T, memory.shape[-1])
+    steps[..., : memory.shape[-2], :] = memory
+    return steps
