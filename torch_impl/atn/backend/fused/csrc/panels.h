@@ -22,7 +22,7 @@ template <typename S>
 class Panels {
  public:
   // The weight is (inner, columns), its element (i, j) at data[i * inner_stride + j * column_stride]. For a single
-  // product a panel is laid out where it is needed, and not kept.
+  // product a piece of a panel is laid out where it is needed, in the first cache, and not kept.
   struct Weight {
     const S* data;
     int64_t inner, columns;
@@ -40,7 +40,7 @@ class Panels {
                                   : at::Tensor()) {
     if (!kept_.defined()) return;
     at::parallel_for(0, count(), 1 + (1 << 16) / (inner_ * WIDTH), [&](int64_t from, int64_t to) {
-      for (int64_t p = from; p < to; ++p) lay_out(p, kept(p));
+      for (int64_t p = from; p < to; ++p) lay_out(p, {0, inner_}, kept(p));
     });
   }
 
@@ -48,13 +48,12 @@ class Panels {
 
   // out (rows, columns) = x (rows, inner) @ weight, the columns of some panels.
   void times(const S* x, S* out, int64_t rows, Range panels) const {
-    std::vector<S> once(kept_.defined() ? 0 : inner_ * WIDTH);
+    S once[DEPTH * WIDTH];
     for (int64_t p = panels.from; p < panels.to; ++p) {
-      if (!kept_.defined()) lay_out(p, once.data());
-      const S* panel = kept_.defined() ? kept(p) : once.data();
       for (int64_t i = 0; i < inner_; i += DEPTH) {
-        const int64_t columns = std::min(WIDTH, columns_ - p * WIDTH);
-        const Piece piece{panel + i * WIDTH, std::min(DEPTH, inner_ - i), columns, i > 0};
+        const int64_t columns = std::min(WIDTH, columns_ - p * WIDTH), depth = std::min(DEPTH, inner_ - i);
+        if (!kept_.defined()) lay_out(p, {i, i + depth}, once);
+        const Piece piece{kept_.defined() ? kept(p) + i * WIDTH : once, depth, columns, i > 0};
         const S* in = x + i;
         S* y = out + p * WIDTH;
         int64_t row = 0;
@@ -65,7 +64,8 @@ class Panels {
   }
 
  private:
-  static constexpr int64_t LANES = Vec<S>::size(), WIDTH = 2 * LANES;
+  static constexpr int LANES = Vec<S>::size();
+  static constexpr int64_t WIDTH = 2 * LANES;
   static constexpr int ROWS = 6;
   // Terms added up in registers, of a piece of a panel that stays in the first cache. Sums of sums also keep digits.
   static constexpr int64_t DEPTH = 256;
@@ -84,10 +84,19 @@ class Panels {
   int64_t count() const { return (columns_ + WIDTH - 1) / WIDTH; }
   S* kept(int64_t p) const { return kept_.template data_ptr<S>() + p * inner_ * WIDTH; }
 
-  void lay_out(int64_t p, S* panel) const {
+  // Some of the rows of a panel, one behind the other. Whole squares of the weight go through registers.
+  void lay_out(int64_t p, Range rows, S* panel) const {
     const int64_t columns = std::min(WIDTH, columns_ - p * WIDTH);
-    const S* from = weight_ + p * WIDTH * column_stride_;
-    for (int64_t i = 0; i < inner_; ++i)
+    const S* from = weight_ + p * WIDTH * column_stride_ + rows.from * inner_stride_;
+    int64_t i = 0;
+    if (columns == WIDTH && column_stride_ == 1)
+      for (; i < rows.count(); ++i) std::memcpy(panel + i * WIDTH, from + i * inner_stride_, sizeof(S) * WIDTH);
+    if (columns == WIDTH && inner_stride_ == 1)
+      for (; i + LANES <= rows.count(); i += LANES)
+        for (int64_t j = 0; j < WIDTH; j += LANES)
+          at::vec::transpose_mxn<S, LANES, LANES>(from + i + j * column_stride_, column_stride_,
+                                                  panel + i * WIDTH + j, WIDTH);
+    for (; i < rows.count(); ++i)
       for (int64_t j = 0; j < WIDTH; ++j)
         panel[i * WIDTH + j] = j < columns ? from[i * inner_stride_ + j * column_stride_] : S(0);
   }
