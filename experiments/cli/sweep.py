@@ -20,7 +20,8 @@ from experiments.cli.train import PROG, RUNS, TaskCommand, plan_runs, stamp
 from experiments.common.errors import ExperimentError, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.tasks.registry import TASKS
-from experiments.training.record import Record, load_record
+from experiments.tasks.sensitivity import find_grids
+from experiments.training.record import Record, load_record, load_records
 from experiments.training.settings import MODELS, ModelName, PresetName
 from experiments.training.task import Task
 from experiments.training.tensorboard_log import require_tensorboard
@@ -54,6 +55,9 @@ class SweepCommand:
 
     seeds: str | None = None
     """0..4 or 0,3,5; without it the preset's seed."""
+
+    grid: tuple[str, ...] = ()
+    """Names of declared grids of the sensitivity study, in the place of tasks, presets, seeds and settings."""
 
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,...")] = ()
     """Settings, each with the values to combine: T=100,200 lr=1e-3."""
@@ -205,6 +209,9 @@ def plan_sweep(asked: SweepCommand) -> list[Entry]:
 
 def _combinations(asked: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[Any], list[str]]]:
     """Each task's command, and the arguments that say the same to a job, which is a process of its own."""
+    if asked.grid:
+        yield from _of_grids(asked)
+        return
     if not asked.tasks:
         raise UsageError(f"no task; there are {', '.join(TASKS)}")
     seeds = [None] if asked.seeds is None else parse_seeds(asked.seeds)
@@ -225,13 +232,35 @@ def _combinations(asked: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[
         yield task, command, ["--preset", preset, "--model", model, *flags, *chosen, *_common(asked)]
 
 
+def _of_grids(asked: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[Any], list[str]]]:
+    """The runs of declared grids, seeds varying slowest within each."""
+    if asked.tasks or asked.seeds is not None or asked.set or asked.presets != ("paper",):
+        raise UsageError("--grid has its own tasks, presets, seeds and settings: give none of them beside it")
+    records = list(load_records(asked.runs).values())
+    grids = [grid for name in asked.grid for grid in find_grids(name, records)]
+    for grid in grids:
+        task = TASKS[grid.task]
+        for seed, cell, model in itertools.product(grid.seeds, grid.cells, grid.models):
+            if model not in asked.models:
+                continue
+            settings = {**grid.fixed, **cell, "seed": seed}
+            flags = [_flag(name, value) for name, value in settings.items()]
+            command = TaskCommand(settings, grid.preset, model, data_dir=asked.data_dir)
+            yield task, command, ["--preset", grid.preset, "--model", model, *flags, *_common(asked)]
+
+
 def _values(assignment: str) -> list[str]:
     """Flags of one setting: ``--T=100`` and ``--T=200`` of ``T=100,200``, ``--compile`` of ``compile=True``."""
     name, equals, values = assignment.partition("=")
     if not (name and equals and values):
         raise UsageError(f"--set {assignment}: a setting and its values look like T=100,200")
+    return [_flag(name, value) for value in values.split(",")]
+
+
+def _flag(name: str, value: Any) -> str:
+    """``--T=100``; ``--compile`` and ``--no-compile`` for True and False."""
     switches = {"True": f"--{name}", "False": f"--no-{name}"}
-    return [switches.get(value, f"--{name}={value}") for value in values.split(",")]
+    return switches.get(str(value), f"--{name}={value}")
 
 
 def _common(asked: SweepCommand) -> list[str]:

@@ -13,7 +13,7 @@ from experiments.common.errors import ExperimentError
 from experiments.report.paper_numbers import Losses
 from experiments.training.curve import CURVE, FINAL_VALIDATIONS, Point, read_curve
 from experiments.training.metrics import VALIDATION
-from experiments.training.record import RECORD, Record, load_record
+from experiments.training.record import Record, load_records
 from experiments.training.settings import FOR_LOOKING
 from experiments.training.summary import Summary, mean
 
@@ -81,12 +81,11 @@ def load_results(runs: Path) -> Results:
     ExperimentError
         A record is damaged, or a curve does not belong to its record.
     """
-    folders = sorted(path.parent for path in runs.glob(f"*/{RECORD}"))
-    records = [(folder, record) for folder in folders if (record := load_record(folder)) is not None]
-    shown = [(folder, record) for folder, record in records if record.preset not in FOR_LOOKING]
+    records = load_records(runs)
+    shown = {folder: record for folder, record in records.items() if record.preset not in FOR_LOOKING}
     return Results(
-        finished=[read_result(folder, record) for folder, record in shown if record.status == "finished"],
-        unfinished=[record for _, record in shown if record.status != "finished"],
+        finished=[read_result(folder, record) for folder, record in shown.items() if record.status == "finished"],
+        unfinished=[record for record in shown.values() if record.status != "finished"],
         for_looking=len(records) - len(shown),
     )
 

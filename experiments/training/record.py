@@ -114,6 +114,18 @@ def load_record(folder: Path) -> Record | None:
     return record
 
 
+def load_records(runs: Path) -> dict[Path, Record]:
+    """Record of every run in the folder `runs`, by the run's folder, in the order of the folders' names.
+
+    Raises
+    ------
+    ExperimentError
+        If one is damaged.
+    """
+    folders = sorted(path.parent for path in runs.glob(f"*/{RECORD}"))
+    return {folder: record for folder in folders if (record := load_record(folder)) is not None}
+
+
 D = typing.TypeVar("D")
 
 
