@@ -51,7 +51,7 @@ class SweepCommand:
     the code."""
 
     models: tuple[ModelName, ...] = MODELS
-    """Plain LSTM, LN-LSTM, ATN-LSTM."""
+    """Plain LSTM, LN-LSTM, ATN-LSTM; others by name, for tasks that have them."""
 
     seeds: str | None = None
     """0..4 or 0,3,5; without it the preset's seed."""

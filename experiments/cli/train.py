@@ -21,7 +21,7 @@ from experiments.tasks.registry import TASKS
 from experiments.training import distributed
 from experiments.training.record import UNVERIFIED, Record
 from experiments.training.run import Conditions, Run, carry_out
-from experiments.training.settings import MODELS, PresetName
+from experiments.training.settings import MODELS, ModelName, PresetName
 from experiments.training.task import Task
 from experiments.training.tensorboard_log import require_tensorboard
 
@@ -47,8 +47,8 @@ class TaskCommand(Generic[F]):
     """Where the settings come from: the paper's text, the released script, a demonstration, or a size for trying out
     the code."""
 
-    model: Literal["lstm", "ln", "atn", "all"] = "all"
-    """Plain LSTM, LN-LSTM, ATN-LSTM, or all three in turn."""
+    model: Literal[ModelName, "all"] = "all"
+    """Plain LSTM, LN-LSTM, ATN-LSTM, or all three in turn; a model beside them, which only some tasks have, by name."""
 
     seeds: str | None = None
     """Several seeds in turn, a run each, instead of --seed: 0..4 or 0,3,5."""
@@ -97,7 +97,7 @@ def plan_runs(task: Task[Any], asked: TaskCommand[Any], prog: str) -> list[Run]:
     Raises
     ------
     UsageError
-        If the task has no such preset or no such settings.
+        If the task has no such preset, no such settings or no such model.
     """
     if asked.preset not in task.presets:
         raise UsageError(f"--preset {asked.preset}: {task.name} has {', '.join(task.presets)}")

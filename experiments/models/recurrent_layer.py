@@ -1,4 +1,4 @@
-"""The recurrent layer of a run: a plain LSTM, an LN-LSTM or an ATN-LSTM, and the settings that describe it."""
+"""The recurrent layer of a run: an LSTM with the norm of a model, and the settings that describe it."""
 
 import abc
 import dataclasses
@@ -39,6 +39,7 @@ class Recurrence(NamedTuple):
             hidden_size,
             k=None if norm == "ln" else self.k,
             norm=norm,
+            detach=("mean", "var") if self.model == "detached" else (),
             eps=self.eps,
             affine=self.affine,
             bias_placement=self.bias_placement,

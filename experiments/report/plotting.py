@@ -14,11 +14,17 @@ COLORS: Mapping[ModelName, tuple[str, ...]] = {
     "lstm": ("#009E73",),
     "ln": ("#E69F00",),
     "atn": ("#56B4E9", "#0072B2", "#CC79A7"),
+    "detached": ("#D55E00",),
 }
 """Colors of Okabe and Ito's palette, which color-blind readers can distinguish. A single series has the middle
 color."""
 
-MARKERS: Mapping[ModelName, tuple[str, ...]] = {"lstm": ("s",), "ln": ("^",), "atn": ("v", "o", "D")}
+MARKERS: Mapping[ModelName, tuple[str, ...]] = {
+    "lstm": ("s",),
+    "ln": ("^",),
+    "atn": ("v", "o", "D"),
+    "detached": ("X",),
+}
 """Markers, which distinguish the series without color."""
 
 LEGEND_ENTRY = 1.5

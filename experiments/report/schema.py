@@ -12,8 +12,8 @@ from experiments.report.paper_numbers import Losses
 from experiments.report.results import Result, Results
 from experiments.training.settings import FOR_LOOKING, ModelName, PresetName, Settings
 
-NAMES: Mapping[ModelName, str] = {"lstm": "LSTM", "ln": "LN", "atn": "ATN"}
-"""Names of the models in the paper's tables."""
+NAMES: Mapping[ModelName, str] = {"lstm": "LSTM", "ln": "LN", "atn": "ATN", "detached": "detached ATN"}
+"""Names of the models in tables and figures."""
 
 Where = Mapping[str, Any]
 """Settings that select runs, by field."""

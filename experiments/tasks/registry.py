@@ -16,7 +16,7 @@ from experiments.tasks import (
 from experiments.training.task import Task
 
 _ALL: list[Task[Any]] = [
-    Task(copying.NAME, copying.PRESETS, copying.Copying),
+    Task(copying.NAME, copying.PRESETS, copying.Copying, more_models=("detached",)),
     Task("adding", adding.PRESETS, adding.Adding),
     Task("denoise", denoise.PRESETS, denoise.Denoise),
     Task("char-ptb", char_ptb.PRESETS, char_ptb.CharPtb, reads_data=True),

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from experiments.training.summary import Level
 
-ModelName = Literal["lstm", "ln", "atn"]
+ModelName = Literal["lstm", "ln", "atn", "detached"]
 PresetName = Literal["paper", "released", "demo", "smoke"]
 DtypeName = Literal["float32", "bfloat16"]
 
@@ -14,7 +14,8 @@ FOR_LOOKING: frozenset[PresetName] = frozenset({"demo", "smoke"})
 """Presets that are not from the paper: a demonstration, and a size for trying out the code. No report shows them."""
 
 MODELS: tuple[ModelName, ...] = ("lstm", "ln", "atn")
-"""The plain LSTM, LN-LSTM and ATN-LSTM, in the order of the paper's tables."""
+"""The plain LSTM, LN-LSTM and ATN-LSTM, in the order of the paper's tables. The other models are of single tasks:
+"detached" is the ATN-LSTM whose statistics are constants to the gradient."""
 
 LARGEST = 2**31 - 1
 """Largest integer that a setting takes: larger counts overflow in PyTorch."""

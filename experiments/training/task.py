@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from experiments.common.errors import UsageError
 from experiments.training.problem import Problem
-from experiments.training.settings import ModelName, Part, PresetName, Settings
+from experiments.training.settings import MODELS, ModelName, Part, PresetName, Settings
 
 S = TypeVar("S", bound=Settings)
 
@@ -28,8 +29,25 @@ class Task(NamedTuple, Generic[S]):
     plan: Callable[[PresetName, S, Sequence[ModelName]], list[Part]] | None = None
     """Runs of the command for a preset, its settings and some models; None where each model has one run."""
 
+    more_models: tuple[ModelName, ...] = ()
+    """Models of the task beside `MODELS`."""
+
+    @property
+    def models(self) -> tuple[ModelName, ...]:
+        """Every model that the task has."""
+        return (*MODELS, *self.more_models)
+
     def parts(self, preset: PresetName, settings: S, models: Sequence[ModelName]) -> list[Part]:
-        """The runs of the command for these models, in their order."""
+        """The runs of the command for these models, in their order.
+
+        Raises
+        ------
+        UsageError
+            If the task has no such model.
+        """
+        for model in models:
+            if model not in self.models:
+                raise UsageError(f"--model {model}: {self.name} has {', '.join(self.models)}")
         if self.plan is None:
             return [Part(self.name, model, settings) for model in models]
         return self.plan(preset, settings, models)

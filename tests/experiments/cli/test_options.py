@@ -126,6 +126,20 @@ def test_a_flag_replaces_the_preset_s_value_and_nothing_else(
     assert run.settings == dataclasses.replace(TASKS[name].presets["paper"], **given)
 
 
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "copying"])
+def test_a_model_of_another_task_is_refused_by_name(name: str) -> None:
+    with pytest.raises(UsageError, match=f"--model detached: {name} has lstm, ln, atn$"):
+        only_run(name, "--preset", "smoke", "--model", "detached")
+
+
+def test_a_model_beside_the_paper_s_is_run_when_it_is_named() -> None:
+    assert only_run("copying", "--preset", "released", "--model", "detached").name == (
+        "copying-released-T100-detached-seed5544"
+    )
+    asked = parse_task(TASKS["copying"], ("--preset", "released"), "test")
+    assert [run.model for run in plan_runs(TASKS["copying"], asked, "test")] == ["lstm", "ln", "atn"]
+
+
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Steps and values that TensorBoard shows."""
     events = EventAccumulator(str(folder / BOARD), size_guidance={"scalars": 0})

@@ -136,6 +136,23 @@ def test_the_bias_placement_reaches_the_norms(model: ModelName) -> None:
     assert losses[0] != losses[1]
 
 
+def test_the_detached_model_is_atn_going_forward_and_not_going_back() -> None:
+    losses, heads, shifts = [], [], []
+    for model in ("atn", "detached"):
+        problem = Copying(TINY, model, CPU)
+        loss = problem.loss(1)
+        parameters = [problem.model.get_parameter(name) for name in ("head.weight", "lstm.bias_ih_l0")]
+        head, bias = torch.autograd.grad(loss, parameters)
+        losses.append(loss.item())
+        heads.append(head)
+        shifts.append((bias.sum() / bias.abs().sum()).abs().item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert torch.linalg.vector_norm(heads[0] - heads[1]) < 1e-5 * torch.linalg.vector_norm(heads[0])
+    # An equal bias inside, at all rows, moves the mean alone: the derivative by it is 0 unless the mean is a constant.
+    assert shifts[0] < 1e-5
+    assert shifts[1] > 1e-3
+
+
 @pytest.mark.parametrize(("field", "value"), [("lr", 1e-2), ("momentum", 0.0), ("alpha", 0.5)])
 def test_the_optimizer_has_the_settings_of_rmsprop(field: str, value: float) -> None:
     group = Copying(with_field(TINY, field, value), "lstm", CPU).optimizer.param_groups[0]
