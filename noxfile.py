@@ -81,7 +81,7 @@ def digest(session: nox.Session) -> str:
 
 
 def write_stamp(session: nox.Session, scope: str, checked: str) -> None:
-    """Leave the stamp that experiments ask for, unless the sources have changed since `checked` was taken."""
+    """Write the stamp that experiments require, unless the sources have changed since `checked` was taken."""
     outcomes, claims = counts()
     command = ("python", "-m", "experiments.stamp", "write", "--scope", scope, "--expect", checked)
     session.run(*command, "--tests", str(outcomes["passed"]), "--claims", str(claims))
@@ -96,7 +96,7 @@ def has_stamp(session: nox.Session) -> bool:
 
 @nox.session
 def verify(session: nox.Session) -> None:
-    """Everything: lint, strict types, proofs, oracle, library, invariances, the claims matrix, the stamp."""
+    """Run every check: lint, strict types, proofs, oracle, library, invariances, the claims matrix, the stamp."""
     (ROOT / VERIFICATION).unlink(missing_ok=True)
     install(session, "lint", "types", "bench")
     checked = digest(session)
@@ -135,14 +135,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def invariance(session: nox.Session) -> None:
-    """Table B.1: 40 cells for the oracle and for every backend, and the invariances of a whole network."""
+    """Test the 40 cells of Table B.1 on the oracle and every backend, and the invariances of a whole network."""
     install(session, "test")
     session.run("python", "-m", "pytest", "-n", WORKERS, "-k", "invariance", *session.posargs, env=QUIET_THREADS)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff (all rules but the ones pyproject.toml names with a reason), the format, and the spelling."""
+    """Run ruff (all rules but those that pyproject.toml excludes with a reason), its formatter, and the spell check."""
     session.install("-c", "constraints.txt", *nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
@@ -151,14 +151,14 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy, strict, on everything."""
+    """Run mypy, strict, on the whole repository."""
     install(session, "types", "bench")
     session.run("mypy", *session.posargs)
 
 
 @nox.session
 def proofs(session: nox.Session) -> None:
-    """Print every claim of the paper with its verdict, proving what SymPy can prove."""
+    """Run every proof, and print every claim of the papers with its verdict."""
     install(session, "proofs")
     session.run("python", "-m", "proofs", *session.posargs)
 
@@ -236,7 +236,7 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run 20,000 random problems, oracle against every backend, and record how many and how near."""
+    """Run 20,000 random problems, oracle against every backend, and record their number and the largest errors."""
     install(session, "test")
     session.run(
         "python", "-m", "tests.verification.soak", *(session.posargs or ("--problems", "20000")), env=QUIET_THREADS

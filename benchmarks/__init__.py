@@ -1,12 +1,12 @@
-"""How fast `atn.ATNLSTM` is beside what a user would run instead: `python -m benchmarks run` and `... report`.
+"""Speed of `atn.ATNLSTM` and of the alternatives to it: `python -m benchmarks run` and `python -m benchmarks report`.
 
 Reading order of the modules:
 
-- `sizes`: what is measured at which sizes;
-- `peers`, `variants`: the alternatives, written plainly, and the list of everything that is measured;
-- `correctness`: what disagrees with the oracle is not timed;
+- `sizes`: the sizes of the measurements;
+- `peers`, `variants`: plain implementations of the alternatives, and the list of everything that is measured;
+- `correctness`: the comparison with the oracle, without which nothing is timed;
 - `timing`, `memory`: the two measurements;
 - `run`, `results`: a whole measurement, and its record;
-- `report`, `figures`: the page and its plots, from the record alone;
-- `test_speed`: single looks with pytest-benchmark.
+- `report`, `figures`: the page and its plots, made from the record only;
+- `test_speed`: single timings with pytest-benchmark.
 """

@@ -16,7 +16,7 @@ HERE = ROOT / "benchmarks"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out a command line; return its exit status."""
+    """Run a command line; return its exit status."""
     parser = _parser()
     asked = parser.parse_args(arguments)
     if asked.command == "report":

@@ -1,7 +1,7 @@
-"""The gate in front of every measurement: what disagrees with the oracle is reported, and not timed.
+"""The check before every measurement: a variant that disagrees with the oracle is reported and not timed.
 
-A variant runs in its own dtype on a short batch with its own H, I and k, long enough for the window to be full and to
-move on. Its output and its gradients, of the input and of every parameter, are compared with the oracle's in float64.
+A variant runs in its dtype, with its H, I and k, on a short batch that is long enough for the window to fill and then
+move. Its output and its gradients, of the input and of every parameter, are compared with the oracle's in float64.
 """
 
 import re
@@ -22,9 +22,9 @@ from benchmarks.variants import DTYPES, Entry
 LIMITS: dict[DType, float] = {"float32": 1e-4, "bfloat16": 0.1}
 """Largest relative error (in the Euclidean norm) of an output or a gradient.
 
-The gate is there for wrong functions, not to judge rounding: those are off by a hundredth or more, and float32 stays
-below a tenth of its limit at all sizes measured. In bfloat16 a step rounds by up to 0.4 %, so that the gate of a size
-in float32, where the same code runs, tells more.
+The check finds wrong functions and does not judge rounding: a wrong function has an error of a hundredth or more, and
+float32 stays below a tenth of its limit at all measured sizes. In bfloat16 a step rounds by up to 0.4 %, so that the
+check of a float32 size, which runs the same code, is stronger.
 """
 
 Array = NDArray[Any]
@@ -37,7 +37,7 @@ class Verdict(NamedTuple):
     """Largest relative error; None where the variant did not run."""
 
     fault: str
-    """Why it is not to be timed; empty if it is."""
+    """The reason why the variant is not timed; empty if it is timed."""
 
 
 def check(entry: Entry, device: torch.device) -> Verdict:
@@ -67,12 +67,12 @@ def _relative_error(actual: Array, expected: Array) -> float:
 
 
 def _oracle_name(name: str) -> str:
-    """Name of a parameter without what differs from module to module: "lstm.weight_ih_l0" is "weight_ih"."""
+    """Name of a parameter without the parts that differ between modules: "lstm.weight_ih_l0" is "weight_ih"."""
     return re.sub(r"^(lstm|cell)\.|_l0", "", name)
 
 
 def _problem(size: Size, module: nn.Module) -> dict[str, Array]:
-    """Input `x`, upstream gradient `dh`, and a value for every parameter, none of them special."""
+    """Random input `x`, upstream gradient `dh`, and a random value for every parameter."""
     rng = np.random.default_rng(0)
     arrays = {"x": rng.standard_normal((size.T, size.B, size.I)), "dh": rng.standard_normal((size.T, size.B, size.H))}
     for full_name, parameter in module.named_parameters():
@@ -80,7 +80,7 @@ def _problem(size: Size, module: nn.Module) -> dict[str, Array]:
         own = np.random.default_rng(zlib.crc32(name.encode()))
         shape = tuple(parameter.shape)
         if name.startswith("norm") and name.endswith("weight"):
-            # Gains near 1 would make the recurrence chaotic, and float32 lose itself over 200 steps.
+            # With gains near 1 the recurrence would be chaotic, and float32 would lose all digits over 200 steps.
             arrays[name] = own.uniform(0.25, 0.75, shape)
         else:
             arrays[name] = own.uniform(-1, 1, shape) / np.sqrt(size.H)
@@ -101,7 +101,7 @@ def _run(module: nn.Module, arrays: dict[str, Array], device: torch.device, dtyp
 
 
 def _oracle(arrays: dict[str, Array], norm: Norm, k: int) -> dict[str, Array]:
-    """Output, gradient of x and of the parameters that the function `norm` has."""
+    """Output of the oracle, and its gradients of x and of the parameters of `norm`."""
     sites = ("norm_ih", "norm_hh", "norm_c") if norm != "none" else ()
     affine = {site: Affine(arrays[f"{site}.weight"], arrays[f"{site}.bias"]) for site in sites}
     window = None if norm == "none" else WindowNorm("layer", k if norm == "atn" else 1)

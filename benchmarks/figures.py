@@ -12,7 +12,7 @@ from benchmarks.timing import PASSES
 from benchmarks.variants import BASELINE
 
 COLORS = {"eager": "#D55E00", "fused": "#0072B2", "triton": "#009E73"}
-"""A backend's color, from Okabe and Ito's palette, which the color-blind can tell apart."""
+"""A backend's color, from Okabe and Ito's palette, which is safe for color-blind readers."""
 
 STYLES = {"atn": ("-", "o"), "ln": ("--", "^")}
 """A norm's line and marker: the same distinction without color."""
@@ -25,14 +25,14 @@ Line = list[tuple[int, float]]
 
 
 def axis_figure(axis: Axis, results: list[GroupResult]) -> bytes:
-    """PNG of the ratios along `axis`, one panel a pass."""
+    """PNG of the ratios along `axis`, one panel per pass."""
     figure = Figure(figsize=(11, 4.2), dpi=150, layout="constrained")
     for ax, name in zip(figure.subplots(1, len(PASSES), sharey=True), PASSES, strict=True):
         _panel(ax, axis, _lines(axis, results, name))
         ax.set_title(name, fontsize=11)
     figure.suptitle(f"time as a multiple of nn.LSTM's, against {axis}; {_fixed(axis)}", fontsize=11)
     file = io.BytesIO()
-    # No date and no version inside, so that the same record gives the same bytes.
+    # The file has no date and no version, so that the same record gives the same bytes.
     figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
 
@@ -43,7 +43,7 @@ def _fixed(axis: Axis) -> str:
 
 
 def _lines(axis: Axis, results: list[GroupResult], name: str) -> dict[tuple[str, str], Line]:
-    """Backend and norm -> points; what does not depend on k is one level along that axis."""
+    """The points of each backend and norm; along k, a variant that does not depend on k is a horizontal line."""
     lines: dict[tuple[str, str], Line] = {}
     for result in results:
         values = sorted({getattr(found.size, axis) for found in result.measurements})

@@ -1,11 +1,11 @@
-"""What a step of the triton backend should cost on a GPU, counted on paper: bytes, operations, launches.
+"""A cost model of a step of the triton backend on a GPU: bytes, operations and launches.
 
 ::
 
     python -m benchmarks.gpu_model           # writes benchmarks/GPU.md
 
-The counts follow from the kernels. What a device does with them is assumed from its data sheet and from the constants
-below, which no measurement of ours stands behind yet: the page says what would refute them.
+The counts follow from the kernels. The speed of a device is assumed from its data sheet and from the constants below,
+which have not been checked by a measurement yet. The page says which measurements would refute them.
 """
 
 import sys
@@ -64,23 +64,23 @@ LAUNCHES = 2
 
 
 class Work(NamedTuple):
-    """What one step takes in one direction."""
+    """The work of one step in one direction."""
 
     operations: float
-    """Of the matrix product."""
+    """Operations of the matrix product."""
     weights: float
     """Bytes of W_hh, read once a step."""
     rows: float
-    """Bytes of everything else: rows of B cases, and the windows."""
+    """Bytes of all other data: rows of B cases, and the windows."""
 
 
 def forward_work(size: Size) -> Work:
-    """Of a step and its product: a (4BH) written and read, input, gates, carry, c, h and state."""
+    """Work of a step and its product: a (4BH) written and read, input, gates, carry, c, h and state."""
     return _work(size, rows=4 + 4 + 4 + 4 + 2 + 1 + 1 + 1)
 
 
 def backward_work(size: Size) -> Work:
-    """Of a step backward and its product: gates, a, dgates, da, then dh twice, dc twice, c twice, dread."""
+    """Work of a backward step and its product: gates, a, dgates, da, then dh twice, dc twice, c twice, dread."""
     return _work(size, rows=4 + 4 + 4 + 4 + 4 + 2 + 2 + 2 + 1)
 
 
@@ -100,7 +100,7 @@ def number_bytes(dtype: DType) -> int:
 
 
 def step_microseconds(work: Work, size: Size, gpu: GPU) -> float:
-    """A step in one direction: launches, reductions, and the slower of operations and bytes."""
+    """Time of a step in one direction: launches, reductions, and the slower of operations and bytes."""
     if at_once(size):
         product = max(work.operations / size.B / NEAR_OPERATIONS, work.weights / NEAR) / EFFICIENCY / 1e6
         return REDUCTIONS + product + work.rows / gpu.cache / EFFICIENCY / 1e6
@@ -110,12 +110,12 @@ def step_microseconds(work: Work, size: Size, gpu: GPU) -> float:
 
 
 def floor_microseconds(work: Work, size: Size, gpu: GPU) -> float:
-    """What no form can go below: the operations at the full rate, W_hh kept on the chip, and one round of sums."""
+    """Lower bound for any implementation: operations at the full rate, W_hh kept on the chip, one round of sums."""
     return max(work.operations / _rate(size, gpu) / 1e6, REDUCTIONS / 2)
 
 
 def at_once(size: Size) -> bool:
-    """Whether one kernel makes all steps."""
+    """Whether one kernel computes all steps."""
     return size.H <= LARGEST_AT_ONCE
 
 
@@ -124,10 +124,10 @@ def _rate(size: Size, gpu: GPU) -> float:
 
 
 TEXT = f"""\
-# The triton backend on a GPU: what it should cost
+# The triton backend on a GPU: expected cost
 
-**No GPU has run it yet.** This page is counted on paper, by `python -m benchmarks.gpu_model`. On a machine with a CUDA
-device, these commands check and measure:
+**It has not run on a GPU yet.** This page is a model, written by `python -m benchmarks.gpu_model`. On a machine with a
+CUDA device, these commands check and measure the backend:
 
 ```
 nox -s gpu                                   # every comparison, graphs, streams, determinism, memory
@@ -136,41 +136,42 @@ compute-sanitizer --tool racecheck python -m pytest -m gpu -k shaped_like_the_pa
 python -m benchmarks run --device cuda && python -m benchmarks report
 ```
 
-## A step, counted
+## Counts for a step
 
-Up to H = {LARGEST_AT_ONCE} one kernel makes all steps: cases never meet, so a program takes one case through the
-sequence, and reads W_hh from the cache next to it. Above, a step is one matrix product and one kernel in each
-direction, both nodes of one CUDA graph over the sequence. No form has a barrier across the device. Everything without a
-recurrence (the product with the input, its norm, the gradients of the weights) is done for the whole sequence and does
-not count here.
+Up to H = {LARGEST_AT_ONCE} one kernel computes all steps: cases are independent, so a program takes one case through
+the sequence and reads W_hh from the first-level cache. Above this size, a step is one matrix product and one kernel in
+each direction, both of them nodes of one CUDA graph over the sequence. Neither form has a barrier across the device.
+All work without a recurrence (the product with the input, its norm, the gradients of the weights) is done for the whole
+sequence and is not counted.
 """
 
 EXPECTED = """\
 ## Expected time of a step
 
-Microseconds, forward + backward, as built; in brackets the floor of a form that keeps W_hh on the chip and pays for its
-operations and one round of sums alone.
+Microseconds, forward + backward, of the current kernels; in brackets the lower bound for an implementation that keeps
+W_hh on the chip and takes only the time of its operations and of one round of sums.
 """
 
 CONCLUSIONS = f"""\
-## What follows, and what would refute it
+## Predictions, and measurements that would refute them
 
 - cuDNN's LSTM has the same product at every step and no sums. At H = 1000 in float32 the product is most of a step, and
   the ratio to nn.LSTM should be below {min(MUST["cuda"].values()):g}. In bfloat16 launches and sums are most of it, and
   {AIM["cuda"]:g} is out of reach.
-- At H = 68 sums are most of a step. cuDNN has a form that never leaves the chip and sums nothing: there
+- At H = 68 sums are most of a step. cuDNN has an implementation that stays on the chip and has no sums: there
   {min(MUST["cuda"].values()):g} is in doubt, and {AIM["cuda"]:g} out of reach.
 - A step that takes more than 1.5 times its figure above refutes the model. The profile (`nsys profile
   --cuda-graph-trace=node`) then says which constant is wrong: gaps between nodes, the kernel, or the product.
-- Both forms give the same function; which is faster at which H is what a first measurement has to say, with
+- Both forms compute the same function. A first measurement has to show which one is faster at which H, with
   `atn.backend.triton.blocks.LARGEST_AT_ONCE` set to 0 and to {LARGEST_AT_ONCE}.
-- Time at k = 200 over k = 1: windows are a few kilobytes a step, read at once, so at most 1.05.
+- Time at k = 200 over k = 1: windows are a few kilobytes per step, read at once, so at most 1.05.
 - Copying in and out of a graph's own tensors: about 14 T*B*H numbers each way, 5 % of a sequence or less.
 
 ## Not built
 
 A form for large H that keeps W_hh in the registers and shared memories of all multiprocessors over all steps. It needs
-a barrier across the device at every step, which cannot be tried without one. The table above says what it can gain.
+a barrier across the device at every step, which cannot be tested without a device. The table above shows the possible
+gain.
 """
 
 

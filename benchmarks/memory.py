@@ -1,4 +1,4 @@
-"""Memory of one forward and backward pass: what is kept in between, and the peak."""
+"""Memory of one forward and backward pass: the bytes kept between the passes, and the peak."""
 
 import multiprocessing
 import resource
@@ -18,7 +18,7 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class _Held:
-    """A tensor in the hands of autograd; gone when autograd lets go of it."""
+    """Holds a tensor that autograd has saved; deleted when autograd releases the tensor."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor.detach()  # an output would hold the graph that holds it
@@ -27,7 +27,7 @@ class _Held:
 def kept_bytes(module: nn.Module, x: Tensor) -> int:
     """Bytes of all storages that autograd keeps for the backward pass, each once, without x and the parameters.
 
-    Seen through the hooks for saved tensors, which custom operators pass too; the output counts if it is kept.
+    They are counted by the hooks for saved tensors, which also see custom operators. The output counts if it is kept.
     """
     given = {_storage_key(tensor) for tensor in (x, *module.parameters())}
     every: weakref.WeakSet[_Held] = weakref.WeakSet()
@@ -49,10 +49,10 @@ def _storage_key(tensor: Tensor) -> tuple[torch.device, int]:
 
 
 def peak_bytes(entry: Entry, device: torch.device) -> int:
-    """Largest memory that a forward and backward pass takes, beyond what stood there before it.
+    """Largest memory that a forward and backward pass takes, beyond the memory in use before it.
 
-    On CUDA by the allocator's own count. On the CPU by how far the largest resident set of a fresh process rises,
-    which counts what libraries take outside of PyTorch too, and comes in pages.
+    On CUDA it is the allocator's count. On the CPU it is the rise of the largest resident set of a new process, which
+    also counts memory that libraries allocate outside of PyTorch, in whole pages.
     """
     if device.type == "cuda":
         return _cuda_peak(entry, device)
@@ -64,7 +64,7 @@ def peak_bytes(entry: Entry, device: torch.device) -> int:
 
 def _cuda_peak(entry: Entry, device: torch.device) -> int:
     call = training_call(entry.module(device), random_data(entry.size, device))
-    # Three times first: what a library allocates once, and what it records at a second sight of a shape.
+    # Three runs first: libraries allocate some memory at first use, and record graphs when a shape is repeated.
     for _ in range(3):
         call()
     torch.cuda.synchronize()
@@ -76,7 +76,7 @@ def _cuda_peak(entry: Entry, device: torch.device) -> int:
 
 
 def _resident_rise(entry: Entry, threads: int) -> int:
-    """In a process of its own."""
+    """Rise of the largest resident set, measured in a new process."""
     torch.set_num_threads(threads)
     module = entry.module(torch.device("cpu"))
     data = random_data(entry.size, torch.device("cpu"))

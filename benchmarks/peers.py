@@ -1,4 +1,4 @@
-"""What a user would run instead of `atn.ATNLSTM`, each written the plain way, x (T, B, I) -> output (T, B, H).
+"""Plain implementations of the alternatives to `atn.ATNLSTM`, x (T, B, I) -> output (T, B, H).
 
 Parameters have the names and the order of gates (i, f, g, o) of `torch.nn.LSTM`; all states start at zero.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class OutputOnly(nn.Module):
-    """A module in the manner of `torch.nn.LSTM`, without the states that it returns."""
+    """Returns only the output of a module such as `torch.nn.LSTM`, without the states."""
 
     def __init__(self, lstm: nn.Module) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class OutputOnly(nn.Module):
 
 
 class CellLoop(nn.Module):
-    """A Python loop over `torch.nn.LSTMCell`: where people start who want to change the cell."""
+    """A Python loop over `torch.nn.LSTMCell`, the usual starting point for changing the cell."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class CellLoop(nn.Module):
 class LayerNormCalls(nn.Module):
     """`torch.nn.LSTM`, and three calls of layer normalization a step that do not change its output.
 
-    No network, but what an LN-LSTM has to do at least, if each norm is a call of its own: the lower bound that PyTorch
-    compares LN-LSTMs with (`cudnn_layernorm` in its benchmarks/fastrnns). The calls are chained, so that each has all
-    of its gradients to compute, and come into the output with the factor 0.
+    This is not a network, but a lower bound for an LN-LSTM in which each norm is a separate call. PyTorch compares
+    LN-LSTMs with the same bound (`cudnn_layernorm` in its benchmarks/fastrnns). The calls are chained, so that each
+    computes all of its gradients, and enter the output with the factor 0.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -67,7 +67,7 @@ class LayerNormCalls(nn.Module):
 
 
 class Weights(nn.Module):
-    """The weights and biases of one LSTM layer, started as `torch.nn.LSTM` starts them."""
+    """The weights and biases of one LSTM layer, initialized as in `torch.nn.LSTM`."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class LayerNormLoop(Weights):
 
 
 class ObviousATN(nn.Module):
-    """Eq. (9) as it reads: mean and variance of the last k preactivations, kept as a list and stacked at each step."""
+    """Eq. (9) literally: mean and variance of the last k preactivations, kept as a list and stacked at each step."""
 
     def __init__(self, num_features: int, k: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class ObviousATN(nn.Module):
 
 
 class ObviousATNLoop(Weights):
-    """ATN-LSTM as a Python loop over `ObviousATN`: Eqs. (14)-(16) as they read."""
+    """ATN-LSTM as a Python loop over `ObviousATN`: Eqs. (14)-(16) literally."""
 
     def __init__(self, input_size: int, hidden_size: int, k: int) -> None:
         super().__init__(input_size, hidden_size)

@@ -1,4 +1,4 @@
-"""``benchmarks/README.md``: ratios, memory and plots, every number of them from the record."""
+"""Writes ``benchmarks/README.md``: ratios, memory and plots, with every number taken from the record."""
 
 import math
 from collections.abc import Callable
@@ -26,28 +26,29 @@ DASH = "–"
 HOW_TO_RUN = f"""\
 # Benchmarks
 
-How long a layer takes beside what one would run instead, and how much memory. This page is written by
-`python -m benchmarks report` from the records in [`results/`](results) alone.
+Time and memory of a layer, compared with the alternatives to it. `python -m benchmarks report` writes this page from
+the records in [`results/`](results) only.
 
 ## How to run
 
 ```
 python -m nox -s bench                                       # measure on the CPU, then write this page
-python -m benchmarks run --quick                             # all of the code in a minute or two; no report reads it
-python -m benchmarks run --sizes copying,k                   # these again, the other results stay
+python -m benchmarks run --quick                             # a check of the code in two minutes; no report reads it
+python -m benchmarks run --sizes copying,k                   # measure these sizes again and keep the other results
 python -m benchmarks run --device cuda                       # the same on a GPU
 python -m benchmarks.overhead                                # the first table: every mode, 1 and 2 threads, both heaps
 python -m benchmarks report                                  # this page and its figures
-python -m pytest benchmarks/test_speed.py -k copying         # a single look with pytest-benchmark
+python -m pytest benchmarks/test_speed.py -k copying         # a single timing with pytest-benchmark
 ```
 
-- **In turns.** At each size all variants are timed in one process, in turns, in a new order each round, after an
-  uncounted warm-up. A slow variant runs in fewer rounds, at least {LEAST_ROUNDS}.
-- **Ratios.** Median over nn.LSTM's median, of the same rounds. Ratios carry over to other machines, times do not.
+- **In turns.** At each size all variants are timed in one process, in turns, in a new order each round, after a warm-up
+  that is not counted. A slow variant runs in fewer rounds, at least {LEAST_ROUNDS}.
+- **Ratios.** A ratio is the variant's median over nn.LSTM's median in the same rounds. Ratios carry over to other
+  machines, times do not.
 - **Passes.** *Forward*: without a graph. *Forward + backward*: from a random gradient of the output to the gradients
   of the input and of all parameters. All in float32, TF32 off.
-- **Gate.** A variant that disagrees with the oracle, in its output or in any gradient, is named wrong and not timed.
-- `nn.LSTM + 3 T LayerNorm calls` is no network but PyTorch's own lower bound for an LN-LSTM; `obvious ATN` keeps the
+- **Check.** A variant whose output or any gradient disagrees with the oracle is reported as wrong and not timed.
+- `nn.LSTM + 3 T LayerNorm calls` is not a network but PyTorch's lower bound for an LN-LSTM; `obvious ATN` keeps the
   window as a list and stacks it at each step. Both are in [`peers.py`](peers.py), with the other peers.
 """
 
@@ -58,7 +59,7 @@ def write_report(folder: Path) -> None:
     Raises
     ------
     OSError
-        If a file cannot be written; it stands as before.
+        If a file cannot be written; the old file is unchanged.
     """
     records = {device: load_results(folder / "results" / f"{device}.json") for device in DEVICES}
     lines = [HOW_TO_RUN, *overhead_section(folder / "results" / "overhead.json")]
@@ -77,13 +78,13 @@ def write_report(folder: Path) -> None:
 def _device_section(device: Device, results: list[GroupResult]) -> list[str]:
     command = f"`python -m benchmarks run --device {device}`"
     if not results:
-        counted = " What it should cost is counted on paper in [GPU.md](GPU.md)." if device == "cuda" else ""
+        counted = " [GPU.md](GPU.md) models the expected cost." if device == "cuda" else ""
         return [f"Not measured yet: {command} on a machine that has one, then `python -m benchmarks report`.{counted}"]
     named = {result.name: result for result in results if result.axis is None}
     lines = []
     for name in reversed(PASSES):
         lines += [f"### {name.capitalize()}", "", *_ratio_table(device, named, name), ""]
-    lines += ["### What the ratio is made of", "", *_shares(device, named), ""]
+    lines += ["### Parts of the ratio", "", *_shares(device, named), ""]
     lines += [*_faults(results), "### Along the window", "", *_window_section(device, results), ""]
     lines += ["### Memory", "", *_memory_section(device, named), ""]
     lines += ["### Along T, H and B", ""]
@@ -102,7 +103,7 @@ def _on_axis(results: list[GroupResult], axis: str) -> list[GroupResult]:
 
 
 def _drawn(results: list[GroupResult], axis: str) -> list[GroupResult]:
-    """The groups on the axis that have a ratio of ours to show."""
+    """The groups on the axis in which an ATNLSTM has a ratio."""
     return [
         result
         for result in _on_axis(results, axis)

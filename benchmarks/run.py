@@ -1,4 +1,4 @@
-"""A whole measurement: each group through the gate, its memory, its time; the record is saved after each."""
+"""A whole measurement: for each group the check against the oracle, the memory and the time, saved after each group."""
 
 import datetime as dt
 import gc

@@ -1,4 +1,4 @@
-"""Time of calls, measured in turns in one process, so that what slows the machine slows all of them alike."""
+"""Times of calls, measured in turns in one process, so that a slower machine slows all of them alike."""
 
 import random
 import time
@@ -32,7 +32,7 @@ class Timing(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Input (T, B, I), which wants its gradient, and upstream gradient (T, B, H)."""
+    """Input (T, B, I), which requires its gradient, and upstream gradient (T, B, H)."""
 
     x: Tensor
     dh: Tensor

@@ -1,13 +1,13 @@
-"""What a training step costs beside its model's forward and backward pass and optimizer: it is to be 1.15 at most.
+"""Cost of a training step over its model's forward pass, backward pass and optimizer; it must be at most 1.15.
 
 ::
 
     python -m benchmarks.training_step                          # copying at T = 100, all models, a minute each
     python -m benchmarks.training_step --task adding --T 200 --models atn
 
-Printed is the median time of a step in the trainer's own loop, which draws the batch, moves it to the device and reads
-the losses now and then, over that of the bare step on one batch drawn before, both measured in turns. To that comes a
-checkpoint at every `checkpoint_seconds` of a run.
+It prints the median time of a step in the trainer's loop over that of the bare step on a fixed batch, both measured in
+turns. The trainer's loop draws the batch, moves it to the device and reads the losses from time to time. The cost of
+one checkpoint in every `checkpoint_seconds` of a run is added.
 """
 
 import dataclasses

@@ -20,11 +20,11 @@ class Variant(NamedTuple):
 
     name: str
     norm: Norm
-    """What it computes, in the words of `ATNLSTM(norm=...)`."""
+    """The function that it computes, as the argument `norm` of `ATNLSTM`."""
 
     build: Callable[[Size], nn.Module]
     backend: str | None = None
-    """The backend of ours; None for a peer."""
+    """The backend of an `ATNLSTM`; None for a peer."""
 
 
 BACKENDS: dict[Device, tuple[str, ...]] = {"cpu": ("eager", "fused"), "cuda": ("eager", "triton")}
@@ -35,7 +35,7 @@ BASELINE = "nn.LSTM"
 
 
 def peers() -> list[Variant]:
-    """What others offer, the baseline first."""
+    """The implementations other than ATNLSTM, the baseline first."""
     return [
         Variant(BASELINE, "none", _lstm),
         Variant("loop over nn.LSTMCell", "none", _cell_loop),

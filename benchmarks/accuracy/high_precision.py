@@ -1,7 +1,7 @@
 """ATN and the ATN-LSTM in 50 decimal digits, forward and backward, by mpmath on object arrays.
 
-Written apart from the oracle and in another form: the oracle keeps the rows of every window, here the statistics come
-from one mean and one variance a step, and the gradient of a row from sums over the windows that contain it. With
+This is independent of the oracle and has another form. The oracle keeps the rows of every window; this module computes
+the statistics from one mean and one variance per step, and the gradient of a row from sums over its windows. With
 m[s], q[s] the mean and variance of step s, mu and var those of the window, r = (var + eps)^(-1/2):
 
     mu[t] = mean of m[s]          var[t] = mean of q[s] + (m[s] - mu[t])^2        over s = max(0, t-k+1) .. t
@@ -25,7 +25,7 @@ from tests.support.runners import Result, named_parameters
 DIGITS = 50
 
 MP = mpmath.mp.clone()
-"""Numbers of `DIGITS` digits; a context of its own, so that nobody else's precision changes."""
+"""Numbers of `DIGITS` digits, in a separate context, so that the precision of other code does not change."""
 
 MP.dps = DIGITS
 

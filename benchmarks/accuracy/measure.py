@@ -1,9 +1,9 @@
-"""Relative L2 error of the output and of every gradient, by backend and dtype; published as FFTW publishes its own.
+"""Relative L2 error of the output and of every gradient, by backend and dtype, in the format of FFTW's accuracy pages.
 
 ::
 
     python -m benchmarks.accuracy            # a quarter of an hour, one core
-    python -m benchmarks.accuracy --quick    # a look, half a minute
+    python -m benchmarks.accuracy --quick    # few points, half a minute
 
 One setting varies at a time: T, k, H (N for the norm alone), and a common offset of the norms' inputs. The inputs are
 rounded to the tested dtype first, so that only the arithmetic differs. Small problems are held to 50 digits

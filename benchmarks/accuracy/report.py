@@ -19,7 +19,7 @@ LARGEST_RATIO = 2.0
 """No backend may be this many times less accurate than eager."""
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-"""Okabe and Ito's colors, which the color-blind can tell apart; one a backend, in order of appearance."""
+"""Okabe and Ito's colors, which are safe for color-blind readers; one per backend, in order of appearance."""
 
 STYLES = {"output": ("-", "o"), "gradients": ("--", "^")}
 """Line and marker: the same distinction without color."""
@@ -64,7 +64,7 @@ def _method(result: Mapping[str, Any]) -> list[str]:
     return [
         "Relative L2 error ‖computed − exact‖ / ‖exact‖ of the output and of every gradient (`d x` is that of x), as",
         "[FFTW publishes its own](https://www.fftw.org/accuracy/method.html):",
-        f"worst and median over {problems} random problems a point.",
+        f"worst and median over {problems} random problems per point.",
         "Inputs are rounded to the tested dtype first, so that only the arithmetic differs. Small problems are held",
         f"to {result['digits']} digits (mpmath), larger ones to the oracle in longdouble. One setting varies at a time",
         f"from {settings}, eps = {lstm['eps']:g}, with T = {result['T_while_k_varies']} while k varies. The offset is",
@@ -186,7 +186,7 @@ def _oracle_sentence(rows: Sequence[Row]) -> list[str]:
 
 
 def _figures(rows: Sequence[Row], folder: Path) -> list[str]:
-    """Draw one figure an axis; the lines that show them."""
+    """Draw one figure per axis; return the Markdown lines that show them."""
     lines = []
     for axis in dict.fromkeys(row.axis for row in rows):
         name = f"accuracy_{axis}.png"
@@ -214,7 +214,7 @@ def draw(axis: str, rows: Sequence[Row]) -> bytes:
     for ax in grid[-1]:
         ax.set_xlabel(AXIS_LABELS[axis])
     file = io.BytesIO()
-    # No date and no version inside, so that the same measurements give the same bytes.
+    # The files have no date and no version, so that the same measurements give the same bytes.
     figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
 
@@ -278,7 +278,7 @@ def _soak(path: Path) -> list[str]:
 
 
 def _decided(soak: Mapping[str, Any]) -> list[str]:
-    """What became of errors beyond the plain bound."""
+    """A sentence on the errors beyond the plain bound."""
     number = sum(soak["beyond_plain_bound"].values())
     if number == 0:
         return ["No error was beyond the plain bounds of `tests/support/tolerances.py`."]

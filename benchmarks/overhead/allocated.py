@@ -1,4 +1,4 @@
-"""How many bytes a call has in use at once, by PyTorch's own count of its allocations."""
+"""The largest number of bytes that a call has in use at once, by PyTorch's count of its allocations."""
 
 import json
 import tempfile
@@ -12,8 +12,8 @@ from benchmarks.timing import Call
 def most_in_use(call: Call) -> int:
     """Largest number of bytes that a call has in use beyond what was in use before it.
 
-    Counted are the blocks that PyTorch's allocator for the CPU hands out, outputs and the libraries' scratch tensors
-    among them; not what a library takes from malloc on its own.
+    It counts the blocks of PyTorch's CPU allocator, including outputs and scratch tensors, but not the memory that a
+    library allocates with malloc directly.
     """
     call()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:

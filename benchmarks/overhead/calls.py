@@ -1,4 +1,4 @@
-"""One call of our layer and of `torch.nn.LSTM` in each mode."""
+"""One call of `ATNLSTM` and of `torch.nn.LSTM` in each mode."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 class Pair(NamedTuple):
-    """The same call of both layers."""
+    """The call of an ATNLSTM and the corresponding call of an nn.LSTM."""
 
     ours: Call
     peer: Call
@@ -75,7 +75,7 @@ def _stream(lstm: ATNLSTM, x: Tensor) -> Call:
 
 
 def _carried(lstm: nn.LSTM, x: Tensor) -> Call:
-    """The same of nn.LSTM, whose caller carries h and c."""
+    """The next steps of one long sequence in nn.LSTM, whose caller carries h and c."""
     with torch.no_grad():
         _, state = lstm(x)
 

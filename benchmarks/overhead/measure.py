@@ -39,7 +39,7 @@ class Options:
     """Threads of PyTorch."""
 
     heap: Heap
-    """malloc as it comes, or one that keeps what is freed."""
+    """The default malloc, or one that keeps freed memory."""
 
     seconds: float = 120.0
     """Time for all rounds together."""

@@ -1,10 +1,10 @@
-"""What a pass would take at best on this machine, counted from operations and bytes.
+"""The shortest possible time of a pass on this machine, from its operations and bytes.
 
 A pass cannot be faster than its floating-point operations at the speed of a large matrix product, nor than its bytes at
-the speed of a stream triad; both speeds are measured in the same run. Counted are the products with W_ih and W_hh, two
-operations a multiplication, three times as many with a backward pass, and the numbers that have to go to memory and
-back: input, weights and output once in inference; in training also the gates, c and h that a backward pass reads, and
-the gradients of the preactivations, which are written once and read twice.
+the speed of a stream triad; both speeds are measured in the same run. The operations are those of the products with
+W_ih and W_hh, two per multiplication, and three times as many with a backward pass. The bytes are those of the numbers
+that must be read or written: input, weights and output once in inference; in training also the gates, c and h that a
+backward pass reads, and the gradients of the preactivations, which are written once and read twice.
 """
 
 import time

@@ -6,7 +6,7 @@ from benchmarks.sizes import Size
 
 Mode = Literal["training", "inference", "step of forward", "step of stream"]
 Heap = Literal["default", "kept"]
-"""malloc as it comes, which returns large blocks to the system, or one that keeps what is freed."""
+"""The default malloc, which returns large blocks to the system, or one that keeps freed memory."""
 
 THREADS = (2, 1)
 HEAPS: tuple[Heap, ...] = ("default", "kept")

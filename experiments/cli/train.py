@@ -1,4 +1,4 @@
-"""``python -m experiments <task> ...``: which runs are asked for, and under which conditions."""
+"""``python -m experiments <task> ...``: the runs of a task's command, and the conditions of these runs."""
 
 import dataclasses
 import math
@@ -144,12 +144,12 @@ def run_task(task: Task[Any], arguments: Sequence[str]) -> int:
 
 
 def stamp(*, unverified: bool) -> str:
-    """Stamp of the sources, or what stands in the record in its place.
+    """Stamp of the sources, or the value that replaces it in the record of an unverified run.
 
     Raises
     ------
     GateError
-        If there is none and there has to be.
+        If there is no stamp and `unverified` is false.
     """
     return UNVERIFIED if unverified else str(check_stamp())
 

@@ -35,7 +35,7 @@ FolderPath = Annotated[
 
 
 def check_folder(option: str, path: Path | None) -> None:
-    """Check that something that is to be a folder is not a file; it need not be there yet.
+    """Check that a path for a folder is not a file; the folder need not exist yet.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def parse_command(kind: type[C], arguments: Sequence[str], prog: str) -> C:
     Raises
     ------
     UsageError
-        With what tyro has to say of the arguments, in one line.
+        With tyro's message about the arguments, in one line.
     """
     with _one_line_errors(prog):
         return tyro.cli(kind, prog=prog, args=arguments)
