@@ -1,8 +1,6 @@
-"""The fused backend beyond its numbers: registration, tracing, memory kept, the build, and what serves without one."""
+"""The fused backend beyond its numbers: registration, tracing, memory kept, and the loop that serves unbuilt."""
 
 import itertools
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +17,6 @@ from atn.choices import Base
 from atn.state import LayerMemory
 from atn.window import StepStatistics
 from tests.support.comparison import assert_close
-from tests.support.processes import USE, script
 
 
 def leaf(*shape: int, seed: int) -> Tensor:
@@ -148,35 +145,6 @@ def test_keeps_six_or_ten_numbers_per_cell_and_step(inputs: int, numbers: int, k
     assert output.shape == (T, B, H)
     # 12 statistics by step and by window, and the states in front of the first step.
     assert numbers * T * B * H <= total <= numbers * T * B * H + 12 * T * B + 2 * B * H
-
-
-def test_without_a_compiler_a_plain_loop_serves(tmp_path: Path) -> None:
-    process = script(USE, TORCH_EXTENSIONS_DIR=str(tmp_path), CXX=str(tmp_path / "no-such-compiler"))
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert "a loop of plain PyTorch operations (not compiled: " in out
-
-
-def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
-    """One says that it builds; both run. A lock that a killed build of torch left behind does not stop them."""
-    folder = tmp_path / f"atn_compiled_{compiled._digest(torch.backends.cpu.get_cpu_capability())}"
-    folder.mkdir()
-    (folder / "lock").touch()
-    processes = [script(USE, TORCH_EXTENSIONS_DIR=str(tmp_path)) for _ in range(2)]
-    results = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], results
-    assert all("compiled for" in out for out, _ in results), results
-    assert sum(err.count("compiling the fused backend") for _, err in results) == 1, results
-
-    # Another checkout with the same sources, which ninja would take for others: nothing is overwritten.
-    (library,) = folder.glob("*.so")
-    built = library.stat()
-    shutil.copytree(compiled.SOURCES.parents[2], tmp_path / "checkout" / "atn")
-    process = script(USE, TORCH_EXTENSIONS_DIR=str(tmp_path), PYTHONPATH=str(tmp_path / "checkout"))
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert ("compiled for" in out, err) == (True, "")
-    assert (library.stat().st_mtime_ns, library.stat().st_ino) == (built.st_mtime_ns, built.st_ino)
 
 
 def test_agrees_with_lstm_on_every_thread_count() -> None:

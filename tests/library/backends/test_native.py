@@ -1,9 +1,6 @@
-"""The compiled operators called directly: every wrong argument is refused before memory is touched, and their build."""
+"""The compiled operators called directly: every wrong argument is refused before memory is touched."""
 
-import re
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -15,7 +12,6 @@ from atn.backend.custom_ops.signatures import LSTMBackward, LSTMForward, NormBac
 from atn.backend.fused import backend as fused
 from atn.backend.fused import build, fallback
 from tests.support.comparison import assert_close
-from tests.support.processes import USE, script
 
 T, B, I, H, N, M = 5, 3, 2, 4, 6, 2
 
@@ -235,70 +231,3 @@ def by_autograd(given: dict[str, Tensor], eps: float, *, normed: bool) -> tuple[
         h_all.append(h)
         c_all.append(c)
     return torch.stack(h_all), torch.stack(c_all)
-
-
-# ----------------------------------------------------------------------------------------------------------- the build
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    """A cache of its own with the finished build in it."""
-    assert build.compiled().operators is not None, build.compiled().reason
-    name = f"atn_compiled_{build._digest(torch.backends.cpu.get_cpu_capability())}"
-    shutil.copytree(build.cache_folder() / name, tmp_path / name)
-    return tmp_path / name
-
-
-def test_a_library_cut_short_is_built_again(cache: Path) -> None:
-    """A mapped library that is shorter than its headers say ends the process by SIGBUS."""
-    (library,) = cache.glob("*.so")
-    whole = library.read_bytes()
-    library.unlink()  # what this process has mapped is the other copy, but never cut a mapped file short
-    library.write_bytes(whole[: len(whole) // 2])
-    process = script(USE, TORCH_EXTENSIONS_DIR=str(cache.parent))
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert "compiling the fused backend" in err
-    assert "compiled for" in out
-    assert build._is_whole(library, cache / "complete")
-    again = script(USE, TORCH_EXTENSIONS_DIR=str(cache.parent))
-    out, err = again.communicate()
-    assert ("compiled for" in out, err) == (True, "")
-
-
-@pytest.mark.parametrize("mark", [b"", b"12 abc\n", b"\xff\xfe"])
-def test_a_folder_is_complete_only_with_the_fingerprint_of_its_library(cache: Path, mark: bytes) -> None:
-    (library,) = cache.glob("*.so")
-    complete = cache / "complete"
-    assert build._is_whole(library, complete)
-    complete.write_bytes(mark)
-    assert not build._is_whole(library, complete)
-    complete.unlink()
-    assert not build._is_whole(library, complete)
-    library.unlink()
-    assert not build._is_whole(library, complete)
-
-
-def test_every_source_of_the_operators_changes_the_name_of_the_build(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A change in any file that the compiler reads of them, directly or by an include, and in what it is built for."""
-    sources = tmp_path / "csrc"
-    shutil.copytree(build.SOURCES, sources)
-    monkeypatch.setattr(build, "SOURCES", sources)
-    digest = build._digest("AVX2")
-    names, unread = {"ops.cpp"}, ["ops.cpp"]
-    while unread:
-        included = set(re.findall(r'^#include "(.+)"$', (sources / unread.pop()).read_text(), re.MULTILINE))
-        unread += sorted(included - names)
-        names |= included
-    assert names == {path.name for path in sources.iterdir()}
-    for path in sources.iterdir():
-        content = path.read_bytes()
-        path.write_bytes(content + b"// changed")
-        assert build._digest("AVX2") != digest, path.name
-        path.write_bytes(content)
-    assert build._digest("AVX2") == digest
-    assert build._digest("AVX512") != digest
-    monkeypatch.setattr(torch, "__version__", "0.0")
-    assert build._digest("AVX2") != digest
