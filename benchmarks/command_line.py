@@ -18,22 +18,22 @@ HERE = ROOT / "benchmarks"
 def main(arguments: Sequence[str]) -> int:
     """Run a command line; return its exit status."""
     parser = _parser()
-    asked = parser.parse_args(arguments)
-    if asked.command == "report":
-        write_report(asked.folder)
-        print(f"{asked.folder / 'README.md'} and its figures are up to date with {asked.folder / 'results'}")
+    options = parser.parse_args(arguments)
+    if options.command == "report":
+        write_report(options.folder)
+        print(f"{options.folder / 'README.md'} and its figures are up to date with {options.folder / 'results'}")
         return 0
-    if asked.device == "cuda" and not torch.cuda.is_available():
+    if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: PyTorch finds no CUDA device here")
     try:
-        to_measure = chosen(groups(asked.device, quick=asked.quick), asked.sizes)
+        to_measure = chosen(groups(options.device, quick=options.quick), options.sizes)
     except ValueError as problem:
         parser.error(f"--sizes: {problem}")
-    seconds = asked.budget if asked.budget is not None else QUICK_SECONDS if asked.quick else SECONDS
-    path = asked.folder / "results" / f"{asked.device}{'-quick' if asked.quick else ''}.json"
+    seconds = options.budget if options.budget is not None else QUICK_SECONDS if options.quick else SECONDS
+    path = options.folder / "results" / f"{options.device}{'-quick' if options.quick else ''}.json"
     command = shlex.join(["python", "-m", "benchmarks", *arguments])
     try:
-        measure(to_measure, torch.device(asked.device), seconds, path, command)
+        measure(to_measure, torch.device(options.device), seconds, path, command)
     except KeyboardInterrupt:
         print(f"stopped; the groups that were done are in {path}")
         return 130

@@ -77,13 +77,13 @@ def _problem(size: Size, module: nn.Module) -> dict[str, Array]:
     arrays = {"x": rng.standard_normal((size.T, size.B, size.I)), "dh": rng.standard_normal((size.T, size.B, size.H))}
     for full_name, parameter in module.named_parameters():
         name = _oracle_name(full_name)
-        own = np.random.default_rng(zlib.crc32(name.encode()))
+        generator = np.random.default_rng(zlib.crc32(name.encode()))
         shape = tuple(parameter.shape)
         if name.startswith("norm") and name.endswith("weight"):
             # With gains near 1 the recurrence would be chaotic, and float32 would lose all digits over 200 steps.
-            arrays[name] = own.uniform(0.25, 0.75, shape)
+            arrays[name] = generator.uniform(0.25, 0.75, shape)
         else:
-            arrays[name] = own.uniform(-1, 1, shape) / np.sqrt(size.H)
+            arrays[name] = generator.uniform(-1, 1, shape) / np.sqrt(size.H)
     return arrays
 
 

@@ -163,7 +163,15 @@ def _shares(device: Device, named: dict[str, GroupResult]) -> list[str]:
 
     def ratio(name: str, norm: str) -> float:
         result = named.get(name)
-        found = [one for one in result.measurements if (one.backend, one.norm) == (backend, norm)] if result else []
+        found = (
+            [
+                measurement
+                for measurement in result.measurements
+                if (measurement.backend, measurement.norm) == (backend, norm)
+            ]
+            if result
+            else []
+        )
         measured = result.ratio(found[0], TRAINING) if result and found else None
         return measured.median if measured else math.nan
 

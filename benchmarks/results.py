@@ -68,8 +68,8 @@ class GroupResult:
         if not measurement.times or not baseline.times:
             return None
         unit = baseline.times[name].median
-        own = measurement.times[name]
-        return Timing(own.median / unit, own.lower / unit, own.upper / unit, own.rounds)
+        timing = measurement.times[name]
+        return Timing(timing.median / unit, timing.lower / unit, timing.upper / unit, timing.rounds)
 
 
 def save_results(path: Path, results: list[GroupResult]) -> None:

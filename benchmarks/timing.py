@@ -107,7 +107,7 @@ def interleaved(calls: Sequence[Call], clock: Clock, seconds: float) -> list[Tim
         for index in order:
             if (number + 1) * wanted[index] // total > number * wanted[index] // total:
                 times[index].append(clock(calls[index]))
-    return [_summary(own) for own in times]
+    return [_summary(samples) for samples in times]
 
 
 def _warm_up(call: Call, clock: Clock) -> float:

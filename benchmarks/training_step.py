@@ -111,13 +111,13 @@ def bare_call(problem: SyntheticProblem[Any]) -> Callable[[], None]:
     return call
 
 
-def measure(asked: Command, model: ModelName, folder: Path) -> Cost:
+def measure(options: Command, model: ModelName, folder: Path) -> Cost:
     """Time both kinds of step of one model in turns, and a checkpoint."""
-    task = TASKS[asked.task]
-    settings = dataclasses.replace(task.presets["paper"], T=asked.T, steps=10**9, validate_every=10**9).completed()
-    problem: Any = task.problem(settings, model, torch.device(asked.device))
+    task = TASKS[options.task]
+    settings = dataclasses.replace(task.presets["paper"], T=options.T, steps=10**9, validate_every=10**9).completed()
+    problem: Any = task.problem(settings, model, torch.device(options.device))
     trainer = Trainer(problem, settings, folder, checkpoint_seconds=10**9)
-    bare, whole = interleaved([bare_call(problem), whole_call(trainer)], clock_of(problem.device), asked.seconds)
+    bare, whole = interleaved([bare_call(problem), whole_call(trainer)], clock_of(problem.device), options.seconds)
     start = time.perf_counter()
     save_checkpoint(folder, folder.name, capture(1, NO_TIME, problem))
     return Cost(bare.median / STEPS, whole.median / STEPS, time.perf_counter() - start)
@@ -125,15 +125,15 @@ def measure(asked: Command, model: ModelName, folder: Path) -> Cost:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; exit status 1 if a step of the trainer costs more than 1.15 of the bare one."""
-    asked = tyro.cli(Command, prog="python -m benchmarks.training_step", args=arguments)
-    if asked.task not in SYNTHETIC:
-        sys.exit(f"--task is {asked.task!r}; there are {', '.join(SYNTHETIC)}")
+    options = tyro.cli(Command, prog="python -m benchmarks.training_step", args=arguments)
+    if options.task not in SYNTHETIC:
+        sys.exit(f"--task is {options.task!r}; there are {', '.join(SYNTHETIC)}")
     keep_freed_memory()
     worst = 0.0
     print("model  bare ms  in the trainer ms  checkpoint ms  ratio")
-    for model in asked.models:
+    for model in options.models:
         with tempfile.TemporaryDirectory() as folder:
-            cost = measure(asked, model, Path(folder))
+            cost = measure(options, model, Path(folder))
         worst = max(worst, cost.ratio)
         times = f"{cost.bare * 1e3:7.2f}  {cost.whole * 1e3:17.2f}  {cost.checkpoint * 1e3:13.2f}"
         print(f"{model:5}  {times}  {cost.ratio:5.3f}", flush=True)

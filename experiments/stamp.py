@@ -124,11 +124,11 @@ def check_stamp(root: Path = ROOT) -> Stamp:
     stamp = _read_stamp(root / STAMP)
     if stamp.digest != source_digest(root):
         raise GateError(f"the sources are not those that were checked: {_REMEDY}")
-    here = versions()
+    current = versions()
     for package in _DECIDING:
         checked = stamp.versions.get(package)
-        if checked != here[package]:
-            raise GateError(f"checked with {package} {checked}, here is {here[package]}: {_REMEDY}")
+        if checked != current[package]:
+            raise GateError(f"checked with {package} {checked}, here is {current[package]}: {_REMEDY}")
     return stamp
 
 
@@ -176,8 +176,8 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
             case ["check"]:
                 print(check_stamp(root))
             case ["write", *rest]:
-                asked = parse_command(Write, rest, f"{prog} write")
-                print(write_stamp(asked.scope, asked.tests, asked.claims, asked.expect, root))
+                options = parse_command(Write, rest, f"{prog} write")
+                print(write_stamp(options.scope, options.tests, options.claims, options.expect, root))
             case _:
                 print(f"usage: {prog} digest | write --scope verify|gate --tests N --claims N | check", file=sys.stderr)
                 return 2

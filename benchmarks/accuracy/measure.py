@@ -251,13 +251,13 @@ def rows_at(point: Point, seeds: int) -> list[Row]:
     ]
 
 
-def accuracy(asked: Accuracy) -> dict[str, Any]:
+def accuracy(options: Accuracy) -> dict[str, Any]:
     """Measure every point, with progress; the result as it is written."""
     if np.finfo(np.longdouble).eps > np.finfo(np.float64).eps / 1000:
         raise SystemExit("benchmarks.accuracy: NumPy's longdouble is no wider than float64 here, so nothing to hold to")
     torch.set_num_threads(1)
-    seeds = 2 if asked.quick else asked.problems
-    every = points(QUICK_AXES if asked.quick else AXES)
+    seeds = 2 if options.quick else options.problems
+    every = points(QUICK_AXES if options.quick else AXES)
     # Where there is no terminal, a line now and then.
     interval = 0.2 if sys.stderr.isatty() else 30.0
     rows: list[Row] = []
@@ -265,7 +265,7 @@ def accuracy(asked: Accuracy) -> dict[str, Any]:
         bar.set_postfix_str(f"{point.subject}, {point.axis} = {point.value:g}", refresh=False)
         rows += rows_at(point, seeds)
     return {
-        "quick": asked.quick,
+        "quick": options.quick,
         "problems_a_point": seeds,
         "digits": MP.dps,
         "settings": {subject: dataclasses.asdict(problem) for subject, problem in SUBJECTS.items()},
@@ -279,9 +279,9 @@ def accuracy(asked: Accuracy) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Command line."""
-    asked = tyro.cli(Accuracy, prog="python -m benchmarks.accuracy", args=arguments)
-    result = accuracy(asked)
-    asked.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(asked.output, (json.dumps(result, indent=1) + "\n").encode())
-    print(f"{len(result['rows'])} rows; {asked.output}")
+    options = tyro.cli(Accuracy, prog="python -m benchmarks.accuracy", args=arguments)
+    result = accuracy(options)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(options.output, (json.dumps(result, indent=1) + "\n").encode())
+    print(f"{len(result['rows'])} rows; {options.output}")
     return 0

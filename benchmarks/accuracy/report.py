@@ -93,9 +93,9 @@ def _summary_table(rows: Sequence[Row]) -> list[str]:
     header += [f"{kind}, offset {offset:g}" for offset in (0.0, largest) for kind in STYLES]
     lines = []
     for subject, backend, dtype in dict.fromkeys((row.subject, row.backend, row.dtype) for row in rows):
-        here = [row for row in rows if (row.subject, row.backend, row.dtype) == (subject, backend, dtype)]
+        selected = [row for row in rows if (row.subject, row.backend, row.dtype) == (subject, backend, dtype)]
         cells = [
-            _worst_and_median([row for row in here if _offset(row) == offset and _kind(row) == kind])
+            _worst_and_median([row for row in selected if _offset(row) == offset and _kind(row) == kind])
             for offset in (0.0, largest)
             for kind in STYLES
         ]
@@ -203,11 +203,11 @@ def draw(axis: str, rows: Sequence[Row]) -> bytes:
     grid = figure.subplots(len(dtypes), len(SUBJECTS), sharex=True, sharey="row", squeeze=False)
     for dtype, panels in zip(dtypes, grid, strict=True):
         panels[0].set_ylabel(f"{dtype}: worst relative L2 error")
-        here = [[row for row in rows if (row.subject, row.dtype) == (subject, dtype)] for subject in SUBJECTS]
-        for ax, shown in zip(panels, here, strict=True):
+        by_subject = [[row for row in rows if (row.subject, row.dtype) == (subject, dtype)] for subject in SUBJECTS]
+        for ax, shown in zip(panels, by_subject, strict=True):
             _panel(ax, axis, shown, colors)
         # Only now are the limits, which the panels share, those that the labels have to fit in.
-        for ax, shown in zip(panels, here, strict=True):
+        for ax, shown in zip(panels, by_subject, strict=True):
             _label_ends(ax, shown, colors)
     for ax, subject in zip(grid[0], SUBJECTS, strict=True):
         ax.set_title(subject, fontsize=11)

@@ -62,15 +62,15 @@ def _ratios(record: Record) -> list[str]:
 
 def _cell(record: Record, size: Size, mode: Mode, heap: Heap) -> str:
     found = [_figures(record, size, mode, heap, threads) for threads in THREADS]
-    if all(one is None for one in found):
+    if all(figures is None for figures in found):
         return DASH
-    return " / ".join(DASH if one is None else _judged(one.ratio, RATIO[mode]) for one in found)
+    return " / ".join(DASH if figures is None else _judged(figures.ratio, RATIO[mode]) for figures in found)
 
 
 def _figures(record: Record, size: Size, mode: Mode, heap: Heap, threads: int) -> Figures | None:
     for process in record.processes:
         if (process.threads, process.heap) == (threads, heap):
-            return next((one for one in process.figures if (one.size, one.mode) == (size, mode)), None)
+            return next((figures for figures in process.figures if (figures.size, figures.mode) == (size, mode)), None)
     return None
 
 
@@ -79,16 +79,16 @@ def _judged(value: float, bound: Bound) -> str:
 
 
 def _memory(record: Record) -> list[str]:
-    found: dict[Size, Memory] = {one.size: one for process in record.processes for one in process.memory}
+    found: dict[Size, Memory] = {memory.size: memory for process in record.processes for memory in process.memory}
     rows = [
         [
             _name(size),
-            f"{one.ours / 1e6:.1f} MB",
-            f"{one.peer / 1e6:.1f} MB",
-            _judged(one.ours / one.peer, ALLOCATED),
-            _judged(one.kept, KEPT),
+            f"{memory.ours / 1e6:.1f} MB",
+            f"{memory.peer / 1e6:.1f} MB",
+            _judged(memory.ours / memory.peer, ALLOCATED),
+            _judged(memory.kept, KEPT),
         ]
-        for size, one in found.items()
+        for size, memory in found.items()
     ]
     rows.append(["*must (aim)*", "", "", f"*{ALLOCATED.must} ({ALLOCATED.aim})*", f"*{KEPT.must} ({KEPT.aim})*"])
     header = ["T, B, I, H, k", "in use in inference", "nn.LSTM's", "ratio", "kept for backward, T*B*H numbers"]
@@ -99,7 +99,7 @@ def _windows(record: Record) -> list[str]:
     header = ["k = 200 over k = 1", "training", "inference"]
     rows = []
     for process in record.processes:
-        cost = {one.mode: one.long / one.short for one in process.over_k}
+        cost = {window.mode: window.long / window.short for window in process.over_k}
         name = f"{process.threads} thread{'s' if process.threads > 1 else ''}, {process.heap} heap"
         rows.append([name, *(_judged(cost[mode], LONG_WINDOW) for mode in ("training", "inference"))])
     rows.append(["*must (aim)*", *[f"*{LONG_WINDOW.must} ({LONG_WINDOW.aim})*"] * 2])
@@ -112,17 +112,21 @@ def _rooflines(record: Record) -> list[str]:
         return ["Not measured."]
     rows = []
     for size in ROWS:
-        found = {one.mode: one for one in process.figures if one.size == size}
+        found = {figures.mode: figures for figures in process.figures if figures.size == size}
         cells = []
         for mode in ("training", "inference"):
-            one = found.get(mode)
-            cells.append(DASH if one is None else f"{one.ours / one.roofline:.1f} / {one.peer / one.roofline:.1f}")
+            figures = found.get(mode)
+            cells.append(DASH if figures is None else _over(figures))
         rows.append([_name(size), *cells])
     return markdown(["T, B, I, H, k", "training", "inference"], rows)
 
 
+def _over(figures: Figures) -> str:
+    return f"{figures.ours / figures.roofline:.1f} / {figures.peer / figures.roofline:.1f}"
+
+
 def _process(record: Record, threads: int, heap: Heap) -> Process | None:
-    return next((one for one in record.processes if (one.threads, one.heap) == (threads, heap)), None)
+    return next((process for process in record.processes if (process.threads, process.heap) == (threads, heap)), None)
 
 
 def _name(size: Size) -> str:

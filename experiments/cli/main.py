@@ -43,8 +43,8 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"usage: {PROG} {{{','.join(commands)}}} [options]\n       {PROG} <one of these> --help")
                 return 0
             case _:
-                asked = f"unknown task {arguments[0]!r}" if arguments else "no task"
-                raise UsageError(f"{asked}; there are {', '.join(commands)}")
+                problem = f"unknown task {arguments[0]!r}" if arguments else "no task"
+                raise UsageError(f"{problem}; there are {', '.join(commands)}")
     except ExperimentError as error:
         # All processes of a run have read the same command.
         if distributed.is_main_process() or not isinstance(error, UsageError):
@@ -55,12 +55,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _report(arguments: list[str]) -> int:
-    asked = parse_command(ReportCommand, arguments, f"{PROG} report")
-    check_folder("--runs", asked.runs)
-    check_folder("--output", asked.output)
+    options = parse_command(ReportCommand, arguments, f"{PROG} report")
+    check_folder("--runs", options.runs)
+    check_folder("--output", options.output)
     try:
-        said = write_report(asked.runs, asked.output)
+        lines = write_report(options.runs, options.output)
     except OSError as error:
-        raise ExperimentError(f"cannot write {error.filename or asked.output}: {error.strerror}") from None
-    print("\n".join(said))
+        raise ExperimentError(f"cannot write {error.filename or options.output}: {error.strerror}") from None
+    print("\n".join(lines))
     return 0

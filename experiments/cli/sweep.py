@@ -157,20 +157,20 @@ def run_sweep(arguments: Sequence[str]) -> int:
     ExperimentError
         For unknown tasks, presets or settings, a missing stamp, missing SLURM, or a damaged record.
     """
-    asked = parse_sweep(arguments)
-    entries = plan_sweep(asked)
+    options = parse_sweep(arguments)
+    entries = plan_sweep(options)
     waiting = [entry for entry in entries if len(entry.ended) < len(entry.folders)]
-    if asked.dry_run:
+    if options.dry_run:
         for entry in waiting:
             print(entry.command)
         return 0
-    stamp(unverified=asked.unverified)
-    check_executor(asked.executor)
-    if asked.tensorboard:
+    stamp(unverified=options.unverified)
+    check_executor(options.executor)
+    if options.tensorboard:
         require_tensorboard()
     print(f"{len(entries)} jobs, {len(waiting)} of them to do", flush=True)
     if waiting:
-        _carry_out(waiting, asked)
+        _carry_out(waiting, options)
     return _summary(entries)
 
 
@@ -182,13 +182,13 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
     UsageError
         If they cannot be understood.
     """
-    asked = parse_command(SweepCommand, arguments, f"{PROG} sweep")
-    check_folder("--runs", asked.runs)
-    check_folder("--data-dir", asked.data_dir)
-    return asked
+    options = parse_command(SweepCommand, arguments, f"{PROG} sweep")
+    check_folder("--runs", options.runs)
+    check_folder("--data-dir", options.data_dir)
+    return options
 
 
-def plan_sweep(asked: SweepCommand) -> list[Entry]:
+def plan_sweep(options: SweepCommand) -> list[Entry]:
     """The jobs of a sweep in the order in which they are begun, none of them twice.
 
     Raises
@@ -197,28 +197,28 @@ def plan_sweep(asked: SweepCommand) -> list[Entry]:
         For an argument that a task's command does not accept.
     """
     entries: dict[tuple[Path, ...], Entry] = {}
-    for task, command, arguments in _combinations(asked):
+    for task, command, arguments in _combinations(options):
         runs = plan_runs(task, command, f"{PROG} {task.name}")
         # A run is named by its completed settings.
         names = [run._replace(settings=run.settings.completed()).name for run in runs]
-        folders = tuple(asked.runs.resolve() / name for name in names)
+        folders = tuple(options.runs.resolve() / name for name in names)
         if folders:
             entries.setdefault(folders, Entry(folders, [task.name, *arguments]))
     return list(entries.values())
 
 
-def _combinations(asked: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[Any], list[str]]]:
+def _combinations(options: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[Any], list[str]]]:
     """Each task's command, and the arguments that say the same to a job, which is a process of its own."""
-    if asked.grid:
-        yield from _of_grids(asked)
+    if options.grid:
+        yield from _of_grids(options)
         return
-    if not asked.tasks:
+    if not options.tasks:
         raise UsageError(f"no task; there are {', '.join(TASKS)}")
-    seeds = [None] if asked.seeds is None else parse_seeds(asked.seeds)
-    values = [_values(assignment) for assignment in asked.set]
+    seeds = [None] if options.seeds is None else parse_seeds(options.seeds)
+    values = [_values(assignment) for assignment in options.set]
     # Seeds vary slowest, so that the first results are of every model and setting.
     for seed, name, preset, chosen, model in itertools.product(
-        seeds, asked.tasks, asked.presets, itertools.product(*values), asked.models
+        seeds, options.tasks, options.presets, itertools.product(*values), options.models
     ):
         if name not in TASKS:
             raise UsageError(f"unknown task {name!r}; there are {', '.join(TASKS)}")
@@ -227,26 +227,26 @@ def _combinations(asked: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[
         if seed is not None and "seed" in settings:
             raise UsageError("--set seed and --seeds: give one of them")
         seeding = {} if seed is None else {"seed": seed}
-        command = TaskCommand(settings | seeding, preset, model, data_dir=asked.data_dir)
+        command = TaskCommand(settings | seeding, preset, model, data_dir=options.data_dir)
         flags = [word for key, value in seeding.items() for word in (f"--{key}", str(value))]
-        yield task, command, ["--preset", preset, "--model", model, *flags, *chosen, *_common(asked)]
+        yield task, command, ["--preset", preset, "--model", model, *flags, *chosen, *_common(options)]
 
 
-def _of_grids(asked: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[Any], list[str]]]:
+def _of_grids(options: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[Any], list[str]]]:
     """The runs of declared grids, seeds varying slowest within each."""
-    if asked.tasks or asked.seeds is not None or asked.set or asked.presets != ("paper",):
+    if options.tasks or options.seeds is not None or options.set or options.presets != ("paper",):
         raise UsageError("--grid has its own tasks, presets, seeds and settings: give none of them beside it")
-    records = list(load_records(asked.runs).values())
-    grids = [grid for name in asked.grid for grid in find_grids(name, records)]
+    records = list(load_records(options.runs).values())
+    grids = [grid for name in options.grid for grid in find_grids(name, records)]
     for grid in grids:
         task = TASKS[grid.task]
         for seed, cell, model in itertools.product(grid.seeds, grid.cells, grid.models):
-            if model not in asked.models:
+            if model not in options.models:
                 continue
             settings = {**grid.fixed, **cell, "seed": seed}
             flags = [_flag(name, value) for name, value in settings.items()]
-            command = TaskCommand(settings, grid.preset, model, data_dir=asked.data_dir)
-            yield task, command, ["--preset", grid.preset, "--model", model, *flags, *_common(asked)]
+            command = TaskCommand(settings, grid.preset, model, data_dir=options.data_dir)
+            yield task, command, ["--preset", grid.preset, "--model", model, *flags, *_common(options)]
 
 
 def _values(assignment: str) -> list[str]:
@@ -263,22 +263,22 @@ def _flag(name: str, value: Any) -> str:
     return switches.get(str(value), f"--{name}={value}")
 
 
-def _common(asked: SweepCommand) -> list[str]:
-    flags = ["--device", asked.device, "--runs", str(asked.runs.resolve())]
-    if asked.data_dir is not None:
-        flags += ["--data-dir", str(asked.data_dir.resolve())]
-    return [*flags, *(f"--{name}" for name in ("tensorboard", "unverified") if getattr(asked, name))]
+def _common(options: SweepCommand) -> list[str]:
+    flags = ["--device", options.device, "--runs", str(options.runs.resolve())]
+    if options.data_dir is not None:
+        flags += ["--data-dir", str(options.data_dir.resolve())]
+    return [*flags, *(f"--{name}" for name in ("tensorboard", "unverified") if getattr(options, name))]
 
 
-def _carry_out(entries: Sequence[Entry], asked: SweepCommand) -> None:
+def _carry_out(entries: Sequence[Entry], options: SweepCommand) -> None:
     """Run the entries, and show the end of each; scripts and logs stay where one did not finish."""
-    folder = _own_folder(asked.runs)
-    resources = Resources(asked.minutes, asked.cpus, asked.gpus, asked.partition)
-    executor = make_executor(asked.executor, folder, resources)
+    folder = _own_folder(options.runs)
+    resources = Resources(options.minutes, options.cpus, options.gpus, options.partition)
+    executor = make_executor(options.executor, folder, resources)
     by_name = {entry.name: entry for entry in entries}
     commands = {name: [sys.executable, "-m", "experiments", *entry.arguments] for name, entry in by_name.items()}
     with tqdm(total=len(entries), unit="job", disable=None, dynamic_ncols=True) as bar:
-        for job in run_jobs(executor, commands, asked.cpus, asked.jobs):
+        for job in run_jobs(executor, commands, options.cpus, options.jobs):
             bar.update()
             state = by_name[job.name].state
             bar.write(f"{job.name}: {state}" + ("" if state == FINISHED else f"; {job.log}"))

@@ -85,13 +85,13 @@ def parse_task(task: Task[Any], arguments: Sequence[str], prog: str) -> TaskComm
         If they cannot be understood.
     """
     kind = cast("type[TaskCommand[Any]]", TaskCommand[settings_flags(task)])  # type: ignore[misc] # a computed type
-    asked = parse_command(kind, arguments, prog)
-    check_folder("--runs", asked.runs)
-    check_folder("--data-dir", asked.data_dir)
-    return asked
+    options = parse_command(kind, arguments, prog)
+    check_folder("--runs", options.runs)
+    check_folder("--data-dir", options.data_dir)
+    return options
 
 
-def plan_runs(task: Task[Any], asked: TaskCommand[Any], prog: str) -> list[Run]:
+def plan_runs(task: Task[Any], options: TaskCommand[Any], prog: str) -> list[Run]:
     """The runs of a command in their order, none for a model that the task has not.
 
     Raises
@@ -99,21 +99,23 @@ def plan_runs(task: Task[Any], asked: TaskCommand[Any], prog: str) -> list[Run]:
     UsageError
         If the task has no such preset, no such settings or no such model.
     """
-    if asked.preset not in task.presets:
-        raise UsageError(f"--preset {asked.preset}: {task.name} has {', '.join(task.presets)}")
-    if "seed" in asked.settings and asked.seeds is not None:
+    if options.preset not in task.presets:
+        raise UsageError(f"--preset {options.preset}: {task.name} has {', '.join(task.presets)}")
+    if "seed" in options.settings and options.seeds is not None:
         raise UsageError("--seed and --seeds: give one of them")
     try:
-        chosen = dataclasses.replace(task.presets[asked.preset], **asked.settings)
+        chosen = dataclasses.replace(task.presets[options.preset], **options.settings)
     except ValueError as error:
         raise UsageError(f"Error parsing settings: {error} (see {prog} --help)") from None
-    seeds = (chosen.seed,) if asked.seeds is None else parse_seeds(asked.seeds)
-    models = MODELS if asked.model == "all" else (asked.model,)
+    seeds = (chosen.seed,) if options.seeds is None else parse_seeds(options.seeds)
+    models = MODELS if options.model == "all" else (options.model,)
     parts = [
-        part for seed in seeds for part in task.parts(asked.preset, dataclasses.replace(chosen, seed=seed), models)
+        part for seed in seeds for part in task.parts(options.preset, dataclasses.replace(chosen, seed=seed), models)
     ]
     tasks = {**TASKS, task.name: task}
-    return [Run(tasks[name].reading(asked.data_dir), asked.preset, model, own) for name, model, own in parts]
+    return [
+        Run(tasks[name].reading(options.data_dir), options.preset, model, settings) for name, model, settings in parts
+    ]
 
 
 def run_task(task: Task[Any], arguments: Sequence[str]) -> int:
@@ -125,19 +127,19 @@ def run_task(task: Task[Any], arguments: Sequence[str]) -> int:
         As `carry_out`; without a stamp; without what an option needs.
     """
     prog = f"{PROG} {task.name}"
-    asked = parse_task(task, arguments, prog)
-    runs = plan_runs(task, asked, prog)
+    options = parse_task(task, arguments, prog)
+    runs = plan_runs(task, options, prog)
     if not runs:
-        raise UsageError(f"--model {asked.model}: {task.name} has no such run")
-    if asked.tensorboard:
+        raise UsageError(f"--model {options.model}: {task.name} has no such run")
+    if options.tensorboard:
         require_tensorboard()
     conditions = Conditions(
-        runs=asked.runs,
-        device=distributed.own_device(_device(asked.device)),
-        checkpoint_seconds=asked.checkpoint_seconds,
-        stamp=stamp(unverified=asked.unverified),
+        runs=options.runs,
+        device=distributed.own_device(_device(options.device)),
+        checkpoint_seconds=options.checkpoint_seconds,
+        stamp=stamp(unverified=options.unverified),
         command=shlex.join([*_program(), "-m", "experiments", task.name, *arguments]),
-        tensorboard=asked.tensorboard,
+        tensorboard=options.tensorboard,
     )
     with distributed.joined(conditions.device):
         return _carry_out_all(runs, conditions)

@@ -60,14 +60,14 @@ def parse_command(kind: type[C], arguments: Sequence[str], prog: str) -> C:
 
 @contextlib.contextmanager
 def _one_line_errors(prog: str) -> Iterator[None]:
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(printed):
             yield
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UsageError(f"{_first_paragraph(said.getvalue())} (see {prog} --help)") from None
+        raise UsageError(f"{_first_paragraph(printed.getvalue())} (see {prog} --help)") from None
 
 
 def _first_paragraph(box: str) -> str:

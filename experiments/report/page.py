@@ -92,10 +92,10 @@ def write_report(runs: Path, output: Path) -> list[str]:
     for name, picture in pictures.items():
         write_atomically(output / "figures" / name, picture)
     write_atomically(output / "README.md", page.encode())
-    said = [f"{output / 'README.md'}: {len(results.finished)} finished runs, {len(results.unfinished)} others"]
+    summary = [f"{output / 'README.md'}: {len(results.finished)} finished runs, {len(results.unfinished)} others"]
     if results.for_looking:
-        said.append(f"left out: {results.for_looking} demo and smoke runs")
-    return said
+        summary.append(f"left out: {results.for_looking} demo and smoke runs")
+    return summary
 
 
 def _commands() -> list[str]:

@@ -73,7 +73,7 @@ def _distinct(words: Iterable[str]) -> str:
 def changes(record: Record) -> str:
     """Differences from the preset in words, as in "steps = 200 instead of 4,000 (shortened)"; may be empty."""
     words = [
-        f"{name} = {_value(here)} instead of {_value(preset)}" for name, (preset, here) in record.differences.items()
+        f"{name} = {_value(value)} instead of {_value(preset)}" for name, (preset, value) in record.differences.items()
     ]
     return ", ".join(words) + (" (**shortened**)" if record.shortened else "")
 

@@ -130,8 +130,10 @@ def _find(test: Test, at_seeds: Sequence[Mapping[str, Result]]) -> Finding:
     if not observed:
         return Finding(test.measure, PENDING, "")
     labels = observed[0].numbers
-    shown = [f"{label} {over_seeds([one.numbers[label] for one in observed], test.show)}" for label in labels]
-    return Finding(test.measure, _over_seeds([one.true for one in observed]), ", ".join(shown))
+    shown = [
+        f"{label} {over_seeds([observation.numbers[label] for observation in observed], test.show)}" for label in labels
+    ]
+    return Finding(test.measure, _over_seeds([observation.true for observation in observed]), ", ".join(shown))
 
 
 def _over_seeds(truths: Sequence[bool]) -> str:
@@ -147,17 +149,17 @@ def _of_claim(verdicts: Sequence[Verdict]) -> ClaimVerdict:
     with all their runs decide; if there is no such preset, those with some of their runs decide.
     """
     groups = [
-        [one for one in verdicts if one.presets == presets]
-        for presets in dict.fromkeys(one.presets for one in verdicts)
+        [verdict for verdict in verdicts if verdict.presets == presets]
+        for presets in dict.fromkeys(verdict.presets for verdict in verdicts)
     ]
-    begun = [group for group in groups if any(one.outcome != PENDING for one in group)]
-    complete = [group for group in begun if all(one.outcome != PENDING for one in group)]
+    begun = [group for group in groups if any(verdict.outcome != PENDING for verdict in group)]
+    complete = [group for group in begun if all(verdict.outcome != PENDING for verdict in group)]
     deciding = complete or begun or groups[:1]
-    outcomes = {_together([one.outcome for one in group]) for group in deciding}
-    parts = tuple(one for group in deciding for one in group if one.outcome != PENDING)
+    outcomes = {_together([verdict.outcome for verdict in group]) for group in deciding}
+    parts = tuple(verdict for group in deciding for verdict in group if verdict.outcome != PENDING)
     return ClaimVerdict(
         outcome=outcomes.pop() if len(outcomes) == 1 else INCONCLUSIVE,
-        seeds=min((one.seeds for one in parts), default=0),
+        seeds=min((verdict.seeds for verdict in parts), default=0),
         parts=parts,
         open=sum(len(group) for group in deciding) - len(parts),
     )

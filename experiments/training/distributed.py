@@ -146,6 +146,6 @@ def any_of(*flags: bool) -> list[bool]:
 
 def texts(text: str) -> list[str]:
     """The texts of all processes in the order of their ranks, each cut to `_TEXT` bytes."""
-    said = text.encode()[:_TEXT].ljust(_TEXT, b"\0")
-    rows = gather(torch.frombuffer(bytearray(said), dtype=torch.uint8)[None], 0)
+    encoded = text.encode()[:_TEXT].ljust(_TEXT, b"\0")
+    rows = gather(torch.frombuffer(bytearray(encoded), dtype=torch.uint8)[None], 0)
     return [bytes(row).rstrip(b"\0").decode(errors="ignore") for row in rows.tolist()]

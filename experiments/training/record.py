@@ -144,7 +144,7 @@ def _typed(kind: type[D], data: dict[str, Any]) -> D:
 def _nested(value: Any, expected: Any) -> Any:
     """Value of a field, with dictionaries replaced by the dataclasses that they describe."""
     kinds = (expected, *typing.get_args(expected))
-    kind = next((one for one in kinds if isinstance(one, type) and dataclasses.is_dataclass(one)), None)
+    kind = next((member for member in kinds if isinstance(member, type) and dataclasses.is_dataclass(member)), None)
     if kind is None or value is None:
         return value
     return [_typed(kind, each) for each in value] if typing.get_origin(expected) is list else _typed(kind, value)
@@ -154,5 +154,5 @@ def _is_of(value: Any, expected: Any) -> bool:
     if typing.get_origin(expected) is Literal:
         return value in typing.get_args(expected)
     if typing.get_origin(expected) is types.UnionType:
-        return any(_is_of(value, one) for one in typing.get_args(expected))
+        return any(_is_of(value, member) for member in typing.get_args(expected))
     return isinstance(value, typing.get_origin(expected) or expected)

@@ -299,17 +299,17 @@ def test_condition_decides_where_the_plain_bound_cannot() -> None:
 def run_soak(folder: Path, problems: int) -> tuple[int, str, dict[str, Any]]:
     """Exit status, what was printed, and the result of a run in this process."""
     output = folder / "soak.json"
-    said = io.StringIO()
+    printed = io.StringIO()
     arguments = ["--problems", str(problems), "--processes", "1", "--output", str(output)]
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
         status = soak.main(arguments)
-    return status, said.getvalue(), json.loads(output.read_text())
+    return status, printed.getvalue(), json.loads(output.read_text())
 
 
 def test_soak_of_a_right_library(tmp_path: Path) -> None:
-    status, said, result = run_soak(tmp_path, problems=6)
+    status, printed, result = run_soak(tmp_path, problems=6)
     assert (status, result["problems"], result["failures"]) == (0, 6, 0)
-    assert "6 problems" in said
+    assert "6 problems" in printed
     assert {(found["backend"], found["dtype"]) for found in result["largest_errors"]} == {
         (backend, dtype) for backend in runners.BACKENDS for dtype in ("float64", "float32")
     }
@@ -344,17 +344,17 @@ def test_soak_reports_a_planted_fault(
     """It goes on to the end, and prints an expression that shows the failure as long as the fault is there."""
     with monkeypatch.context() as planted:
         planted.setattr(F, "assorted_time_norm", fault(F.assorted_time_norm))
-        status, said, result = run_soak(tmp_path, problems=5)
+        status, printed, result = run_soak(tmp_path, problems=5)
         assert (status, result["problems"]) == (1, 5)
         assert result["failures"] >= 2 * len(soak.DTYPES)
-        expression = next(line for line in said.splitlines() if "examine(NormProblem(" in line).strip()
+        expression = next(line for line in printed.splitlines() if "examine(NormProblem(" in line).strip()
         assert "error" in evaluate(expression).lower()
     assert evaluate(expression) == "[]"
 
 
 def evaluate(expression: str) -> str:
     """What a line of Python prints."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
         exec(expression, {})  # noqa: S102 - the line that the run printed is what is tested
-    return said.getvalue().strip()
+    return printed.getvalue().strip()

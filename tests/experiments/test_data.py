@@ -78,7 +78,7 @@ class TestFolder:
         file = described(TEXT, "https://one.example/words.txt", "https://two.example/words.txt")
         with pytest.raises(ExperimentError) as raised:
             obtain(file, tmp_path)
-        said = str(raised.value)
+        message = str(raised.value)
         for part in [
             "set/words.txt is missing",
             *file.urls,
@@ -86,7 +86,7 @@ class TestFolder:
             file.sha256,
             DATA_DIR,
         ]:
-            assert part in said
+            assert part in message
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize(("name", "pack"), [("words.txt", bytes), ("words.txt.gz", gzip.compress)])
@@ -226,7 +226,7 @@ class TestImages:
         assert read.labels.tolist() == [7, 3]
 
     @pytest.mark.parametrize(
-        ("content", "shape", "said"),
+        ("content", "shape", "message"),
         [
             (idx(LABELS), (2, 28, 28), "begins with 00000801; .* 00000803"),
             (gzip.compress(b""), (2,), "begins with ;"),
@@ -236,8 +236,8 @@ class TestImages:
         # Named: a compressed file holds the time, and the workers of pytest-xdist must agree on names.
         ids=["another type", "empty", "another length", "one byte too many"],
     )
-    def test_another_type_or_shape_is_refused(self, content: bytes, shape: tuple[int, ...], said: str) -> None:
-        with pytest.raises(ExperimentError, match=said):
+    def test_another_type_or_shape_is_refused(self, content: bytes, shape: tuple[int, ...], message: str) -> None:
+        with pytest.raises(ExperimentError, match=message):
             parse_idx(described(content), content, shape)
 
 

@@ -133,22 +133,24 @@ def test_sources_that_change_while_they_are_checked_get_no_stamp(root: Path) -> 
 
 
 def test_the_command_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def here(*arguments: str) -> tuple[int, str, str]:
+    def run_stamp(*arguments: str) -> tuple[int, str, str]:
         status = gate.main(list(arguments), root)
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
 
-    status, out, _ = here("digest")
+    status, out, _ = run_stamp("digest")
     assert (status, out) == (0, f"{source_digest(root)}\n")
-    status, _, err = here("check")
+    status, _, err = run_stamp("check")
     assert (status, err.count("\n")) == (3, 1)
-    status, out, _ = here("write", "--scope", "gate", "--tests", "3", "--claims", "2", "--expect", source_digest(root))
+    status, out, _ = run_stamp(
+        "write", "--scope", "gate", "--tests", "3", "--claims", "2", "--expect", source_digest(root)
+    )
     assert (status, out) == (0, f"gate {source_digest(root)}\n")
-    assert here("check")[0] == 0
-    assert here("write", "--scope", "gate", "--tests", "3", "--claims", "2", "--expect", "0")[0] == 1
-    assert here("write", "--scope", "all", "--tests", "3", "--claims", "2")[0] == 2
-    assert here("write", "--scope", "gate")[0] == 2
-    status, _, err = here("write", "--scope", "gate", "--tests", "-1", "--claims", "2")
+    assert run_stamp("check")[0] == 0
+    assert run_stamp("write", "--scope", "gate", "--tests", "3", "--claims", "2", "--expect", "0")[0] == 1
+    assert run_stamp("write", "--scope", "all", "--tests", "3", "--claims", "2")[0] == 2
+    assert run_stamp("write", "--scope", "gate")[0] == 2
+    status, _, err = run_stamp("write", "--scope", "gate", "--tests", "-1", "--claims", "2")
     assert (status, err.count("\n")) == (2, 1)
     assert "tests is -1; it must be at least 0" in err
-    assert here()[0] == 2
+    assert run_stamp()[0] == 2

@@ -47,6 +47,7 @@ LONGEST_REPORT = 4000
 
 TESTS = ("tests/library/backends/test_native.py", "tests/library/backends/test_threads.py")
 
+
 @dataclasses.dataclass(frozen=True)
 class Fuzz:
     """Run the compiled operators under sanitizers."""
@@ -108,9 +109,9 @@ def examined(seed: int, numbers: range, settings: Mapping[str, str], program: Se
         command = [*program, str(seed), str(start), str(numbers.stop)]
         begun = False
         with (
-            tempfile.TemporaryFile("w+", encoding="utf-8") as said,
+            tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
             subprocess.Popen(  # noqa: S603 - our own program
-                command, env=settings, cwd=ROOT, stdout=subprocess.PIPE, stderr=said, text=True
+                command, env=settings, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True
             ) as process,
         ):
             for line in process.stdout or ():
@@ -118,8 +119,8 @@ def examined(seed: int, numbers: range, settings: Mapping[str, str], program: Se
                     yield Examined(problems=1, **json.loads(line))
                     start += 1
                 begun = not begun
-            said.seek(0)
-            report = said.read(LONGEST_REPORT)  # the place of the fault stands first
+            errors.seek(0)
+            report = errors.read(LONGEST_REPORT)  # the place of the fault stands first
         if begun:
             yield Examined(problems=1, failures=[f"problem {start} of seed {seed} ended its process\n{report}"])
             start += 1
@@ -130,20 +131,20 @@ def examined(seed: int, numbers: range, settings: Mapping[str, str], program: Se
 WORKER = (sys.executable, "-m", "tests.fuzzing.worker")
 
 
-def fuzz(asked: Fuzz, settings: Mapping[str, str], program: Sequence[str] = WORKER) -> Examined:
+def fuzz(options: Fuzz, settings: Mapping[str, str], program: Sequence[str] = WORKER) -> Examined:
     """Carry out the run, with progress; failures are printed as they come."""
     total = Examined()
-    share = -(-asked.problems // asked.processes)
-    ranges = [range(i, min(i + share, asked.problems)) for i in range(0, asked.problems, share)]
+    share = -(-options.problems // options.processes)
+    ranges = [range(i, min(i + share, options.problems)) for i in range(0, options.problems, share)]
     interval = 0.2 if sys.stderr.isatty() else 30.0  # where there is no terminal, a line now and then
     with (
-        ThreadPoolExecutor(asked.processes) as pool,
-        tqdm(total=asked.problems, unit="problem", mininterval=interval, dynamic_ncols=True) as bar,
+        ThreadPoolExecutor(options.processes) as pool,
+        tqdm(total=options.problems, unit="problem", mininterval=interval, dynamic_ncols=True) as bar,
     ):
 
         def run(numbers: range) -> Examined:
             part = Examined()
-            for found in examined(asked.seed, numbers, settings, program):
+            for found in examined(options.seed, numbers, settings, program):
                 for failure in found.failures:
                     bar.write(failure)
                 part.add(found)
@@ -157,15 +158,15 @@ def fuzz(asked: Fuzz, settings: Mapping[str, str], program: Sequence[str] = WORK
 
 def main(arguments: Sequence[str]) -> int:
     """Command line; the exit status is 1 where a test or a problem failed."""
-    asked = tyro.cli(Fuzz, prog="python -m tests.fuzzing.fuzz", args=arguments)
+    options = tyro.cli(Fuzz, prog="python -m tests.fuzzing.fuzz", args=arguments)
     digest, began = source_digest(), time.monotonic()  # of the sources as they are when the run begins
     sources = commit()
-    settings = environment(asked.cache)
-    tests = run_tests(settings) if asked.tests else None
-    found = fuzz(asked, settings)
+    settings = environment(options.cache)
+    tests = run_tests(settings) if options.tests else None
+    found = fuzz(options, settings)
     result: dict[str, Any] = {
         "problems": found.problems,
-        "seed": asked.seed,
+        "seed": options.seed,
         "comparisons": found.comparisons,
         "failures": len(found.failures),
         "tests": tests,
@@ -179,10 +180,10 @@ def main(arguments: Sequence[str]) -> int:
         "commit": sources,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
-    asked.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(asked.output, (json.dumps(result, indent=2) + "\n").encode())
-    said = "not run" if tests is None else f"{tests['passed']} passed, {tests['failed']} failed"
-    print(f"tests: {said}; {found.problems:,} problems, {len(found.failures)} failures; {asked.output}")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(options.output, (json.dumps(result, indent=2) + "\n").encode())
+    outcome = "not run" if tests is None else f"{tests['passed']} passed, {tests['failed']} failed"
+    print(f"tests: {outcome}; {found.problems:,} problems, {len(found.failures)} failures; {options.output}")
     return 1 if found.failures or (tests is not None and tests["failed"]) else 0
 
 

@@ -101,8 +101,8 @@ for index in range(int(sys.argv[2]), int(sys.argv[3])):
 
 def run(program: str, problems: int = 10) -> Examined:
     """A run of another program in the place of the worker."""
-    asked = fuzz.Fuzz(problems=problems, processes=2)
-    return fuzz.fuzz(asked, os.environ, (sys.executable, "-c", program))
+    options = fuzz.Fuzz(problems=problems, processes=2)
+    return fuzz.fuzz(options, os.environ, (sys.executable, "-c", program))
 
 
 def test_a_process_that_is_ended_is_one_failure_and_the_run_goes_on() -> None:

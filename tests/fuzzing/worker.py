@@ -113,15 +113,15 @@ def examine(call: OperatorCall | PythonCall, kernels: Any) -> Examined:
 
 def _deviations(call: OperatorCall | PythonCall, kernels: Any) -> Iterator[Deviation]:
     if isinstance(call, OperatorCall):
-        one, many = (_on_threads(count, lambda: run_operators(call, kernels)) for count in (1, call.threads))
-        yield from differences(many, one, outputs="exact")
+        single, many = (_on_threads(count, lambda: run_operators(call, kernels)) for count in (1, call.threads))
+        yield from differences(many, single, outputs="exact")
         if call.kind == "lstm":
             yield from _inference_differences(call, many.outputs)
         return
     layout = LAYOUTS[call.layout]
-    one = _on_threads(1, lambda: _run(call, lambda tensor: layout(tensor).contiguous()))
+    single = _on_threads(1, lambda: _run(call, lambda tensor: layout(tensor).contiguous()))
     many = _on_threads(call.threads, lambda: _run(call, layout))
-    yield from differences(many, one, outputs="exact" if call.threads == 1 else "output")
+    yield from differences(many, single, outputs="exact" if call.threads == 1 else "output")
 
 
 def _inference_differences(call: OperatorCall, outputs: dict[str, Any]) -> Iterator[Deviation]:

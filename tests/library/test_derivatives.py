@@ -219,9 +219,9 @@ def test_a_gradient_penalty_reaches_every_parameter(backend: str) -> None:
         penalty = (gradient.norm() - 1).square()
         found.append(dict(zip(leaves, torch.autograd.grad(penalty, list(leaves.values())), strict=True)))
     ours, expected = found
-    scale = max(float(one.abs().max()) for one in expected.values())
-    for name, one in ours.items():
-        assert_close(one, expected[name], quantity="gradient", scale=scale, what=name)
+    scale = max(float(value.abs().max()) for value in expected.values())
+    for name, value in ours.items():
+        assert_close(value, expected[name], quantity="gradient", scale=scale, what=name)
 
 
 def test_one_tensor_in_two_places_counts_for_both(backend: str) -> None:

@@ -170,11 +170,11 @@ def test_a_gain_on_the_cell_without_a_norm(present: tuple[str, ...]) -> None:
     expected = plain_loop(given)
     ours = torch.ops.atn.triton_lstm_forward(*given)[:2]
     upstream = [draw(T, B, H), draw(T, B, H)]
-    for name, one, other in zip(("h", "c"), ours, expected, strict=True):
-        assert_close(one.detach(), other.detach(), quantity="output", backend="triton", what=name)
+    for name, actual, reference in zip(("h", "c"), ours, expected, strict=True):
+        assert_close(actual.detach(), reference.detach(), quantity="output", backend="triton", what=name)
     gradients = (torch.autograd.grad(outputs, leaves, upstream) for outputs in (ours, expected))
-    for name, one, other in zip(names, *gradients, strict=True):
-        assert_close(one, other, quantity="gradient", backend="triton", what=name)
+    for name, actual, reference in zip(names, *gradients, strict=True):
+        assert_close(actual, reference, quantity="gradient", backend="triton", what=name)
 
 
 # ------------------------------------------------------------------------------------------------------ long windows
@@ -189,8 +189,8 @@ def test_every_past_step_is_a_window_like_any_other() -> None:
     assert_close(launch.norm_forward(longest)[0], launch.norm_forward(shortest)[0], quantity="output", backend="triton")
     of_layer = [launch.lstm_backward(layer_backward(layer(k))) for k in (M + T, sys.maxsize)]
     for ours, expected in (of_norm[::-1], of_layer[::-1]):
-        for one, other in zip(ours, expected, strict=True):
-            assert_close(one, other, quantity="gradient", backend="triton")
+        for actual, reference in zip(ours, expected, strict=True):
+            assert_close(actual, reference, quantity="gradient", backend="triton")
 
 
 @pytest.mark.parametrize("k", [5, 7, 8, 40])

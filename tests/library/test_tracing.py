@@ -40,8 +40,8 @@ def assert_exported(module: nn.Module, free: dict[int, Any], shapes: list[tuple[
     exported = torch.export.export(module, (random(T, 4, 3),), dynamic_shapes=(free,)).module()
     for shape in shapes:
         x = random(*shape, seed=1)
-        for mine, expected in zip(_tensors(exported(x)), _tensors(module(x)), strict=True):
-            assert_close(mine, expected, quantity="output", backend="eager")
+        for actual, expected in zip(_tensors(exported(x)), _tensors(module(x)), strict=True):
+            assert_close(actual, expected, quantity="output", backend="eager")
 
 
 def _tensors(results: Any) -> list[Tensor]:
@@ -78,8 +78,8 @@ def test_other_sizes_are_not_compiled_anew(module: nn.Module) -> None:
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend=counter)
     for T, B in ((6, 4), (9, 2), (5, 7)):
         x = random(T, B, 3)
-        for mine, expected in zip(_tensors(compiled(x)), _tensors(module(x)), strict=True):
-            assert_close(mine, expected, quantity="output", backend="eager")
+        for actual, expected in zip(_tensors(compiled(x)), _tensors(module(x)), strict=True):
+            assert_close(actual, expected, quantity="output", backend="eager")
     assert counter.frame_count == 1
 
 
@@ -97,5 +97,5 @@ def test_packed_input_is_one_graph(backend: str) -> None:
             assert isinstance(output, PackedSequence)
             gradients = torch.autograd.grad(output.data.square().sum(), list(module.parameters()))
             results.append([output.data, h_n, *gradients])
-        for mine, expected in zip(*results, strict=True):
-            assert_close(mine, expected, quantity="gradient", backend="eager")
+        for actual, expected in zip(*results, strict=True):
+            assert_close(actual, expected, quantity="gradient", backend="eager")

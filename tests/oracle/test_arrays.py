@@ -63,9 +63,9 @@ def shared(*trees: Tree) -> list[tuple[str, str]]:
     """Pairs of arrays of different trees that share memory."""
     groups = [all_arrays(tree) for tree in trees]
     return [
-        (one, other)
+        (name, other)
         for first, second in combinations(groups, 2)
-        for one, array in first.items()
+        for name, array in first.items()
         for other, place in second.items()
         if np.shares_memory(array, place)
     ]
@@ -73,7 +73,7 @@ def shared(*trees: Tree) -> list[tuple[str, str]]:
 
 def shared_within(tree: Tree) -> list[tuple[str, str]]:
     pairs = combinations(all_arrays(tree).items(), 2)
-    return [(one, other) for (one, array), (other, place) in pairs if np.shares_memory(array, place)]
+    return [(name, other) for (name, array), (other, place) in pairs if np.shares_memory(array, place)]
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -237,7 +237,7 @@ class TestRows:
         p = norm_prop_parameters()
         turned = p._replace(weight_ih=factor[:, None] * p.weight_ih)
         flipped = p._replace(gamma_ih=np.sign(factor) * p.gamma_ih)
-        outputs = [norm_prop_lstm_forward(sequence(), one, NORM)[0].h for one in (p, turned, flipped)]
+        outputs = [norm_prop_lstm_forward(sequence(), changed, NORM)[0].h for changed in (p, turned, flipped)]
         assert_close(outputs[1], outputs[2], quantity="output")
         assert np.abs(outputs[1] - outputs[0]).max() > 1e-3
 
@@ -256,7 +256,7 @@ class TestRows:
         moved = p._replace(weight_ih=p.weight_ih - lr * gradients.weight_ih)
         projected = moved._replace(weight_ih=unit_rows(moved.weight_ih))
         assert_close((projected.weight_ih**2).sum(axis=1), np.ones(4 * H), quantity="output")
-        outputs = [norm_prop_lstm_forward(sequence(), one, NORM)[0].h for one in (moved, projected)]
+        outputs = [norm_prop_lstm_forward(sequence(), changed, NORM)[0].h for changed in (moved, projected)]
         assert_close(outputs[1], outputs[0], quantity="output")
 
     @pytest.mark.parametrize(("rows", "columns"), [(3, 3), (3, 5), (5, 3)])

@@ -98,13 +98,13 @@ def test_atn_with_k_1_is_ln_or_bn(base: Base, affine: tuple[str, ...]) -> None:
     norm_forward, norm_backward = STANDALONE[base]
     inputs = norm_inputs(affine)
     y, cache = assorted_time_norm_forward(**inputs, k=1, eps=1e-3, base=base)
-    own_y, own_cache = norm_forward(**inputs, eps=1e-3)
+    own_y, separate_cache = norm_forward(**inputs, eps=1e-3)
     assert_close(own_y, y, quantity="output")
     dy = random_like(y, 2)
     expected = leaves(assorted_time_norm_backward(dy, cache))
-    own = leaves(norm_backward(dy, own_cache))
-    assert own.keys() == expected.keys()
-    for name, gradient in own.items():
+    separate = leaves(norm_backward(dy, separate_cache))
+    assert separate.keys() == expected.keys()
+    for name, gradient in separate.items():
         assert_close(gradient, expected[name], quantity="gradient", what=name)
 
 

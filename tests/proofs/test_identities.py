@@ -17,10 +17,10 @@ from proofs.sums import j, k, n, over_units, over_window, residual, s
 def proofs_of(module: ModuleType) -> list[Any]:
     """The proofs of one module, each marked with the claims that it settles."""
     prefix = module.__name__.removeprefix("proofs.") + "."
-    mine = [proof for proof in PROOFS if proof.name.startswith(prefix)]
+    chosen = [proof for proof in PROOFS if proof.name.startswith(prefix)]
     return [
         pytest.param(proof, id=proof.name.removeprefix(prefix), marks=pytest.mark.claim(*proof.claims))
-        for proof in mine
+        for proof in chosen
     ]
 
 

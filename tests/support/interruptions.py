@@ -45,10 +45,10 @@ def assert_interruption_changes_nothing(
     assert main([*command, str(folder / "whole")]) == 0
     loss = problem.loss
 
-    def press(self: Problem, asked: int) -> Tensor:
-        if asked == step:
+    def press(self: Problem, current: int) -> Tensor:
+        if current == step:
             signal.raise_signal(signal.SIGINT)
-        return loss(self, asked)
+        return loss(self, current)
 
     with monkeypatch.context() as patch:
         patch.setattr(problem, "loss", press)

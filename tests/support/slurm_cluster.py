@@ -85,13 +85,13 @@ def cluster(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _munge(folder: Path) -> Iterator[None]:
     """Start the daemon that SLURM's parts know each other by, with a key of its own."""
-    key, there = folder / "munge.key", folder / "munge.socket"
+    key, socket = folder / "munge.key", folder / "munge.socket"
     key.touch(mode=0o600)
     key.write_bytes(secrets.token_bytes(128))
     places = [f"--{name}-file={folder}/munge.{name}" for name in ("key", "log", "pid", "seed")]
     # Forced, since it distrusts the folders above, which may be those of all users.
-    with _daemon(["munged", "--foreground", "--force", f"--socket={there}", *places], folder):
-        _wait_for("munged", there.exists, folder)
+    with _daemon(["munged", "--foreground", "--force", f"--socket={socket}", *places], folder):
+        _wait_for("munged", socket.exists, folder)
         yield
 
 
@@ -120,14 +120,14 @@ def _node_is_idle() -> bool:
     return answer.stdout.strip() == "idle"
 
 
-def _wait_for(what: str, there: Callable[[], bool], folder: Path) -> None:
+def _wait_for(what: str, exists: Callable[[], bool], folder: Path) -> None:
     end = time.monotonic() + _SECONDS
-    while not there():
+    while not exists():
         if time.monotonic() > end:
-            said = [
+            lines = [
                 f"{path.name}:\n{path.read_text(errors='replace')[-2000:]}" for path in sorted(folder.glob("*.[lo]*"))
             ]
-            raise TimeoutError("\n".join([f"waited {_SECONDS:.0f} s for {what}", *said]))
+            raise TimeoutError("\n".join([f"waited {_SECONDS:.0f} s for {what}", *lines]))
         time.sleep(0.1)
 
 

@@ -169,10 +169,10 @@ def resources(variant: Variant, H: int, k: int, dtype: torch.dtype, architecture
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled(variant, dtype, architecture))
         file.flush()
-        told = subprocess.run(  # noqa: S603 - Triton's own tool on a file made here
+        printed = subprocess.run(  # noqa: S603 - Triton's own tool on a file made here
             [tool, "--dump-resource-usage", file.name], check=True, capture_output=True, text=True
         ).stdout
-    (used,) = re.findall(r"REG:(\d+) STACK:(\d+) .*?LOCAL:(\d+)", told)
+    (used,) = re.findall(r"REG:(\d+) STACK:(\d+) .*?LOCAL:(\d+)", printed)
     registers, stack, local = map(int, used)
     name, warps = variant.kernel.__name__, variant.blocks.warps
     return Resources(name, architecture, H, k, _short(dtype), warps, registers, stack + local)

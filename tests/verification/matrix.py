@@ -71,7 +71,7 @@ def render(papers: list[Paper], shown: dict[str, Any], measured: Mapping[str, Cl
 
 def _section(paper: Paper, shown: dict[str, Any], measured: Mapping[str, ClaimVerdict]) -> str:
     kinds = [kind(claim, measured) for claim in paper.claims.values()]
-    tally = ", ".join(f"{kinds.count(one)} {one}" for one in sorted(set(kinds)))
+    tally = ", ".join(f"{kinds.count(name)} {name}" for name in sorted(set(kinds)))
     rows = ["| claim | where | verdict | how general | evidence | largest error |", "|---|---|---|---|---|---|"]
     for name, claim in paper.claims.items():
         cells = (
@@ -87,9 +87,9 @@ def _section(paper: Paper, shown: dict[str, Any], measured: Mapping[str, ClaimVe
     return head + "\n".join(rows) + "\n"
 
 
-def same_but_for_digits(one: str, other: str) -> bool:
+def same_but_for_digits(first: str, second: str) -> bool:
     """Whether two matrices agree in everything but floating-point digits."""
-    return DIGITS.sub("#", one) == DIGITS.sub("#", other)
+    return DIGITS.sub("#", first) == DIGITS.sub("#", second)
 
 
 def main(arguments: list[str]) -> int:

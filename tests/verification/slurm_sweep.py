@@ -46,6 +46,6 @@ def check(runs: Path) -> None:
 if __name__ == "__main__":
     if missing := missing_programs():
         sys.exit(f"no {', '.join(missing)} here: install SLURM and munge (Debian: apt-get install slurm-wlm munge)")
-    with tempfile.TemporaryDirectory(prefix="slurm-") as own, cluster(Path(own)):
-        check(Path(own) / "runs")
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, cluster(Path(folder)):
+        check(Path(folder) / "runs")
     print("a sweep on a SLURM cluster of one node: passed")

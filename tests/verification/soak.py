@@ -164,16 +164,16 @@ def _prepare() -> None:
     torch.use_deterministic_algorithms(mode=True)
 
 
-def soak(asked: Soak) -> Findings:
+def soak(options: Soak) -> Findings:
     """Carry out the run, with progress; failures are printed as they come."""
     findings = Findings()
     # Where there is no terminal, a line now and then.
     interval = 0.2 if sys.stderr.isatty() else 30.0
     with (
-        _mapping(asked.processes) as mapping,
-        tqdm(total=asked.problems, unit="problem", mininterval=interval, dynamic_ncols=True) as bar,
+        _mapping(options.processes) as mapping,
+        tqdm(total=options.problems, unit="problem", mininterval=interval, dynamic_ncols=True) as bar,
     ):
-        for found in mapping(partial(_examine_number, seed=asked.seed), range(asked.problems)):
+        for found in mapping(partial(_examine_number, seed=options.seed), range(options.problems)):
             for failure in found.failures:
                 bar.write(failure)
             findings.add(found)
@@ -181,12 +181,12 @@ def soak(asked: Soak) -> Findings:
     return findings
 
 
-def summary(asked: Soak, findings: Findings, seconds: float, digest: str) -> dict[str, Any]:
+def summary(options: Soak, findings: Findings, seconds: float, digest: str) -> dict[str, Any]:
     """Result of a run as it is written."""
     largest = sorted(findings.errors.items())
     return {
         "problems": findings.problems,
-        "seed": asked.seed,
+        "seed": options.seed,
         "comparisons": findings.comparisons,
         "failures": len(findings.failures),
         "backends": list(runners.BACKENDS),
@@ -205,17 +205,17 @@ def summary(asked: Soak, findings: Findings, seconds: float, digest: str) -> dic
 
 def main(arguments: Sequence[str]) -> int:
     """Command line; the exit status is 1 where a backend and the oracle disagree."""
-    asked = tyro.cli(Soak, prog="python -m tests.verification.soak", args=arguments)
+    options = tyro.cli(Soak, prog="python -m tests.verification.soak", args=arguments)
     _prepare()
     digest = source_digest()  # of the sources as they are when the run begins
     began = time.monotonic()
-    findings = soak(asked)
-    result = summary(asked, findings, time.monotonic() - began, digest)
-    asked.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(asked.output, (json.dumps(result, indent=2) + "\n").encode())
+    findings = soak(options)
+    result = summary(options, findings, time.monotonic() - began, digest)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(options.output, (json.dumps(result, indent=2) + "\n").encode())
     print(
         f"{findings.problems:,} problems, {findings.comparisons:,} comparisons, {len(findings.failures)} failures, "
-        f"{findings.beyond_plain.total()} decided by the problem's condition; {asked.output}"
+        f"{findings.beyond_plain.total()} decided by the problem's condition; {options.output}"
     )
     return 1 if findings.failures else 0
 

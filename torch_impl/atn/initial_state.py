@@ -55,8 +55,8 @@ def streamed_states(
     check_origin(fields.origin, kind.origin)
     computed = data.to(compute_dtype([data]))
     states = tuple(getattr(state, name) for name in kind.names)
-    for name, one in zip(kind.names, states, strict=True):
-        _check_states(f"state.{name}", one, "the computation", computed, shape, batched=batched)
+    for name, tensor in zip(kind.names, states, strict=True):
+        _check_states(f"state.{name}", tensor, "the computation", computed, shape, batched=batched)
     layers, B, _ = shape
     if len(fields.memory) != layers:
         raise ValueError(f"state.memory must have num_layers = {layers} entries, got {len(fields.memory)}")
@@ -64,7 +64,9 @@ def streamed_states(
         _check_memory(f"state.memory[{layer}]", memory, B, window, computed)
     rows = 0 if window is None else fields.memory[0][0].mean.shape[0]
     check_lengths("state.lengths", fields.lengths, B, rows)
-    return Carried(tuple(one if batched else one.unsqueeze(1) for one in states), fields.memory, fields.lengths)
+    return Carried(
+        tuple(tensor if batched else tensor.unsqueeze(1) for tensor in states), fields.memory, fields.lengths
+    )
 
 
 def check_origin(origin: tuple[Any, ...], expected: tuple[Any, ...], name: str = "state") -> None:

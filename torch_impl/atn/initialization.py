@@ -74,7 +74,7 @@ def start_anew(module: nn.Module, name: str, fill: Callable[[Tensor], object]) -
     RuntimeError
         The attribute is not a parameter, and no parameter is found from which it is computed.
     """
-    own = module._parameters  # noqa: SLF001 - getattr may return a computed tensor of the same name
+    parameters = module._parameters  # noqa: SLF001 - getattr may return a computed tensor of the same name
     if parametrize.is_parametrized(module, name):
         behind = module.get_submodule(f"parametrizations.{name}")
         if isinstance(original := getattr(behind, "original", None), Tensor):
@@ -83,10 +83,10 @@ def start_anew(module: nn.Module, name: str, fill: Callable[[Tensor], object]) -
             values = torch.empty_like(getattr(module, name))
             fill(values)
             setattr(module, name, values)
-    elif (direction := own.get(f"{name}_v")) is not None and (size := own.get(f"{name}_g")) is not None:
+    elif (direction := parameters.get(f"{name}_v")) is not None and (size := parameters.get(f"{name}_g")) is not None:
         fill(direction)
         size.copy_(torch.norm_except_dim(direction, 2, _weight_norm_axis(module, name)))
-    elif (parameter := own.get(name, own.get(f"{name}_orig"))) is not None:
+    elif (parameter := parameters.get(name, parameters.get(f"{name}_orig"))) is not None:
         fill(parameter)
     else:
         raise RuntimeError(

@@ -70,10 +70,10 @@ class PopulationStatistics(nn.BatchNorm1d):
 
         The first batch that reaches a step replaces its statistics, as in the oracle's `update_population`.
         """
-        here = slice(start, start + batch.mean.shape[0])
-        count = self.num_batches_tracked[here].add_(1).unsqueeze(1)
+        steps = slice(start, start + batch.mean.shape[0])
+        count = self.num_batches_tracked[steps].add_(1).unsqueeze(1)
         for running, news in ((self.running_mean, batch.mean), (self.running_var, batch.var)):
-            old, new = running[here], news[: count.shape[0]]
+            old, new = running[steps], news[: count.shape[0]]
             weight = 1 / count.to(new.dtype) if self.momentum is None else self.momentum
             old.copy_(torch.where(count == 1, new, old + weight * (new - old)))
 

@@ -337,7 +337,7 @@ class RecurrentLayers(nn.Module, ABC):
         D = self._directions
         with full_precision(data.device):
             folded = [self._norm.folded(layer) for layer in layers]
-            as_they_are = all(one is layer for one, layer in zip(folded, layers, strict=True))
+            as_they_are = all(result is layer for result, layer in zip(folded, layers, strict=True))
             if not as_they_are or any(parameter.dtype != dtype for parameter in parameters):
                 folded = [layer._replace(weights=layer.weights.to(dtype)) for layer in folded]
             return run_stack(

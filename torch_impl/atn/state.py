@@ -238,7 +238,7 @@ def _with(state: S, states: tuple[Tensor, ...], memory: tuple[Any, ...], lengths
 
 
 def _carried(state: LSTMState | HiddenState) -> Carried:
-    states = tuple(one if one.ndim == 3 else one.unsqueeze(1) for one in _states(state))
+    states = tuple(tensor if tensor.ndim == 3 else tensor.unsqueeze(1) for tensor in _states(state))
     return Carried(states, state.memory, state.lengths)
 
 
@@ -249,7 +249,7 @@ def _from_carried(state: S, carried: Carried) -> S:
 
 def _mapped(state: S, function: Callable[[Tensor], Tensor]) -> S:
     """The state with `function` applied to every tensor."""
-    states = tuple(function(one) for one in _states(state))
+    states = tuple(function(tensor) for tensor in _states(state))
     return _with(state, states, map_memory(state.memory, function), state.lengths)
 
 

@@ -53,22 +53,22 @@ def test_a_sweep_on_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[s
     """Jobs are real processes here; one of the two runs ends at a loss that is not finite."""
     arguments = command(tmp_path, "lr=1e-3,1e38", "--jobs", "2")
     assert main(arguments) == 1
-    said = capsys.readouterr().out
-    assert "2 jobs, 2 of them to do" in said
-    assert "1 of 2 jobs have finished" in said
+    printed = capsys.readouterr().out
+    assert "2 jobs, 2 of them to do" in printed
+    assert "1 of 2 jobs have finished" in printed
     good, bad = sorted(names(tmp_path), key=len)
     assert [record.status for name in (good, bad) if (record := load_record(tmp_path / name))] == ["finished", "nan"]
-    (own,) = tmp_path.glob(".sweep-*")
-    assert own.stat().st_mode & 0o077 == 0
-    pickles = sorted(own.glob("*.pkl"))
+    (folder,) = tmp_path.glob(".sweep-*")
+    assert folder.stat().st_mode & 0o077 == 0
+    pickles = sorted(folder.glob("*.pkl"))
     assert len(pickles) == 4  # what was submitted, and what came back
     for path in pickles:
         strings = {str(value) for _, value, _ in pickletools.genops(path.read_bytes()) if isinstance(value, str)}
         assert not {string for string in strings if string.startswith("experiments.")}
-    (log,) = [word for line in said.splitlines() for word in line.split("; ") if word.endswith("_log.err")]
+    (log,) = [word for line in printed.splitlines() for word in line.split("; ") if word.endswith("_log.err")]
     assert "exit status 1" in Path(log).read_text()
 
-    again = said.splitlines()[-1].strip()
+    again = printed.splitlines()[-1].strip()
     assert again.startswith(f"rm -r {shlex.quote(str(tmp_path / bad))} && python -m experiments copying ")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert main(arguments) == 1
@@ -102,10 +102,10 @@ def test_what_did_not_finish_is_listed_with_a_command_that_finishes_it(
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "run_jobs", fail)
         assert main(command(tmp_path, "--seeds", "0..1")) == 1
-    said = capsys.readouterr().out
-    assert said.count("not begun; why.err") == 2
-    assert "0 of 2 jobs have finished" in said
-    for line in said.splitlines():
+    printed = capsys.readouterr().out
+    assert printed.count("not begun; why.err") == 2
+    assert "0 of 2 jobs have finished" in printed
+    for line in printed.splitlines():
         if line.startswith("    python -m experiments "):
             assert main(shlex.split(line)[3:]) == 0
     assert main(command(tmp_path, "--seeds", "0..1")) == 0
@@ -123,8 +123,8 @@ def test_a_dry_run_lists_and_runs_nothing(
 
 def planned(*words: str) -> list[str]:
     """Names of the jobs of a sweep."""
-    asked = sweep.parse_sweep(["--unverified", *words])
-    return [entry.name for entry in sweep.plan_sweep(asked)]
+    options = sweep.parse_sweep(["--unverified", *words])
+    return [entry.name for entry in sweep.plan_sweep(options)]
 
 
 def test_a_sweep_combines_everything() -> None:
@@ -194,19 +194,19 @@ def test_the_job_of_an_entry_makes_the_runs_that_were_planned(tmp_path: Path) ->
     ],
 )
 def test_a_sweep_that_cannot_be_understood(
-    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["sweep", *words, "--unverified", "--runs", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert said in error
+    assert message in error
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("runs", "said"), [("", "a path must not be empty"), (__file__, "it is not a folder")])
-def test_a_sweep_into_no_folder(runs: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("runs", "message"), [("", "a path must not be empty"), (__file__, "it is not a folder")])
+def test_a_sweep_into_no_folder(runs: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "copying", "--unverified", "--runs", runs]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_no_stamp_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: list[str]) -> None:

@@ -273,7 +273,9 @@ def outcomes(task: str, runs: Iterable[Result]) -> dict[str, list[str]]:
     """Sentence -> outcome by each measure, of the sentences with runs."""
     (study,) = [study for study in STUDIES if study.task == task]
     verdicts = judge(study, gathered(runs))
-    return {one.sentence.says: [found.outcome for found in one.findings] for one in verdicts if one.seeds}
+    return {
+        verdict.sentence.says: [found.outcome for found in verdict.findings] for verdict in verdicts if verdict.seeds
+    }
 
 
 class TestSentences:

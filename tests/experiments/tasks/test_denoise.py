@@ -98,15 +98,15 @@ def test_the_baseline_is_the_loss_of_knowing_the_places_and_guessing_the_symbols
 
 def entropy_by_enumeration(places: int, length: int, symbols: int) -> float:
     """What is unknown of each symbol when all is seen, from the joint distribution of everything, case by case."""
-    asked: dict[tuple[int, ...], list[tuple[int, ...]]] = collections.defaultdict(list)
+    targets: dict[tuple[int, ...], list[tuple[int, ...]]] = collections.defaultdict(list)
     for drawn in itertools.product(range(places), repeat=length):
         for sequence in itertools.product(range(1, symbols + 1), repeat=length):
             seen = [0] * places
             for place, symbol in zip(sorted(drawn), sequence, strict=True):
                 seen[place] = symbol
-            asked[tuple(seen)].append(sequence)
+            targets[tuple(seen)].append(sequence)
     total = 0.0
-    for sequences in asked.values():
+    for sequences in targets.values():
         for column in zip(*sequences, strict=True):
             total -= sum(n * math.log(n / len(column)) for n in collections.Counter(column).values())
     cases: int = (places * symbols) ** length
@@ -203,11 +203,12 @@ def test_the_optimizer_is_adam_with_the_settings() -> None:
 def test_gradients_are_clipped_where_the_settings_say_so(clip: float | None, norm: float) -> None:
     problem = Denoise(dataclasses.replace(TINY, clip=clip), "lstm", CPU)
     parameters = list(problem.model.parameters())
+    number = sum(parameter.numel() for parameter in parameters)
     for parameter in parameters:
-        parameter.grad = torch.full_like(parameter, 10.0 / math.sqrt(sum(one.numel() for one in parameters)))
+        parameter.grad = torch.full_like(parameter, 10.0 / math.sqrt(number))
     problem.update(1)
     assert math.sqrt(
-        sum(float(one.grad.square().sum()) for one in parameters if one.grad is not None)
+        sum(float(parameter.grad.square().sum()) for parameter in parameters if parameter.grad is not None)
     ) == pytest.approx(norm, rel=1e-5)
 
 

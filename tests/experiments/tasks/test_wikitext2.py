@@ -221,7 +221,7 @@ def test_the_presets_are_the_paper_s_and_awd_lstm_s() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "message"),
     [
         ("depth", 0, "at least 1"),
         ("nonmono", 0, "at least 1"),
@@ -230,8 +230,8 @@ def test_the_presets_are_the_paper_s_and_awd_lstm_s() -> None:
         ("dropout_weights", math.nan, "a finite number"),
     ],
 )
-def test_settings_out_of_range_are_refused_by_name(field: str, value: float, said: str) -> None:
-    with pytest.raises(ValueError, match=f"^{field} is .* {said}"):
+def test_settings_out_of_range_are_refused_by_name(field: str, value: float, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{field} is .* {message}"):
         with_fields(TINY, **{field: value})
 
 

@@ -119,7 +119,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "no task; there are copying, "),
         (["coping"], "unknown task 'coping'; there are copying, "),
@@ -168,14 +168,14 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize("columns", ["30", "200"])
 def test_a_command_that_cannot_be_understood(
     arguments: list[str],
-    said: str,
+    message: str,
     columns: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     assert main(arguments) == 2
-    assert said in one_line(capsys)
+    assert message in one_line(capsys)
 
 
 def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,12 +203,12 @@ def test_help_has_the_value_of_every_preset(
 
 def test_no_stamp_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(task_command, "check_stamp", lambda: gate.check_stamp(tmp_path))
-    asked = [word for word in command(tmp_path / "runs") if word != "--unverified"]
-    assert main(asked) == 3
+    arguments = [word for word in command(tmp_path / "runs") if word != "--unverified"]
+    assert main(arguments) == 3
     assert "nox -s verify" in one_line(capsys)
     assert not (tmp_path / "runs").exists()
     stamp = gate.write_stamp("gate", tests=1, claims=1, root=tmp_path)
-    assert main(asked) == 0
+    assert main(arguments) == 0
     record = record_of(folder_of(tmp_path / "runs"))
     assert [session.stamp for session in record.sessions] == [f"gate {stamp.digest}"]
     assert not record.unverified
@@ -262,9 +262,9 @@ def test_another_error_of_the_model_is_not_taken_for_one_of_memory(
 def test_a_terminal_without_umlauts(tmp_path: Path) -> None:
     """What cannot be shown is shown as its code, and every model runs."""
     runs = tmp_path / "Läufe"
-    asked = [*command(runs, model="all"), "--steps", "2"]
+    arguments = [*command(runs, model="all"), "--steps", "2"]
     ended = subprocess.run(  # noqa: S603 - this very package
-        [sys.executable, "-m", "experiments", *asked],
+        [sys.executable, "-m", "experiments", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"},
         check=False,
@@ -372,9 +372,9 @@ def test_a_damaged_checkpoint(
     assert damaged != (half / NEWEST).read_bytes()
     (half / NEWEST).write_bytes(damaged)
     assert main(command(half.parent)) == 0
-    said = capsys.readouterr().err
-    assert "checkpoint.safetensors is damaged" in said
-    assert "going on from the previous checkpoint, of step 7" in said
+    message = capsys.readouterr().err
+    assert "checkpoint.safetensors is damaged" in message
+    assert "going on from the previous checkpoint, of step 7" in message
     assert (half / "checkpoint-damaged-1.safetensors").read_bytes() == damaged
     assert [session.after_step for session in record_of(half).sessions] == [0, 7]
     assert main(command(tmp_path / "reference")) == 0
@@ -510,8 +510,8 @@ def test_two_processes_in_one_folder(half: Path, capsys: pytest.CaptureFixture[s
 def test_other_versions_and_threads_are_remarked(
     half: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here = versions()
-    monkeypatch.setattr("experiments.training.run.versions", lambda: {**here, "torch": "9.9"})
+    installed = versions()
+    monkeypatch.setattr("experiments.training.run.versions", lambda: {**installed, "torch": "9.9"})
     assert main(command(half.parent)) == 0
     assert f"began with torch {metadata.version('torch')} and goes on with 9.9" in capsys.readouterr().err
 

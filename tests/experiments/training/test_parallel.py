@@ -130,12 +130,12 @@ def stopped(runs: Path) -> int:
     """Make the run that is told to end."""
     loss = Copying.loss
 
-    def told(self: Copying, step: int) -> Tensor:
+    def recorded(self: Copying, step: int) -> Tensor:
         if step == STOPPED and not distributed.is_main_process():
             signal.raise_signal(signal.SIGTERM)
         return loss(self, step)
 
-    Copying.loss = told  # type: ignore[method-assign,assignment] # in a process of its own
+    Copying.loss = recorded  # type: ignore[method-assign,assignment] # in a process of its own
     return main(command(runs))
 
 

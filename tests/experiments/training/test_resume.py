@@ -204,9 +204,9 @@ def test_a_finished_run_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixt
     before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
     capsys.readouterr()
     assert main(command(tmp_path, "lstm", 3)) == 0
-    said = capsys.readouterr()
-    assert "ended before" in said.err
-    assert "finished, 3 steps" in said.out
+    printed = capsys.readouterr()
+    assert "ended before" in printed.err
+    assert "finished, 3 steps" in printed.out
     assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()} == before
     assert set(before) == {"record.json", CURVE, METRICS, NEWEST, PREVIOUS}
 

@@ -42,16 +42,18 @@ def layer_arguments(*, H: int, k: int, M: int, affine: bool, placement: str, nor
 def leaves_of(arguments: tuple[Any, ...]) -> list[Tensor]:
     """Every tensor of the arguments that requires a gradient."""
     flat = torch.utils._pytree.tree_leaves(arguments)
-    return [one for one in flat if isinstance(one, Tensor) and one.requires_grad]
+    return [tensor for tensor in flat if isinstance(tensor, Tensor) and tensor.requires_grad]
 
 
 def run(arguments: tuple[Any, ...]) -> list[Tensor]:
     """Outputs of the fused layer, and the gradients of everything, from random upstream gradients on every output."""
     out = fused_layer(*arguments, every_c=True)
-    outputs = [one for one in torch.utils._pytree.tree_leaves(out) if isinstance(one, Tensor) and one.numel()]
-    upstream = [leaf(*one.shape, seed=60).detach() for one in outputs]
+    outputs = [
+        tensor for tensor in torch.utils._pytree.tree_leaves(out) if isinstance(tensor, Tensor) and tensor.numel()
+    ]
+    upstream = [leaf(*tensor.shape, seed=60).detach() for tensor in outputs]
     gradients = torch.autograd.grad(outputs, leaves_of(arguments), upstream, allow_unused=True)
-    return [*outputs, *(one for one in gradients if one is not None and one.numel())]
+    return [*outputs, *(tensor for tensor in gradients if tensor is not None and tensor.numel())]
 
 
 @pytest.mark.parametrize("normed", [True, False])
@@ -66,8 +68,8 @@ def test_the_plain_loop_is_the_same_function(
     assert compiled.compiled().operators is not None, compiled.compiled().reason
     by_kernels = run(arguments)
     monkeypatch.setattr(fused, "kernels", lambda: fallback)
-    for one, other in zip(by_kernels, run(arguments), strict=True):
-        assert_close(one, other, quantity="gradient", backend="fused")
+    for result, reference in zip(by_kernels, run(arguments), strict=True):
+        assert_close(result, reference, quantity="gradient", backend="fused")
 
 
 @pytest.mark.parametrize("base", ["layer", "batch"])
@@ -78,13 +80,13 @@ def test_the_plain_norm_is_the_same_function(base: Base, k: int, M: int, monkeyp
 
     def run_norm() -> list[Tensor]:
         y, steps = fused_norm(a, gain, shift, memory, k, 1e-2, base)
-        outputs, leaves = [y, *steps], [a, gain, shift, *(one for one in memory if one.numel())]
-        return [*outputs, *torch.autograd.grad(outputs, leaves, [leaf(*one.shape, seed=6) for one in outputs])]
+        outputs, leaves = [y, *steps], [a, gain, shift, *(tensor for tensor in memory if tensor.numel())]
+        return [*outputs, *torch.autograd.grad(outputs, leaves, [leaf(*tensor.shape, seed=6) for tensor in outputs])]
 
     by_kernels = run_norm()
     monkeypatch.setattr(fused, "kernels", lambda: fallback)
-    for one, other in zip(by_kernels, run_norm(), strict=True):
-        assert_close(one, other, quantity="gradient", backend="fused")
+    for result, reference in zip(by_kernels, run_norm(), strict=True):
+        assert_close(result, reference, quantity="gradient", backend="fused")
 
 
 @pytest.mark.parametrize("k", [0, 3])
@@ -121,7 +123,7 @@ def test_backward_can_run_twice() -> None:
     loss = module(x)[0].square().sum()
     first = torch.autograd.grad(loss, [x, *module.parameters()], retain_graph=True)
     again = torch.autograd.grad(loss, [x, *module.parameters()])
-    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert all(torch.equal(result, repeated) for result, repeated in zip(first, again, strict=True))
 
 
 @pytest.mark.claim("s3-fixed-cost")

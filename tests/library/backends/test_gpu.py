@@ -116,7 +116,7 @@ def test_two_runs_give_the_same_bits() -> None:
     module, x = paper_module(), paper_input()
     first = step(module, x)
     for _ in range(3):
-        assert all(torch.equal(one, other) for one, other in zip(first, step(module, x), strict=True))
+        assert all(torch.equal(result, reference) for result, reference in zip(first, step(module, x), strict=True))
 
 
 @pytest.mark.usefixtures("form")
@@ -129,7 +129,7 @@ def test_a_replay_reads_the_parameters_as_they_are_now() -> None:
             parameter.mul_(0.5)
     replayed = step(module, x)
     cuda_graphs.GRAPHS.clear()
-    assert all(torch.equal(one, other) for one, other in zip(replayed, step(module, x), strict=True))
+    assert all(torch.equal(result, reference) for result, reference in zip(replayed, step(module, x), strict=True))
 
 
 @pytest.mark.usefixtures("form")
@@ -145,7 +145,7 @@ def test_two_streams_at_once() -> None:
             with torch.cuda.stream(stream):
                 results.append(module(x)[0])
         torch.cuda.synchronize()
-        assert all(torch.equal(one, other) for one, other in zip(results, expected, strict=True))
+        assert all(torch.equal(result, reference) for result, reference in zip(results, expected, strict=True))
 
 
 @pytest.mark.usefixtures("form")

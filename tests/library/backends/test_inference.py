@@ -123,8 +123,8 @@ class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        found = [one for one in torch.utils._pytree.tree_leaves(result) if isinstance(one, Tensor)]
-        self.numbers = max([self.numbers, *(one.numel() for one in found)])
+        found = [tensor for tensor in torch.utils._pytree.tree_leaves(result) if isinstance(tensor, Tensor)]
+        self.numbers = max([self.numbers, *(tensor.numel() for tensor in found)])
         return result
 
 

@@ -85,9 +85,9 @@ def test_gradients_flow_through_a_long_memory(k: int, backend: str) -> None:
     leaves = [x, *module.parameters()]
     whole = torch.autograd.grad(module(x)[0], leaves, upstream)
     streamed = torch.autograd.grad(in_chunks(module, x, [100, 1, 180])[0], leaves, upstream)
-    for one, expected in zip(streamed, whole, strict=True):
+    for actual, expected in zip(streamed, whole, strict=True):
         scale = max(float(expected.abs().max()), 1e-2)  # a shift in front of a norm may vanish by symmetry
-        assert_close(one, expected, quantity="gradient", backend=backend, scale=scale)
+        assert_close(actual, expected, quantity="gradient", backend=backend, scale=scale)
 
 
 @pytest.mark.parametrize("name", ["eager", "fused"])

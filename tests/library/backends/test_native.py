@@ -195,7 +195,7 @@ def test_gain_and_shift_of_the_readout_each_alone(
         monkeypatch.setattr(fused, "kernels", lambda: fallback)
     generator = torch.Generator().manual_seed(1)
     names = {"x", "weight_ih", "weight_hh", "h_0", "c_0", "bias" if normed else "bias_ih"}
-    names |= {name for name, there in (("gamma_c", has_gamma), ("beta_c", has_beta)) if there}
+    names |= {name for name, present in (("gamma_c", has_gamma), ("beta_c", has_beta)) if present}
     given = {
         name: (
             torch.rand(SHAPES["lstm_forward"][name], generator=generator, dtype=torch.float64) - 0.3
@@ -211,8 +211,8 @@ def test_gain_and_shift_of_the_readout_each_alone(
     upstream = torch.rand(h.shape, generator=generator, dtype=torch.float64), torch.rand_like(c)
     actual = torch.autograd.grad((h, c), list(given.values()), upstream)
     expected = torch.autograd.grad((expected_h, expected_c), list(given.values()), upstream)
-    for name, one, other in zip(given, actual, expected, strict=True):
-        assert_close(one, other, quantity="gradient", backend="fused", what=name)
+    for name, result, reference in zip(given, actual, expected, strict=True):
+        assert_close(result, reference, quantity="gradient", backend="fused", what=name)
 
 
 def by_autograd(given: dict[str, Tensor], eps: float, *, normed: bool) -> tuple[Tensor, Tensor]:

@@ -154,10 +154,10 @@ def averages_begin_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first batch is mixed with the 0 and 1 that the buffers begin with."""
 
     def update(statistics: PopulationStatistics, start: int, batch: StepStatistics) -> None:
-        here = slice(start, start + len(batch.mean))
-        statistics.num_batches_tracked[here] += 1
-        statistics.running_mean[here].lerp_(batch.mean.detach(), 0.1)
-        statistics.running_var[here].lerp_(batch.var.detach(), 0.1)
+        steps = slice(start, start + len(batch.mean))
+        statistics.num_batches_tracked[steps] += 1
+        statistics.running_mean[steps].lerp_(batch.mean.detach(), 0.1)
+        statistics.running_var[steps].lerp_(batch.var.detach(), 0.1)
 
     monkeypatch.setattr(PopulationStatistics, "update", update)
 

@@ -115,7 +115,9 @@ def the_other_statistic_is_detached(monkeypatch: pytest.MonkeyPatch) -> None:
 def statistics_of_a_step_are_detached(monkeypatch: pytest.MonkeyPatch) -> None:
     """Constants enter the window, so that both statistics lose their gradient where one should."""
     monkeypatch.setattr(
-        eager_sites, "step_statistics", lambda rows: tuple(one.detach() for one in window.step_statistics(rows))
+        eager_sites,
+        "step_statistics",
+        lambda rows: tuple(statistic.detach() for statistic in window.step_statistics(rows)),
     )
 
 
@@ -165,7 +167,7 @@ def batch_statistics_without_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(
         eager_sites._OfBatch,
         "_of_window",
-        lambda site, a: StepStatistics(*(one.detach() for one in original(site, a))),
+        lambda site, a: StepStatistics(*(statistic.detach() for statistic in original(site, a))),
     )
 
 
@@ -185,7 +187,7 @@ def evaluation_by_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def at(population: PopulationStatistics, start: int, end: int, dtype: torch.dtype) -> StepStatistics:
         first = original(population, start, end, dtype)
-        return StepStatistics(*(one[:1].expand_as(one) for one in first))
+        return StepStatistics(*(statistic[:1].expand_as(statistic) for statistic in first))
 
     monkeypatch.setattr(PopulationStatistics, "at", at)
 

@@ -48,8 +48,10 @@ def test_every_edge_of_a_block(B: int, H: int) -> None:
     fused = layer(H, torch.float64)
     eager = ATNLSTM(2, H, norm="none", backend="eager", dtype=torch.float64)
     eager.load_state_dict(fused.state_dict())
-    for one, other in zip(outputs_and_gradients(fused, x, h_0), outputs_and_gradients(eager, x, h_0), strict=True):
-        assert_close(one, other, quantity="gradient", backend="fused")
+    for actual, expected in zip(
+        outputs_and_gradients(fused, x, h_0), outputs_and_gradients(eager, x, h_0), strict=True
+    ):
+        assert_close(actual, expected, quantity="gradient", backend="fused")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -51,11 +51,11 @@ def on_threads(count: int, problem: NormProblem | LSTMProblem, dtype: str) -> Re
     return run_lstm_torch(problem, "fused", dtype)
 
 
-def assert_same_cases(one: Result, other: Result, cases: tuple[str, ...]) -> None:
+def assert_same_cases(first: Result, second: Result, cases: tuple[str, ...]) -> None:
     """What belongs to a case is the same bit for bit, on whichever thread the case runs."""
-    for name, array in (one.outputs | one.gradients).items():
-        if name in one.outputs or name in cases:
-            assert_close((other.outputs | other.gradients)[name], array, quantity="exact", backend="fused", what=name)
+    for name, array in (first.outputs | first.gradients).items():
+        if name in first.outputs or name in cases:
+            assert_close((second.outputs | second.gradients)[name], array, quantity="exact", backend="fused", what=name)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -124,7 +124,7 @@ def test_autocast_chooses_the_data_s_dtype_and_not_the_statistics_(monkeypatch: 
 
     def look(given: LSTMForward) -> tuple[Tensor, ...]:
         result = forward(given)
-        seen.extend(one.dtype for one in (given.x, given.weight_hh, result[0], result[1], result[2]))
+        seen.extend(tensor.dtype for tensor in (given.x, given.weight_hh, result[0], result[1], result[2]))
         return result
 
     monkeypatch.setattr(launch, "lstm_forward", look)
@@ -162,8 +162,8 @@ def test_a_stream_equals_the_whole_and_its_gradients_do(norm: Any) -> None:
     assert_close(parts, whole, quantity="exact", backend="triton")
     leaves = [x, *module.parameters()]
     expected = torch.autograd.grad(whole, leaves, upstream)
-    for one, other in zip(torch.autograd.grad(parts, leaves, upstream), expected, strict=True):
-        assert_close(one, other, quantity="gradient", backend="triton")
+    for actual, reference in zip(torch.autograd.grad(parts, leaves, upstream), expected, strict=True):
+        assert_close(actual, reference, quantity="gradient", backend="triton")
 
 
 def test_a_stream_of_the_norm_equals_the_whole() -> None:
@@ -241,8 +241,10 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[FakeGraph]:
     monkeypatch.setattr(blocks, "LARGEST_AT_ONCE", 0)
 
     def record(loop: Any, settings: dict[str, Any]) -> Any:
-        own = {name: None if one is None else torch.empty_like(one) for name, one in loop._asdict().items()}
-        graphs.append(FakeGraph(type(loop)(**own), settings))
+        buffers = {
+            name: None if tensor is None else torch.empty_like(tensor) for name, tensor in loop._asdict().items()
+        }
+        graphs.append(FakeGraph(type(loop)(**buffers), settings))
         return cuda_graphs.Recorded(graphs[-1].loop, graphs[-1])  # type: ignore[arg-type]  # a fake
 
     monkeypatch.setattr(cuda_graphs, "GRAPHS", cuda_graphs.Graphs())
@@ -355,15 +357,15 @@ def test_input_elsewhere_is_refused() -> None:
 
 def test_every_kernel_compiles_for_the_paper_s_sizes_and_spills_nothing() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "tests.support.triton_compile"],
         cwd=ROOT,
         env=environment,
         check=False,
         capture_output=True,
     )
-    assert told.returncode == 0, told.stderr.decode()
-    kernels = [json.loads(line) for line in told.stdout.splitlines()]
+    assert process.returncode == 0, process.stderr.decode()
+    kernels = [json.loads(line) for line in process.stdout.splitlines()]
     assert {kernel["architecture"] for kernel in kernels} == {80, 90}
     assert len({kernel["kernel"] for kernel in kernels}) == 10
     assert [kernel for kernel in kernels if kernel["spilled"]] == []

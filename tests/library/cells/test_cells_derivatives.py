@@ -55,7 +55,7 @@ def test_transforms_agree(cell: str, norm: Norm) -> None:
     assert_close(torch.func.jacfwd(run)(x), jacobian, quantity="gradient")
     assert_close(torch.func.jvp(run, (x,), (v,))[1], (jacobian * v).flatten(-3).sum(-1), quantity="gradient")
     batch = random(4, 3, 1, 2, seed=2)
-    apart = torch.stack([run(one) for one in batch])
+    apart = torch.stack([run(case) for case in batch])
     assert_close(torch.func.vmap(run)(batch), apart, quantity="output", backend="eager")
 
 
@@ -85,9 +85,9 @@ def test_compiled_in_one_graph(cell: str, norm: Norm) -> None:
         outputs = run(x, h_0)
         upstream = [random(*output.shape, seed=3 + i) for i, output in enumerate(outputs)]
         results.append([*outputs, *torch.autograd.grad(outputs, [x, h_0, *module.parameters()], upstream)])
-    for mine, expected in zip(*reversed(results), strict=True):
+    for actual, expected in zip(*reversed(results), strict=True):
         scale = max(float(expected.detach().abs().max()), 1e-2)  # a shift in front of a norm may vanish by symmetry
-        assert_close(mine, expected, quantity="gradient", backend="eager", scale=scale)
+        assert_close(actual, expected, quantity="gradient", backend="eager", scale=scale)
 
 
 @pytest.mark.parametrize("norm", ["atn", "none"])
@@ -97,5 +97,5 @@ def test_exported(cell: str, norm: Norm) -> None:
     inputs = random(4, 2, 2), random(1, 2, 3, seed=1)
     exported = torch.export.export(module, inputs).module()
     others = random(4, 2, 2, seed=5), random(1, 2, 3, seed=6)
-    for mine, expected in zip(exported(*others), module(*others), strict=True):
-        assert_close(mine, expected, quantity="output", backend="eager")
+    for actual, expected in zip(exported(*others), module(*others), strict=True):
+        assert_close(actual, expected, quantity="output", backend="eager")

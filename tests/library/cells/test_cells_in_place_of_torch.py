@@ -33,10 +33,10 @@ def assert_same_results(ours: nn.Module, theirs: nn.Module, x: Tensor, hx: Tenso
         gradients = torch.autograd.grad((output, h_n), [*leaves, *module.parameters()], upstream)
         results.append(((output, h_n), gradients))
     (outputs, gradients), (their_outputs, their_gradients) = results
-    for mine, their in zip(outputs, their_outputs, strict=True):
-        assert_close(mine, their, quantity="output", backend="eager")
-    for mine, their in zip(gradients, their_gradients, strict=True):
-        assert_close(mine, their, quantity="gradient", backend="eager")
+    for actual, expected in zip(outputs, their_outputs, strict=True):
+        assert_close(actual, expected, quantity="output", backend="eager")
+    for actual, expected in zip(gradients, their_gradients, strict=True):
+        assert_close(actual, expected, quantity="gradient", backend="eager")
 
 
 class TestPlain:
@@ -74,8 +74,8 @@ class TestPlain:
             leaves = [x, *([h_0] if with_state else []), *module.parameters()]
             upstream = [random(*output.data.shape, seed=2), random(*h_n.shape, seed=3)]
             results.append([output.data, h_n, *torch.autograd.grad((output.data, h_n), leaves, upstream)])
-        for mine, their in zip(*results, strict=True):
-            assert_close(mine, their, quantity="gradient", backend="eager")
+        for actual, expected in zip(*results, strict=True):
+            assert_close(actual, expected, quantity="gradient", backend="eager")
 
     def test_dropout_acts_between_layers_while_training(self, cell: str) -> None:
         ours, theirs = CELLS[cell].pair(3, 4, 3, dropout=0.5, bidirectional=True)
@@ -91,8 +91,8 @@ class TestPlain:
         ours, theirs = CELLS[cell].pair(3, 4, 2, bidirectional=True)
         assert ours.mode == theirs.mode == cell
         assert ours.proj_size == theirs.proj_size == 0
-        for mine, their in zip(ours.all_weights, theirs.all_weights, strict=True):
-            assert all(torch.equal(a, b) for a, b in zip(mine, their, strict=True))
+        for actual, expected in zip(ours.all_weights, theirs.all_weights, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
         with_random_parameters(ours, seed=5)
         theirs.load_state_dict(ours.state_dict(), strict=True)
         assert_same_results(ours, theirs, random(5, 2, 3))
@@ -148,9 +148,9 @@ def test_normalized_cells_are_the_equations(cell: str, norm: Norm, k: int | None
     assert_close(ours, theirs, quantity="output", backend="eager")
     upstream = random(*ours.shape, seed=1)
     gradients = (torch.autograd.grad(output, parameters, upstream) for output in (ours, theirs))
-    for mine, their in zip(*gradients, strict=True):
-        scale = max(float(their.abs().max()), 1e-2)  # what stands in front of a norm may vanish by symmetry
-        assert_close(mine, their, quantity="gradient", backend="eager", scale=scale)
+    for actual, expected in zip(*gradients, strict=True):
+        scale = max(float(expected.abs().max()), 1e-2)  # what stands in front of a norm may vanish by symmetry
+        assert_close(actual, expected, quantity="gradient", backend="eager", scale=scale)
 
 
 def test_weight_norm_is_the_parametrization_of_torch(cell: str) -> None:
@@ -158,19 +158,19 @@ def test_weight_norm_is_the_parametrization_of_torch(cell: str) -> None:
     _, theirs = CELLS[cell].pair(3, 4)
     for name in ("weight_ih_l0", "weight_hh_l0"):
         parametrizations.weight_norm(theirs, name)
-    own: dict[str, Tensor] = dict(ours.named_parameters())
-    states: dict[str, Tensor] = {f"bias_{name}_l0": own[f"bias_{name}_l0"] for name in ("ih", "hh")}
+    parameters: dict[str, Tensor] = dict(ours.named_parameters())
+    states: dict[str, Tensor] = {f"bias_{name}_l0": parameters[f"bias_{name}_l0"] for name in ("ih", "hh")}
     for name in ("ih", "hh"):
-        states[f"parametrizations.weight_{name}_l0.original0"] = own[f"norm_{name}_l0.weight"].unsqueeze(1)
-        states[f"parametrizations.weight_{name}_l0.original1"] = own[f"weight_{name}_l0"]
+        states[f"parametrizations.weight_{name}_l0.original0"] = parameters[f"norm_{name}_l0.weight"].unsqueeze(1)
+        states[f"parametrizations.weight_{name}_l0.original1"] = parameters[f"weight_{name}_l0"]
     theirs.load_state_dict(states)
     x, upstream = random(5, 2, 3), random(5, 2, 4, seed=2)
     results = []
     for module, weight in ((ours, "weight_hh_l0"), (theirs, "parametrizations.weight_hh_l0.original1")):
         output = module(x)[0]
         results.append([output, *torch.autograd.grad(output, module.get_parameter(weight), upstream)])
-    for mine, their in zip(*results, strict=True):
-        assert_close(mine, their, quantity="gradient", backend="eager")
+    for actual, expected in zip(*results, strict=True):
+        assert_close(actual, expected, quantity="gradient", backend="eager")
 
 
 class TestParameters:

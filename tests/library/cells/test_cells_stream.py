@@ -49,9 +49,9 @@ def test_gradients_flow_through_the_state_until_it_is_detached(cell: str, norm: 
     leaves = [x, *module.parameters()]
     whole = torch.autograd.grad(module(x)[0], leaves, upstream)
     streamed = torch.autograd.grad(torch.cat(hidden_in_chunks(module, x, [2, 1, 4])[0]), leaves, upstream)
-    for mine, expected in zip(streamed, whole, strict=True):
+    for actual, expected in zip(streamed, whole, strict=True):
         scale = max(float(expected.abs().max()), 1e-2)  # a shift in front of a norm may vanish by symmetry
-        assert_close(mine, expected, quantity="gradient", backend="eager", scale=scale)
+        assert_close(actual, expected, quantity="gradient", backend="eager", scale=scale)
     _, state = module.stream(x[:5])
     cut, _ = module.stream(x[5:], state.detach())
     (dx,) = torch.autograd.grad(cut.sum(), x)
@@ -96,12 +96,12 @@ def test_pieces_between_restarts_are_as_if_run_apart(
     leaves, upstream = [x, *module.parameters()], random(T, B, 4, seed=seed + 1)
     first, state = module.stream(x[:cut], None, reset[:cut])
     second, _ = module.stream(x[cut:], state, reset[cut:])
-    output, expected = torch.cat((first, second)), alone(module, x, reset)
-    assert_close(output, expected, quantity="output", backend="eager")
-    gradients = (torch.autograd.grad(found, leaves, upstream) for found in (output, expected))
-    for mine, their in zip(*gradients, strict=True):
-        scale = max(float(their.abs().max()), 1e-2)  # a shift in front of a norm may vanish by symmetry
-        assert_close(mine, their, quantity="gradient", backend="eager", scale=scale)
+    output, apart = torch.cat((first, second)), alone(module, x, reset)
+    assert_close(output, apart, quantity="output", backend="eager")
+    gradients = (torch.autograd.grad(found, leaves, upstream) for found in (output, apart))
+    for actual, expected in zip(*gradients, strict=True):
+        scale = max(float(expected.abs().max()), 1e-2)  # a shift in front of a norm may vanish by symmetry
+        assert_close(actual, expected, quantity="gradient", backend="eager", scale=scale)
 
 
 def test_a_state_restarts_moves_and_is_saved(cell: str) -> None:
@@ -161,10 +161,10 @@ def test_packed_is_one_by_one(cell: str, norm: Norm, k: int | None) -> None:
     upstream = random(*output.shape, seed=2)
     (dx,) = torch.autograd.grad(output, x, upstream)
     for case, length in enumerate(lengths):
-        one = x[:length, case : case + 1].detach().requires_grad_()
-        expected, end = module(one, h_0[:, case : case + 1])
+        alone = x[:length, case : case + 1].detach().requires_grad_()
+        expected, end = module(alone, h_0[:, case : case + 1])
         assert_close(output[:length, case : case + 1], expected, quantity="output", backend="eager")
         assert_close(h_n[:, case : case + 1], end, quantity="output", backend="eager")
-        (gradient,) = torch.autograd.grad(expected, one, upstream[:length, case : case + 1])
+        (gradient,) = torch.autograd.grad(expected, alone, upstream[:length, case : case + 1])
         assert_close(dx[:length, case : case + 1], gradient, quantity="gradient", backend="eager")
         assert not dx[length:, case].any()

@@ -19,9 +19,9 @@ from tests.support.lstms import DOUBLE, pair, random, with_random_parameters
 def test_attributes_are_those_of_torch(bias: bool) -> None:  # noqa: FBT001 - parametrized
     ours, theirs = pair(3, 4, 2, bidirectional=True, bias=bias)
     assert (ours.mode, ours.proj_size) == (theirs.mode, theirs.proj_size) == ("LSTM", 0)
-    for mine, their in zip(ours.all_weights, theirs.all_weights, strict=True):
-        assert [weight.shape for weight in mine] == [weight.shape for weight in their]
-        assert all(torch.equal(a, b) for a, b in zip(mine, their, strict=True))
+    for actual, expected in zip(ours.all_weights, theirs.all_weights, strict=True):
+        assert [weight.shape for weight in actual] == [weight.shape for weight in expected]
+        assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
     for mine_flat, their_flat in zip(ours._flat_weights, theirs._flat_weights, strict=True):
         assert isinstance(their_flat, Tensor)
         assert torch.equal(mine_flat, their_flat)
@@ -76,8 +76,8 @@ def test_dropout_of_everything_is_torchs() -> None:
         output, states = module(x)
         gradients = torch.autograd.grad(output.sum(), list(module.parameters()))
         results.append([output, *states, *gradients])
-    for mine, their in zip(*results, strict=True):
-        assert_close(mine, their, quantity="gradient", backend="eager")
+    for actual, expected in zip(*results, strict=True):
+        assert_close(actual, expected, quantity="gradient", backend="eager")
     assert not results[0][3].any()  # the gradient of W_ih of the first layer
 
 

@@ -34,10 +34,10 @@ def assert_same_results(ours: ATNLSTM, theirs: nn.LSTM, x: Tensor, hx: tuple[Ten
         gradients = torch.autograd.grad((output, h_n, c_n), [*leaves, *module.parameters()], upstream)
         results.append(((output, h_n, c_n), gradients))
     (outputs, gradients), (their_outputs, their_gradients) = results
-    for mine, their in zip(outputs, their_outputs, strict=True):
-        assert_close(mine, their, quantity="output", backend="eager")
-    for mine, their in zip(gradients, their_gradients, strict=True):
-        assert_close(mine, their, quantity="gradient", backend="eager")
+    for actual, expected in zip(outputs, their_outputs, strict=True):
+        assert_close(actual, expected, quantity="output", backend="eager")
+    for actual, expected in zip(gradients, their_gradients, strict=True):
+        assert_close(actual, expected, quantity="gradient", backend="eager")
 
 
 class TestPlain:
@@ -144,9 +144,9 @@ def assert_written_out(module: ATNLSTM, norms: dict[str, Statistics]) -> None:
     gradients = zip(
         torch.autograd.grad(ours, parameters, upstream), torch.autograd.grad(theirs, parameters, upstream), strict=True
     )
-    for mine, their in gradients:
-        scale = max(float(their.abs().max()), 1e-2)  # what stands in front of a norm may vanish by symmetry
-        assert_close(mine, their, quantity="gradient", backend="eager", scale=scale)
+    for actual, expected in gradients:
+        scale = max(float(expected.abs().max()), 1e-2)  # what stands in front of a norm may vanish by symmetry
+        assert_close(actual, expected, quantity="gradient", backend="eager", scale=scale)
 
 
 NORM_NAMES = ("norm_ih", "norm_hh", "norm_c")

@@ -53,20 +53,20 @@ def assert_packed_is_one_by_one(lstm: ATNLSTM, lengths: list[int], x: Tensor) ->
 
     loss = torch.zeros((), dtype=torch.float64)
     for case, length in enumerate(lengths):
-        one = slice(case, case + 1)
-        alone, (h_alone, c_alone) = lstm(x[:length, one], (h_0[:, one], c_0[:, one]))
-        for mine, expected in (
-            (output[:length, one], alone), (h_n[:, one], h_alone), (c_n[:, one], c_alone),
+        column = slice(case, case + 1)
+        alone, (h_alone, c_alone) = lstm(x[:length, column], (h_0[:, column], c_0[:, column]))
+        for actual, expected in (
+            (output[:length, column], alone), (h_n[:, column], h_alone), (c_n[:, column], c_alone),
         ):  # fmt: skip
-            assert_close(mine, expected, quantity="output", backend="eager")
+            assert_close(actual, expected, quantity="output", backend="eager")
         assert not output[length:, case].any()
-        loss = loss + (alone * upstream[0][:length, one]).sum()
-        loss = loss + (h_alone * upstream[1][:, one]).sum() + (c_alone * upstream[2][:, one]).sum()
+        loss = loss + (alone * upstream[0][:length, column]).sum()
+        loss = loss + (h_alone * upstream[1][:, column]).sum() + (c_alone * upstream[2][:, column]).sum()
 
     gradients = torch.autograd.grad((output, h_n, c_n), leaves, upstream)
-    for mine, expected in zip(gradients, torch.autograd.grad(loss, leaves), strict=True):
+    for actual, expected in zip(gradients, torch.autograd.grad(loss, leaves), strict=True):
         scale = max(float(expected.abs().max()), 1e-2)  # a shift in front of a norm may vanish by symmetry
-        assert_close(mine, expected, quantity="gradient", backend="eager", scale=scale)
+        assert_close(actual, expected, quantity="gradient", backend="eager", scale=scale)
     for case, length in enumerate(lengths):
         assert not gradients[0][length:, case].any()
 
@@ -104,14 +104,14 @@ def test_plain_packed_is_torch(batch_first: bool, enforce_sorted: bool) -> None:
         x.transpose(0, 1) if batch_first else x, lengths, batch_first=batch_first, enforce_sorted=enforce_sorted
     )
     for hx in (None, states(ours, len(LENGTHS))):
-        (mine, mine_n), (their, their_n) = ours(packed, hx), theirs(packed, hx)
-        assert_close(mine.data, their.data, quantity="output", backend="eager")
+        (actual, actual_n), (expected, expected_n) = ours(packed, hx), theirs(packed, hx)
+        assert_close(actual.data, expected.data, quantity="output", backend="eager")
         for field in ("batch_sizes", "sorted_indices", "unsorted_indices"):
-            assert (getattr(mine, field) is None) == (getattr(their, field) is None)
-            if getattr(mine, field) is not None:
-                assert torch.equal(getattr(mine, field), getattr(their, field))
-        for value, expected in zip(mine_n, their_n, strict=True):
-            assert_close(value, expected, quantity="output", backend="eager")
+            assert (getattr(actual, field) is None) == (getattr(expected, field) is None)
+            if getattr(actual, field) is not None:
+                assert torch.equal(getattr(actual, field), getattr(expected, field))
+        for state, their_state in zip(actual_n, expected_n, strict=True):
+            assert_close(state, their_state, quantity="output", backend="eager")
 
 
 def test_half_types_pack_too() -> None:

@@ -39,13 +39,13 @@ def test_a_layers_parameters_of_any_layout(layout: Callable[[Tensor], Tensor]) -
     plain = {name: parameter.detach() for name, parameter in module.named_parameters()}
     for name, values in plain.items():
         results = []
-        for one in (layout(values), layout(values).contiguous()):
-            leaf = one.detach().requires_grad_()
-            assert leaf.stride() == one.stride()
+        for tensor in (layout(values), layout(values).contiguous()):
+            leaf = tensor.detach().requires_grad_()
+            assert leaf.stride() == tensor.stride()
             output, _ = torch.func.functional_call(module, {**plain, name: leaf}, (x,))
             results.append((output, *torch.autograd.grad(output.square().sum(), leaf)))
-        for mine, expected in zip(*results, strict=True):
-            assert_close(mine, expected, quantity="gradient", backend="eager", scale=1.0, what=name)
+        for actual, expected in zip(*results, strict=True):
+            assert_close(actual, expected, quantity="gradient", backend="eager", scale=1.0, what=name)
 
 
 @pytest.mark.parametrize("base", ["layer", "batch"])
@@ -54,11 +54,11 @@ def test_a_norms_gain_and_shift_of_any_layout(layout: Callable[[Tensor], Tensor]
     a, weight, bias = random(5, 3, 4), random(4, seed=1), random(4, seed=2)
     results = []
     for pair in ((layout(weight), layout(bias)), (layout(weight).contiguous(), layout(bias).contiguous())):
-        leaves = gain, shift = [one.detach().requires_grad_() for one in pair]
+        leaves = gain, shift = [tensor.detach().requires_grad_() for tensor in pair]
         y = F.assorted_time_norm(a, 2, gain, shift, base=base)
         results.append((y, *torch.autograd.grad(y.square().sum(), leaves)))
-    for mine, expected in zip(*results, strict=True):
-        assert_close(mine, expected, quantity="gradient", backend="eager")
+    for actual, expected in zip(*results, strict=True):
+        assert_close(actual, expected, quantity="gradient", backend="eager")
 
 
 def test_what_is_frozen_leaves_the_other_gradients_alone() -> None:
@@ -90,5 +90,5 @@ def test_a_backward_pass_inside_autocast_is_the_one_outside() -> None:
     expected = torch.autograd.grad(loss, parameters, retain_graph=True)
     with torch.autocast("cpu", torch.bfloat16):
         found = torch.autograd.grad(loss, parameters)
-    for (name, _), mine, outside in zip(module.named_parameters(), found, expected, strict=True):
-        assert_close(mine, outside, quantity="gradient", backend="eager", what=name)
+    for (name, _), inside, outside in zip(module.named_parameters(), found, expected, strict=True):
+        assert_close(inside, outside, quantity="gradient", backend="eager", what=name)

@@ -44,9 +44,9 @@ def test_gradients_flow_through_the_state(norm: Norm, k: int | None) -> None:
     leaves = [x, *module.parameters()]
     whole = torch.autograd.grad(module(x)[0], leaves, upstream)
     streamed = torch.autograd.grad(in_chunks(module, x, [2, 1, 4])[0], leaves, upstream)
-    for mine, expected in zip(streamed, whole, strict=True):
+    for actual, expected in zip(streamed, whole, strict=True):
         scale = max(float(expected.abs().max()), 1e-2)  # a shift in front of a norm may vanish by symmetry
-        assert_close(mine, expected, quantity="gradient", backend="eager", scale=scale)
+        assert_close(actual, expected, quantity="gradient", backend="eager", scale=scale)
 
 
 def test_detach_cuts_every_path_and_keeps_the_numbers() -> None:

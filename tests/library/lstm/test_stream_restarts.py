@@ -63,9 +63,9 @@ class TestRestarts:
         gradients = zip(
             torch.autograd.grad(output, leaves, upstream), torch.autograd.grad(expected, leaves, upstream), strict=True
         )
-        for mine, their in gradients:
-            scale = max(float(their.abs().max()), 1e-2)  # a shift in front of a norm may vanish by symmetry
-            assert_close(mine, their, quantity="gradient", backend="eager", scale=scale)
+        for actual, wanted in gradients:
+            scale = max(float(wanted.abs().max()), 1e-2)  # a shift in front of a norm may vanish by symmetry
+            assert_close(actual, wanted, quantity="gradient", backend="eager", scale=scale)
 
     @pytest.mark.parametrize(("norm", "k"), NORMS)
     def test_a_state_restarts_the_cases_of_a_mask(self, norm: Norm, k: int | None) -> None:
@@ -189,10 +189,10 @@ class TestSaved:
         module = with_random_parameters(ATNLSTM(3, 4, 2, norm=norm, k=k, **DOUBLE))
         x = random(9, 2, 3)
         _, state = module.stream(x[:6])
-        for one in (state, state.reset(torch.tensor([True, False]))):
-            again, _ = saved(one)
+        for kept in (state, state.reset(torch.tensor([True, False]))):
+            again, _ = saved(kept)
             assert type(again) is LSTMState
-            assert torch.equal(module.stream(x[6:], again)[0], module.stream(x[6:], one)[0])
+            assert torch.equal(module.stream(x[6:], again)[0], module.stream(x[6:], kept)[0])
 
     def test_a_memory_goes_through_a_file(self) -> None:
         norm = AssortedTimeNorm(5, 4, **DOUBLE)
@@ -209,9 +209,9 @@ class TestSaved:
         _, state = module.stream(torch.zeros(1000, 50, 3))
         _, memory = AssortedTimeNorm(3, 3).stream(torch.zeros(1000, 50, 3))
         overhead = 12000  # names, sizes and checksums of up to 8 tensors
-        for one in (state, state.detach(), state.select(torch.arange(2)), memory, memory.select(torch.arange(2))):
-            _, size = saved(one)
-            assert size < numbers(one) + overhead
+        for kept in (state, state.detach(), state.select(torch.arange(2)), memory, memory.select(torch.arange(2))):
+            _, size = saved(kept)
+            assert size < numbers(kept) + overhead
         left_out = 1000 * 50 * torch.float32.itemsize
         assert left_out > 10 * overhead
 

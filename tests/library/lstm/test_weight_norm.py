@@ -80,8 +80,8 @@ def test_it_is_the_parametrization_of_torch(backend: str) -> None:
     actual = torch.autograd.grad(outputs[0], [ours.get_parameter(name) for name in theirs], upstream)
     behind = [plain.get_parameter(name) for name in originals(theirs)]
     expected = torch.autograd.grad(outputs[1], behind, upstream)
-    for name, one, other in zip(theirs, actual, expected, strict=True):
-        assert_close(one, other.reshape(one.shape), quantity="gradient", backend=backend, what=name)
+    for name, result, reference in zip(theirs, actual, expected, strict=True):
+        assert_close(result, reference.reshape(result.shape), quantity="gradient", backend=backend, what=name)
 
 
 def originals(names: dict[str, Tensor]) -> list[str]:

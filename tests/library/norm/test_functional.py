@@ -44,12 +44,12 @@ def test_one_step_is_layer_normalization() -> None:
     ours = F.assorted_time_norm(a, 1, weight, bias)
     theirs = torch.nn.functional.layer_norm(a, (7,), weight, bias)
     assert_close(ours, theirs, quantity="output", backend="eager")
-    for mine, their in zip(
+    for actual, expected in zip(
         torch.autograd.grad(ours, (a, weight, bias), dy),
         torch.autograd.grad(theirs, (a, weight, bias), dy),
         strict=True,
     ):
-        assert_close(mine, their, quantity="gradient", backend="eager")
+        assert_close(actual, expected, quantity="gradient", backend="eager")
 
 
 def test_one_step_over_the_batch_is_batch_normalization() -> None:

@@ -43,8 +43,8 @@ def test_up_to_the_largest_square_every_derivative_is_right(backend: str, scale:
     """The third power of 1/sqrt(var) leaves float32 from 1e13 on, long before the variance does."""
     a = (ROWS * scale).clone()
     found, expected = derivatives(a, k, backend), derivatives(a.detach().double(), k, "eager")
-    for quantity, mine, exact in zip(["output", *["gradient"] * 3], found, expected, strict=True):
-        assert_close(mine, exact, quantity=quantity, backend=backend, dtype="float32")
+    for quantity, actual, exact in zip(["output", *["gradient"] * 3], found, expected, strict=True):
+        assert_close(actual, exact, quantity=quantity, backend=backend, dtype="float32")
 
 
 @pytest.mark.parametrize("k", WINDOWS)
@@ -76,8 +76,8 @@ def test_a_layer_reads_nothing_from_such_a_step(backend: str) -> None:
         results.append([output, *torch.autograd.grad(output.square().sum(), [leaf, *module.parameters()])])
         assert not any(tensor.isnan().any() for tensor in results[-1])
         assert not any(tensor.any() for tensor in results[-1][1:3])  # of x and W_ih
-    for mine, other in zip(*results, strict=True):
-        assert_close(mine, other, quantity="exact", backend=backend)
+    for actual, expected in zip(*results, strict=True):
+        assert_close(actual, expected, quantity="exact", backend=backend)
     with torch.no_grad():
         module.get_parameter("weight_ih_l0").zero_()
     assert_close(results[0][0], module(x)[0], quantity="output", backend=backend)

@@ -103,8 +103,8 @@ class TestNumbers:
         norm, a = batch_norm(4), sequence(7, 3, 5)
         _, trained = norm.stream(a)
         _, evaluated = norm.eval().stream(a)
-        for mine, expected in zip(evaluated.steps, trained.steps, strict=True):
-            assert_close(mine, expected, quantity="output", backend="eager")
+        for actual, expected in zip(evaluated.steps, trained.steps, strict=True):
+            assert_close(actual, expected, quantity="output", backend="eager")
         assert evaluated.position == trained.position == 7
 
     def test_statistics_carry_no_gradient(self) -> None:
@@ -198,13 +198,13 @@ class TestAsBatchNorm1d:
         given: list[dict[str, Tensor]] = []
         for norm, a in ((ours, sequence(1, 4, 5)), (theirs, sequence(1, 4, 5)[0])):
             before = buffers(norm)
-            own: dict[str, Tensor] = dict(norm.named_parameters())
+            parameters: dict[str, Tensor] = dict(norm.named_parameters())
             passed = buffers(norm)
             for _ in range(20):
-                torch.func.functional_call(norm, {**own, **passed}, (a + 100,))
+                torch.func.functional_call(norm, {**parameters, **passed}, (a + 100,))
             assert_unchanged(norm, before)
             given.append(passed)
-            torch.func.functional_call(norm, own, (a + 100,))
+            torch.func.functional_call(norm, parameters, (a + 100,))
             assert not torch.equal(dict(norm.named_buffers())[next(iter(passed))], next(iter(before.values())))
         assert given[0]["population.num_batches_tracked"].tolist() == [20]
         # Theirs is on its way from its start, 0, where the weight of the first batch has fallen to 0.9 ** 20.
@@ -236,18 +236,18 @@ class TestAsBatchNorm1d:
                 norm(a if norm is ours else a[0])
                 average.update_parameters(norm)
             results.append(buffers(average.module))
-        mine, their = results
-        assert mine["population.num_batches_tracked"][0] == their["num_batches_tracked"]
+        actual, expected = results
+        assert actual["population.num_batches_tracked"][0] == expected["num_batches_tracked"]
         if not use_buffers:
-            assert torch.equal(mine["population.running_mean"], population(ours).running_mean)
+            assert torch.equal(actual["population.running_mean"], population(ours).running_mean)
 
     def test_freezing_every_batch_norm_of_a_model_freezes_it(self) -> None:
         model, a = nn.Sequential(batch_norm(3)), sequence(5, 3, 5)
         model(a)
         evaluated = copy.deepcopy(model).eval()(a)
-        for one in model.modules():
-            if isinstance(one, nn.BatchNorm1d):
-                one.eval()
+        for layer in model.modules():
+            if isinstance(layer, nn.BatchNorm1d):
+                layer.eval()
         before = buffers(model)
         assert torch.equal(model(a), evaluated)
         assert_unchanged(model, before)

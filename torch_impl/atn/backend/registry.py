@@ -86,13 +86,13 @@ def check_backend(name: str, mode: str | None = None, rare: str | None = None) -
     if name not in _BACKENDS:
         raise ValueError(f"backend must be 'auto' or one of {_names(_BACKENDS)}, got {name!r}")
     if not _has(_BACKENDS[name], mode):
-        having = [one for one, backend in _BACKENDS.items() if _has(backend, mode)]
+        having = [candidate for candidate, backend in _BACKENDS.items() if _has(backend, mode)]
         raise ValueError(f"backend must be 'auto' or one of {_names(having)} for the cell {mode}, got {name!r}")
     if not _computes(_BACKENDS[name], rare):
-        having = [one for one, backend in _BACKENDS.items() if _computes(backend, rare)]
+        having = [candidate for candidate, backend in _BACKENDS.items() if _computes(backend, rare)]
         raise ValueError(f"backend must be 'auto' or {_names(having)} for {rare}, got {name!r}")
     if _BACKENDS[name].devices() == ():
-        running = [one for one, backend in _BACKENDS.items() if backend.devices() != ()]
+        running = [candidate for candidate, backend in _BACKENDS.items() if backend.devices() != ()]
         raise ValueError(f"backend={name!r} cannot run here: {triton_backend.reason()}; {_names(running)} can")
 
 

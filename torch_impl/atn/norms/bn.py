@@ -102,7 +102,7 @@ class BatchStatistics(LayerNorm):
             checked_population(f"{name}.population", site.population, "input", x, self.steps)
             for name, site in layer.sites.items()
         ]
-        given = tuple(None if one.training else one.at(0, x.shape[0], x.dtype) for one in populations)
+        given = tuple(None if found.training else found.at(0, x.shape[0], x.dtype) for found in populations)
         settings = BatchSettings(self.steps, self.eps, self.bias_placement, given)
         out = cell(settings)(x, layer.weights, states, memory)
         for population, used in zip(populations, out.memory, strict=True):

@@ -85,7 +85,7 @@ def checked_gammas(value: object) -> tuple[float, float, float]:
     values = (value,) * 3 if isinstance(value, Real) else value
     if not isinstance(values, tuple | list) or len(values) != 3:
         raise TypeError(f"gamma must be a number or three, for {', '.join(SITES)}, got {value!r}")
-    return tuple(number("gamma", one) for one in values)  # type: ignore[return-value]  # three, as checked
+    return tuple(number("gamma", gamma) for gamma in values)  # type: ignore[return-value]  # three, as checked
 
 
 def affine_gammas(arguments: NormArguments) -> tuple[float, float, float]:

@@ -161,7 +161,7 @@ def _checked_constants(variance: object, gamma: tuple[float, float, float]) -> C
     if isinstance(variance, tuple | list):
         if len(variance) != 2:
             raise ValueError(f"variance must have two numbers, Var c and Var h, got {variance!r}")
-        return Constants(*(number("variance", one, positive=True) for one in variance))
+        return Constants(*(number("variance", value, positive=True) for value in variance))
     check_choice("variance", variance, get_args(Variance))
     gamma_ih, gamma_hh, gamma_c = gamma
     if min(gamma_ih, gamma_hh) < 0 or gamma_ih + gamma_hh == 0 or gamma_c <= 0:

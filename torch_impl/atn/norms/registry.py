@@ -24,7 +24,7 @@ NORMS: dict[Norm, type[LayerNorm]] = {
 
 def checked_norm(name: Norm, arguments: NormArguments, sites: tuple[str, ...] = SITES) -> LayerNorm:
     """Settings of the norm `name` for a cell with these of `SITES`; a TypeError or ValueError names what is wrong."""
-    check_choice("norm", name, [one for one, norm in NORMS.items() if norm.needs.issubset(sites)])
+    check_choice("norm", name, [choice for choice, norm in NORMS.items() if norm.needs.issubset(sites)])
     norm, default = NORMS[name], NormArguments()
     for argument, value in arguments._asdict().items():
         if argument not in norm.takes and value != getattr(default, argument):

@@ -44,7 +44,7 @@ def _is_batched(tensor: Tensor | None) -> bool:
 def norm_forward(given: NormForward) -> tuple[Tensor, Tensor]:
     """The norm's output (T, B, N), and its statistics by step (2, M + T, B)."""
     dtype = state_dtype(given.a.dtype)
-    gamma, beta = (None if one is None else one.to(dtype) for one in (given.gamma, given.beta))
+    gamma, beta = (None if tensor is None else tensor.to(dtype) for tensor in (given.gamma, given.beta))
     memory = StepStatistics(*given.memory.unbind())
     y, steps = eager_norm(given.a.to(dtype), gamma, beta, memory, given.k, given.eps, "layer")
     return y.to(given.a.dtype), torch.stack(steps)

@@ -68,13 +68,13 @@ def run_layer(
 
 def gradient_is_wanted(arguments: Iterable[object]) -> bool:
     """Whether autograd records operations on these arguments."""
-    return torch.is_grad_enabled() and any(isinstance(one, Tensor) and one.requires_grad for one in arguments)
+    return torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in arguments)
 
 
 def is_plain(arguments: Iterable[object]) -> bool:
     """Whether a kernel may be called directly: the call is not traced, and no argument is of a subclass of Tensor."""
     return not torch.compiler.is_compiling() and all(
-        type(one) in _PLAIN for one in arguments if isinstance(one, Tensor)
+        type(value) in _PLAIN for value in arguments if isinstance(value, Tensor)
     )
 
 
@@ -98,7 +98,7 @@ def _inference(operators: Operators, given: LSTMForward) -> tuple[Tensor, Tensor
     """Output, last cell state and memory, by the kernels that keep nothing for a backward pass."""
     if not is_plain(given):
         return operators.lstm_inference(*given)
-    contiguous = (one.contiguous() if isinstance(one, Tensor) else one for one in given)
+    contiguous = (value.contiguous() if isinstance(value, Tensor) else value for value in given)
     return operators.kernels().lstm_inference(LSTMForward._make(contiguous))
 
 
@@ -142,6 +142,6 @@ def _norm_of_rows(operators: Operators, given: NormForward) -> tuple[Tensor, Ten
     if gradient_is_wanted(given) or not is_plain(given):
         y, steps, _ = operators.norm_forward(*given)
     else:
-        contiguous = (one.contiguous() if isinstance(one, Tensor) else one for one in given)
+        contiguous = (value.contiguous() if isinstance(value, Tensor) else value for value in given)
         y, steps, _ = operators.kernels().norm_forward(NormForward._make(contiguous))
     return y, steps

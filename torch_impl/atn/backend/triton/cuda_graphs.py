@@ -119,8 +119,8 @@ def replay(loop: Loop, *, fresh: Sequence[str], changed: Sequence[str], **settin
 
 def record(loop: L, settings: dict[str, Any]) -> Recorded[L]:
     """Record the loop over newly allocated tensors with the shapes of its tensors."""
-    own = {name: None if tensor is None else torch.empty_like(tensor) for name, tensor in loop._asdict().items()}
-    like: L = type(loop)(**own)
+    buffers = {name: None if tensor is None else torch.empty_like(tensor) for name, tensor in loop._asdict().items()}
+    like: L = type(loop)(**buffers)
     graph = torch.cuda.CUDAGraph()
     # Calls of other threads stay allowed: a data loader that pins memory must not invalidate the capture.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
@@ -130,12 +130,12 @@ def record(loop: L, settings: dict[str, Any]) -> Recorded[L]:
 
 def run_recorded(recorded: Recorded[L], loop: L, fresh: Sequence[str], changed: Sequence[str]) -> None:
     """Copy the loop's inputs into the graph's tensors, replay the graph, and copy the results out."""
-    own, theirs = recorded.loop._asdict(), loop._asdict()
-    read = [name for name, tensor in theirs.items() if tensor is not None and name not in fresh]
+    buffers, values = recorded.loop._asdict(), loop._asdict()
+    read = [name for name, tensor in values.items() if tensor is not None and name not in fresh]
     written = [*fresh, *changed]
-    torch._foreach_copy_([own[name] for name in read], [theirs[name] for name in read])
+    torch._foreach_copy_([buffers[name] for name in read], [values[name] for name in read])
     recorded.graph.replay()
-    torch._foreach_copy_([theirs[name] for name in written], [own[name] for name in written])
+    torch._foreach_copy_([values[name] for name in written], [buffers[name] for name in written])
 
 
 def can_record(device: torch.device) -> bool:

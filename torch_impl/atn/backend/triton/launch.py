@@ -59,7 +59,7 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
         windows=windows,
     )
     run(loop, ("a_hh", "h", "c", "gates"), ("steps", "windows"), given)
-    a_ih, a_hh = (one if normed else x.new_empty(0, B, 4 * H) for one in (a_ih, loop.a_hh))
+    a_ih, a_hh = (rows if normed else x.new_empty(0, B, 4 * H) for rows in (a_ih, loop.a_hh))
     return loop.h, c, steps, a_ih, a_hh, gates, windows
 
 

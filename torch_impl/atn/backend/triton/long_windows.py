@@ -34,12 +34,12 @@ def gradients_of_steps(dwindows: Tensor, mean: Tensor, step_mean: Tensor, k: int
     before = step_mean[:M]
     center = torch.cat((before, mean))
     level, slope = (torch.cat((torch.zeros_like(before), gradient)) for gradient in dwindows)
-    one = Sums(level, slope, torch.zeros_like(slope))
-    sums, length = one, 1
+    step = Sums(level, slope, torch.zeros_like(slope))
+    sums, length = step, 1
     for digit in f"{k:b}"[1:]:
         sums, length = _merge(sums, length, sums, center), 2 * length
         if digit == "1":
-            sums, length = _merge(sums, length, one, center), length + 1
+            sums, length = _merge(sums, length, step, center), length + 1
     return torch.stack((sums.level + 2 * (sums.moment + sums.slope * (step_mean - center)), sums.slope))
 
 
