@@ -5,13 +5,14 @@ whose cases all have the same length, which already has this layout. `StepsPacke
 which has no padding.
 """
 
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
+@runtime_checkable
 class Steps(Protocol):
     """Converts the data between layers to (T, B, F) in reading order, and back."""
 

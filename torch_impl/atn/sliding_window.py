@@ -8,6 +8,7 @@ and would lose digits without bound.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 A = TypeVar("A")
@@ -20,7 +21,8 @@ class Merge(NamedTuple):
     far_length: int
 
 
-class Parts(NamedTuple, Generic[A]):
+@dataclass(frozen=True, slots=True)
+class Parts(Generic[A]):
     """Two aggregates to be merged, and the number of steps in each."""
 
     near: A

@@ -1,7 +1,7 @@
 """Layers and directions on top of each other, with dropout between the layers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from atn.carried import Carried
 from atn.packing import Steps
 
 
+@runtime_checkable
 class Weights(Protocol):
     """Parameters of one layer in one direction."""
 

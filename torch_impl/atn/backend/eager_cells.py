@@ -26,7 +26,7 @@ from atn.backend.interface import (
 from atn.state import HiddenMemory
 from atn.window import StepStatistics, window_of_steps
 
-Step = Callable[[Float[Tensor, "B G*H"], Float[Tensor, "B G*H"], Float[Tensor, "B H"]], Float[Tensor, "B H"]]
+Step = Callable[[Float[Tensor, "B GH"], Float[Tensor, "B GH"], Float[Tensor, "B H"]], Float[Tensor, "B H"]]
 """Computes the next h from both rows, which include norm, gain, shift and biases, and from the previous h."""
 
 
@@ -35,7 +35,7 @@ def eager_tanh_rnn(
     weights: HiddenWeights,
     h_0: Float[Tensor, "B H"],
     memory: HiddenMemory | None,
-    norm: NormSettings | None,
+    norm: Settings | None,
 ) -> HiddenOutput:
     """Run an RNN with tanh, Eqs. (1) and (3); see `atn.backend.interface`."""
     return _layer(lambda a_ih, a_hh, _: (a_ih + a_hh).tanh(), x, weights, h_0, memory, norm)
@@ -46,7 +46,7 @@ def eager_relu_rnn(
     weights: HiddenWeights,
     h_0: Float[Tensor, "B H"],
     memory: HiddenMemory | None,
-    norm: NormSettings | None,
+    norm: Settings | None,
 ) -> HiddenOutput:
     """Run an RNN with relu, Eqs. (1) and (3); see `atn.backend.interface`."""
     return _layer(lambda a_ih, a_hh, _: (a_ih + a_hh).relu(), x, weights, h_0, memory, norm)
@@ -57,7 +57,7 @@ def eager_gru(
     weights: HiddenWeights,
     h_0: Float[Tensor, "B H"],
     memory: HiddenMemory | None,
-    norm: NormSettings | None,
+    norm: Settings | None,
 ) -> HiddenOutput:
     """Run a GRU, by the equations of `torch.nn.GRU`; see `atn.backend.interface`."""
     return _layer(gru_step, x, weights, h_0, memory, norm)
@@ -134,8 +134,8 @@ def _product(weight_hh: Tensor, bias_hh: Tensor | None) -> Callable[[Tensor], Te
 
 def _time_loop(
     step: Step,
-    from_input: Float[Tensor, "T B G*H"],
-    recurrent: Callable[[Float[Tensor, "B H"]], Float[Tensor, "B G*H"]],
+    from_input: Float[Tensor, "T B GH"],
+    recurrent: Callable[[Float[Tensor, "B H"]], Float[Tensor, "B GH"]],
     h: Float[Tensor, "B H"],
 ) -> Float[Tensor, "T B H"]:
     # A copy, so that the first step of a chunk gives the same bits as inside the whole sequence; see `eager.time_loop`.

@@ -5,7 +5,7 @@ preferred to speed.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -34,6 +34,7 @@ from atn.window import (
 )
 
 
+@runtime_checkable
 class Site(Protocol):
     """One norm of a layer: its settings and the statistics of the steps so far."""
 

@@ -24,7 +24,7 @@ the simple RNN of Eqs. (1) and (3) is h = f(a_ih + a_hh) with f = tanh or relu, 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -72,10 +72,10 @@ class HiddenWeights(NamedTuple):
     The rows are G blocks of H: G is 1 for the RNN, and 3 for the GRU, in the order r, z, n.
     """
 
-    weight_ih: Float[Tensor, "G*H I"]
-    weight_hh: Float[Tensor, "G*H H"]
-    bias_ih: Float[Tensor, " G*H"] | None
-    bias_hh: Float[Tensor, " G*H"] | None
+    weight_ih: Float[Tensor, "GH I"]
+    weight_hh: Float[Tensor, "GH H"]
+    bias_ih: Float[Tensor, " GH"] | None
+    bias_hh: Float[Tensor, " GH"] | None
     norm_ih: Affine | None
     norm_hh: Affine | None
 
@@ -153,6 +153,7 @@ class LayerOutput(NamedTuple):
     memory: LayerMemory | None
 
 
+@runtime_checkable
 class LayerFunction(Protocol):
     """Signature of a backend's LSTM. Tensors share one device and one dtype, float32 or float64, and are checked."""
 
@@ -181,6 +182,7 @@ class HiddenOutput(NamedTuple):
     memory: HiddenMemory | None
 
 
+@runtime_checkable
 class HiddenFunction(Protocol):
     """Signature of a backend's cell whose only state is h. Tensors are as in `LayerFunction`."""
 
@@ -198,6 +200,7 @@ class HiddenFunction(Protocol):
         """
 
 
+@runtime_checkable
 class NormFunction(Protocol):
     """Signature of a backend's norm, Eqs. (7)-(9). Tensors are as in `LayerFunction`."""
 

@@ -1,6 +1,6 @@
 """Weights by the direction and the length of their rows (Salimans and Kingma 2016): W[j] = gamma[j] v[j] / |v[j]|."""
 
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from atn.backend.interface import Affine
 from atn.precision import state_dtype
 
 
+@runtime_checkable
 class Products(Protocol):
     """Weights of a cell that takes the products W_ih x and W_hh h."""
 

@@ -103,8 +103,8 @@ def _inference(operators: Operators, given: LSTMForward) -> tuple[Tensor, Tensor
 
 
 def _biases(
-    weights: LayerWeights, norm: NormSettings | None, *shifts: Float[Tensor, " 4*H"] | None
-) -> tuple[Float[Tensor, " 4*H"] | None, Float[Tensor, " 4*H"] | None, Float[Tensor, " 4*H"] | None]:
+    weights: LayerWeights, norm: NormSettings | None, *shifts: Float[Tensor, " GH"] | None
+) -> tuple[Float[Tensor, " GH"] | None, Float[Tensor, " GH"] | None, Float[Tensor, " GH"] | None]:
     """The sums of biases and shifts that are added to W_ih x, to W_hh h, and to the gates after the norms."""
     if norm is None:
         return total(weights.bias_ih, weights.bias_hh), None, None

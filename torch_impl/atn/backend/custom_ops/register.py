@@ -62,7 +62,7 @@ def register(
         Returns the number of steps whose rows the backend's `lstm_forward` keeps.
     """
 
-    def operator(name: str, takes: type[tuple[Any, ...]], fake: Callable[..., tuple[Tensor, ...]], results: int) -> Any:
+    def operator(name: str, takes: type[Any], fake: Callable[..., tuple[Tensor, ...]], results: int) -> Any:
         def compute(*arguments: Any) -> tuple[Tensor, ...]:
             computed: tuple[Tensor, ...] = getattr(kernels(), name)(takes(*map(_contiguous, arguments)))
             return computed

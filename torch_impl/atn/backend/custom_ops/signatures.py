@@ -6,7 +6,7 @@ I inputs, H hidden, N features, k window length (0: no norm).
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, get_type_hints
+from typing import Any, NamedTuple, Protocol, get_type_hints, runtime_checkable
 
 from torch import Tensor
 
@@ -142,6 +142,7 @@ class LSTMBackward(NamedTuple):
     eps: float
 
 
+@runtime_checkable
 class Kernels(Protocol):
     """The functions that compute the operators, one for each, on contiguous tensors."""
 
@@ -155,7 +156,7 @@ class Kernels(Protocol):
 _TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", int: "int", float: "float"}
 
 
-def schema(arguments: type[tuple[Any, ...]], results: int) -> str:
+def schema(arguments: type[Any], results: int) -> str:
     """The operator's signature in the syntax of `torch.library`: these arguments, and `results` tensors."""
     taken = (f"{_TYPES[hint]} {name}" for name, hint in get_type_hints(arguments).items())
     return f"({', '.join(taken)}) -> ({', '.join(['Tensor'] * results)})"

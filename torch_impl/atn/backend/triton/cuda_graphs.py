@@ -13,7 +13,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -24,6 +25,7 @@ REMEMBERED = 256
 """Number of shapes that are remembered after their first run."""
 
 
+@runtime_checkable
 class Loop(Protocol):
     """A named tuple of tensors with a method that runs a time loop over them."""
 
@@ -40,7 +42,8 @@ class Loop(Protocol):
 L = TypeVar("L", bound=Loop)
 
 
-class Recorded(NamedTuple, Generic[L]):
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[L]):
     """A graph and the tensors that it reads and writes."""
 
     loop: L
