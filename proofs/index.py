@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from proofs import ada_norm, norm_prop
+from proofs import ada_norm, collapse, norm_prop
 from proofs.atn import (
     control,
     gradients,
@@ -116,4 +116,12 @@ PROOFS: tuple[Proof, ...] = (
     _proof(ada_norm.smaller_variance, "ada-variance"),
     _proof(ada_norm.ada_norm, "ada-gradient"),
     _proof(ada_norm.ada_norm_monotone, "ada-monotone"),
+    _proof(collapse.collapse, "cn-collapse"),
+    _proof(collapse.projected_gradient, "cn-gradient", "cn-scale"),
+    _proof(collapse.filters_grow, "cn-scale", "cn-bounded"),
+    _proof(collapse.gradient_bound, "cn-bounded"),
+    _proof(collapse.released_projection, "cn-figure-4b"),
+    _proof(collapse.fourier_law, "cn-figure-4a"),
+    _proof(collapse.exponential_time, "cn-exponential"),
+    _proof(collapse.default_initialization, "cn-default-initialization"),
 )

@@ -13,11 +13,13 @@ Reading order, one concept a file. ``arrays`` has the types that every file shar
 9. ``weight_norm``        WN
 10. ``unit_rows``         weights whose rows have length 1
 11. ``norm_prop``         the constants of Norm-Prop
+12. ``channel_norm``      channel normalization of one example
 
 in ``printed/``:
 
 1. ``jacobian``           the explicit Jacobian of ATN
 2. ``proposition1``       Eqs. (11)-(13) and (A.1)-(A.3) as printed
+3. ``projection``         a gradient under channel normalization, and its released formula
 
 and in ``networks/``:
 
@@ -31,6 +33,7 @@ and in ``networks/``:
 8. ``norm_prop_lstm``     the LSTM with Norm-Prop
 9. ``stack``              layers and directions
 10. ``losses``            cross-entropy and squared error
+11. ``circulant``         the convolutional network of one example
 
 ``site``, ``recurrence``, ``validation`` (the checks of arguments) and ``copies`` serve the others and are not part of
 the interface.
@@ -43,6 +46,16 @@ dtype; a complex array carries a complex-step derivative.
 """
 
 from atn_reference.arrays import Array, Base, NormGradients
+from atn_reference.networks.circulant import (
+    CirculantCache,
+    CirculantLayer,
+    CirculantLayerCache,
+    CirculantParameters,
+    circulant_network_backward,
+    circulant_network_forward,
+    circular_convolution_backward,
+    circular_convolution_forward,
+)
 from atn_reference.networks.gates import (
     CellOutputCache,
     GatesCache,
@@ -141,6 +154,12 @@ from atn_reference.norms.assorted_time_norm import (
     sum_over_steps,
 )
 from atn_reference.norms.batch_norm import BatchNormCache, batch_norm_backward, batch_norm_forward
+from atn_reference.norms.channel_norm import (
+    ChannelNormCache,
+    ChannelNormGradients,
+    channel_norm_backward,
+    channel_norm_forward,
+)
 from atn_reference.norms.gain_shift import GainShiftCache, GainShiftGradients, gain_shift_backward, gain_shift_forward
 from atn_reference.norms.layer_norm import LayerNormCache, layer_norm_backward, layer_norm_forward
 from atn_reference.norms.norm_prop import (
@@ -191,6 +210,7 @@ from atn_reference.norms.window import (
     window_step_forward,
 )
 from atn_reference.printed.jacobian import atn_jacobian
+from atn_reference.printed.projection import projected_gradient, released_gradient
 from atn_reference.printed.proposition1 import (
     HALF,
     Number,
@@ -222,6 +242,12 @@ __all__ = [
     "BatchNormCache",
     "BiasPlacement",
     "CellOutputCache",
+    "ChannelNormCache",
+    "ChannelNormGradients",
+    "CirculantCache",
+    "CirculantLayer",
+    "CirculantLayerCache",
+    "CirculantParameters",
     "CrossEntropyCache",
     "GRUCache",
     "GRUGatesCache",
@@ -296,7 +322,13 @@ __all__ = [
     "cell_output_backward",
     "cell_output_forward",
     "cell_variance",
+    "channel_norm_backward",
+    "channel_norm_forward",
     "checked_ada_norm",
+    "circulant_network_backward",
+    "circulant_network_forward",
+    "circular_convolution_backward",
+    "circular_convolution_forward",
     "gain_shift_backward",
     "gain_shift_forward",
     "gru_backward",
@@ -329,6 +361,8 @@ __all__ = [
     "population_step_backward",
     "population_step_forward",
     "preactivation_deviation",
+    "projected_gradient",
+    "released_gradient",
     "rnn_backward",
     "rnn_forward",
     "rnn_statistics",

@@ -55,7 +55,7 @@ def assert_refused(wrong: WrongCall) -> None:
 
 def calls() -> dict[str, Call]:
     """Every pair by name; the inputs are float64 and may be cast."""
-    return norm_calls() | loss_calls() | network_calls()
+    return norm_calls() | loss_calls() | network_calls() | one_example_calls()
 
 
 def norm_calls() -> dict[str, Call]:
@@ -122,6 +122,32 @@ def loss_calls() -> dict[str, Call]:
             oracle.squared_error_backward,
         ),
     }
+
+
+def one_example_calls() -> dict[str, Call]:
+    """Channel normalization, and the network of one example with and without it."""
+    rng = np.random.default_rng(2)
+    layers = tuple(oracle.CirculantLayer(rng.standard_normal((2, 2, 3)), rng.standard_normal(2) / 4) for _ in range(2))
+    parameters = oracle.CirculantParameters(layers, rng.standard_normal(2), rng.standard_normal(1))
+    network = {"x": rng.standard_normal((2, 6)), "parameters": parameters}
+    norm = {"a": rng.standard_normal((2, 6)), "beta": rng.standard_normal(2)}
+    return {
+        "channel norm": Call(
+            norm, lambda tree: oracle.channel_norm_forward(**tree, eps=EPS), oracle.channel_norm_backward
+        ),
+        **{
+            f"circulant network, eps {eps}, relu {relu}": Call(
+                network,
+                partial(_one_example, eps=eps, relu=relu),
+                oracle.circulant_network_backward,
+            )
+            for eps, relu in ((EPS, True), (None, False))
+        },
+    }
+
+
+def _one_example(tree: Tree, **settings: Any) -> Any:
+    return oracle.circulant_network_forward(tree["x"], tree["parameters"], **settings)
 
 
 def network_calls() -> dict[str, Call]:

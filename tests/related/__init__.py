@@ -1,0 +1,1 @@
+"""The systems beside the paper: definitions, exact facts, and experiments."""
