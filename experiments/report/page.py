@@ -6,9 +6,12 @@ Every number is computed from the records. Equal records give an identical page.
 from pathlib import Path
 
 from experiments.common.files import write_atomically
+from experiments.report.paired import CONFIDENCE
 from experiments.report.results import Results, load_results
 from experiments.report.schema import Study
 from experiments.report.section import figures, section
+from experiments.report.sensitivity import in_a_grid, sensitivity_section
+from experiments.report.sensitivity_figure import sensitivity_figures
 from experiments.report.studies.registry import STUDIES
 from experiments.report.tables import markdown
 from experiments.report.verdicts import claim_verdicts
@@ -62,6 +65,8 @@ HOW_TO_READ = f"""\
   it hides that a loss rose again.
 - *Final* is the mean over the last {FINAL_STEPS} training batches and over the last {FINAL_VALIDATIONS} validations.
 - Numbers over several seeds are mean ± sample standard deviation. The number of a single seed has no spread.
+- *Paired difference* is the mean over the seeds of first model minus second at the same seed, and so on the same data,
+  with its {CONFIDENCE:.0%} interval by Student's t.
 - *Stamp* names the check that the sources of the run had passed (`verify` is the full one, `gate` the short one) and
   the beginning of the digest of these sources.
 - A sentence of the paper is *confirmed* if it is true for every seed, in training and in validation; *not confirmed* if
@@ -86,8 +91,12 @@ def write_report(runs: Path, output: Path) -> list[str]:
     """
     results = load_results(runs)
     lines = [HOW_TO_RUN, *_commands(), "", HABITS, HOW_TO_READ, *_claims(results), ""]
-    page = "\n".join([*lines, *(line for study in STUDIES for line in section(study, results))])
-    pictures = {name: picture for study in STUDIES for name, picture in figures(study, results).items()}
+    varied = in_a_grid(results)
+    of_studies = results._replace(finished=[one for one in results.finished if one.record.name not in varied])
+    lines += [line for study in STUDIES for line in section(study, of_studies)]
+    page = "\n".join([*lines, *sensitivity_section(results)])
+    pictures = {name: picture for study in STUDIES for name, picture in figures(study, of_studies).items()}
+    pictures |= sensitivity_figures(results)
     (output / "figures").mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         write_atomically(output / "figures" / name, picture)

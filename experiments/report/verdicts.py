@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.report.paired import Paired, in_words
 from experiments.report.results import Result, Results, load_results
-from experiments.report.schema import Case, Presets, Runs, Sentence, Study, Test, counting
+from experiments.report.schema import Case, Observation, Presets, Runs, Sentence, Study, Test, counting
 from experiments.report.studies.registry import STUDIES
 from experiments.report.tables import over_seeds
 
@@ -133,7 +134,19 @@ def _find(test: Test, at_seeds: Sequence[Mapping[str, Result]]) -> Finding:
     shown = [
         f"{label} {over_seeds([observation.numbers[label] for observation in observed], test.show)}" for label in labels
     ]
-    return Finding(test.measure, _over_seeds([observation.true for observation in observed]), ", ".join(shown))
+    evidence = ", ".join([*shown, *_difference(observed)])
+    return Finding(test.measure, _over_seeds([observation.true for observation in observed]), evidence)
+
+
+def _difference(observed: Sequence[Observation]) -> list[str]:
+    """The paired difference of two labels in training and in validation; nothing for other observations or one seed."""
+    if len(observed) < 2 or len(observed[0].numbers) != 2:
+        return []
+    first, second = zip(*(observation.numbers.values() for observation in observed), strict=True)
+    if len(first[0]) != 2:
+        return []
+    pairs = [Paired(tuple(a[part] - b[part] for a, b in zip(first, second, strict=True))) for part in (0, 1)]
+    return [f"paired difference {' / '.join(map(in_words, pairs))}"]
 
 
 def _over_seeds(truths: Sequence[bool]) -> str:

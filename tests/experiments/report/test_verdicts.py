@@ -230,7 +230,8 @@ class TestSeeds:
         (part,) = verdict_on("table-1", runs).parts
         assert deciding_line(part) == (
             "ATN is below LN (T = 100, `released`): confirmed by the minimum, "
-            "ATN 0.1300 ± 0.01 / 0.1300 ± 0.01, LN 0.1500 ± 0 / 0.1500 ± 0"
+            "ATN 0.1300 ± 0.01 / 0.1300 ± 0.01, LN 0.1500 ± 0 / 0.1500 ± 0, "
+            "paired difference -0.02 [-0.045, +0.0048] / -0.02 [-0.045, +0.0048]"
         )
         assert len(part.runs) == 6
 

@@ -1,0 +1,71 @@
+"""The figure of the sensitivity study: the losses of every cell, and which model is lowest in it."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.report.plotting import COLORS, MARKERS, legend_below, png, tidy
+from experiments.report.results import Results
+from experiments.report.schema import NAMES
+from experiments.report.sensitivity import FIGURE, CellResult, GridResult, grid_results, is_drawn, varied
+from experiments.training.settings import ModelName
+
+ROW = 0.34
+"""Height of a cell in inches."""
+
+
+def sensitivity_figures(results: Results) -> dict[str, bytes]:
+    """The PNG of the study by its file name; none if no grid has something to compare."""
+    drawn = [one for one in grid_results(results) if is_drawn(one)]
+    return {FIGURE: draw_cells(drawn)} if drawn else {}
+
+
+def draw_cells(results: Sequence[GridResult]) -> bytes:
+    """PNG with a panel for each grid, one row for each cell.
+
+    A marker is the loss of one run, a short line the mean over the seeds, and the background has the color of the model
+    with the lowest mean if it is lowest at every seed; no color means that the seeds disagree or runs are missing.
+    """
+    heights = [len(result.cells) + 1.5 for result in results]
+    figure = Figure(figsize=(9.0, ROW * sum(heights) + 0.6 * len(results) + 0.6), dpi=150, layout="constrained")
+    axes = figure.subplots(len(results), 1, squeeze=False, gridspec_kw={"height_ratios": heights}).flatten().tolist()
+    for ax, result in zip(axes, results, strict=True):
+        _panel(ax, result)
+    legend_below(figure, axes)
+    return png(figure)
+
+
+def _panel(ax: Axes, result: GridResult) -> None:
+    names = varied(result.grid)
+    for row, one in enumerate(result.cells):
+        winner = lowest_at_every_seed(one, len(result.grid.seeds))
+        if winner is not None:
+            ax.axhspan(row - 0.5, row + 0.5, color=_color(winner), alpha=0.15, linewidth=0)
+        for model, losses in one.losses.items():
+            values = list(losses.values())
+            ax.plot(values, [row] * len(values), _marker(model), color=_color(model), markersize=5, label=NAMES[model])
+            mean = sum(values) / len(values)
+            ax.plot([mean, mean], [row - 0.3, row + 0.3], color=_color(model), linewidth=1.6)
+    labels = [", ".join(f"{name} {one.cell.get(name)}" for name in names) or "as the preset" for one in result.cells]
+    ax.set_yticks(range(len(labels)), labels, fontsize=8)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.set_title(f"{result.grid.name}: {result.grid.task}", fontsize=10)
+    ax.set_xlabel("training loss, mean of the last 5 % of the steps", fontsize=9)
+    tidy(ax)
+
+
+def lowest_at_every_seed(one: CellResult, seeds: int) -> ModelName | None:
+    """The model with the lowest loss at each of so many seeds; None if the seeds disagree or a run is missing."""
+    if len(one.losses) < 2 or any(len(losses) < seeds for losses in one.losses.values()):
+        return None
+    at_seed = [min(one.losses, key=lambda model: one.losses[model][seed]) for seed in next(iter(one.losses.values()))]
+    return at_seed[0] if len(set(at_seed)) == 1 else None
+
+
+def _color(model: ModelName) -> str:
+    return COLORS[model][len(COLORS[model]) // 2]
+
+
+def _marker(model: ModelName) -> str:
+    return MARKERS[model][len(MARKERS[model]) // 2]

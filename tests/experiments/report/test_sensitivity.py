@@ -1,0 +1,110 @@
+"""The section on the sensitivity study: paired differences, verdicts over cells, and which runs it alone shows."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from experiments.report.paired import Paired, in_words, paired
+from experiments.report.results import Result, Results
+from experiments.report.sensitivity import grid_result, in_a_grid, sensitivity_section, verdict
+from experiments.report.sensitivity_figure import lowest_at_every_seed, sensitivity_figures
+from experiments.tasks.sensitivity import COPYING_PLACEMENT, DENOISE_SETTINGS, Cell, Grid
+from experiments.training.record import UNVERIFIED
+from experiments.training.settings import ModelName
+from tests.support.experiment_runs import gathered, make_run
+
+GRID = DENOISE_SETTINGS
+
+Loss = Callable[[Cell, ModelName, int], float]
+
+
+def runs(loss: Loss, grid: Grid = GRID, cells: int | None = None, stamp: str = "verify abcdef0123456789") -> Results:
+    """The runs of the first cells of a grid, each with one training loss at every step."""
+
+    def run(cell: Cell, model: ModelName, seed: int) -> Result:
+        level = loss(cell, model, seed)
+        settings = {**grid.fixed, **cell, "seed": seed}
+        return make_run(grid.task, model, lambda _: level, preset=grid.preset, stamp=stamp, **settings)
+
+    return gathered(
+        run(cell, model, seed) for cell in grid.cells[:cells] for model in grid.models for seed in grid.seeds
+    )
+
+
+def atn_lower_where(holds: Callable[[Cell], bool]) -> Loss:
+    return lambda cell, model, _: 0.5 if model == "ln" else (0.4 if holds(cell) else 0.6)
+
+
+def test_the_interval_of_a_paired_difference() -> None:
+    """Fixed values: mean 2, standard deviation 1, three seeds, so 2 ± 4.302653 / sqrt(3)."""
+    pair = paired({0: 4.0, 1: 3.0, 2: 7.0, 9: 100.0}, {2: 4.0, 1: 2.0, 0: 2.0})
+    assert pair.differences == (2.0, 1.0, 3.0)
+    assert pair.mean == 2.0
+    assert pair.interval == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-6)
+    assert pair.lower == 0
+    assert in_words(pair) == "+2 [-0.48, +4.5]"
+    assert all(map(math.isnan, Paired((1.0,)).interval))
+    assert in_words(Paired((1.0,))) == "+1"
+
+
+@pytest.mark.parametrize(
+    ("holds", "expected"),
+    [
+        (lambda _: True, "robust (8 of 8 cells)"),
+        (lambda _: False, "not seen (0 of 8 cells)"),
+        (
+            lambda cell: cell["lr"] == 1e-3,
+            "depends on `lr` (0.01: 0%, 0.001: 100%) (4 of 8 cells)",
+        ),
+        (
+            lambda cell: cell["lr"] == 1e-3 and cell["clip"] is None,
+            "depends on `lr` (0.01: 0%, 0.001: 50%) and `clip` (None: 50%, 1.0: 0%) (2 of 8 cells)",
+        ),
+        (
+            lambda cell: (cell["lr"] == 1e-3) == (cell["clip"] is None),
+            "depends on the combination of settings (4 of 8 cells)",
+        ),
+    ],
+)
+def test_the_verdict_over_the_cells(holds: Callable[[Cell], bool], expected: str) -> None:
+    assert verdict(grid_result(GRID, runs(atn_lower_where(holds))), "atn", "ln") == expected
+
+
+def test_one_seed_that_disagrees_undoes_a_cell() -> None:
+    def loss(cell: Cell, model: ModelName, seed: int) -> float:
+        return 0.5 if model == "ln" else (0.6 if cell == GRID.cells[0] and seed == 1 else 0.4)
+
+    result = grid_result(GRID, runs(loss))
+    assert verdict(result, "atn", "ln").endswith("(7 of 8 cells)")
+    assert lowest_at_every_seed(result.cells[0], 3) is None
+    assert lowest_at_every_seed(result.cells[1], 3) == "atn"
+
+
+def test_missing_cells_leave_the_verdict_open() -> None:
+    result = grid_result(GRID, runs(atn_lower_where(lambda _: True), cells=3))
+    assert verdict(result, "atn", "ln") == "pending: true in 3 of 3 cells, 5 still to run"
+    assert lowest_at_every_seed(result.cells[7], 3) is None
+
+
+def test_runs_without_a_stamp_do_not_count() -> None:
+    assert not grid_result(GRID, runs(atn_lower_where(lambda _: True), cells=1, stamp=UNVERIFIED)).records
+
+
+def test_the_section_has_every_cell_and_the_other_sections_none() -> None:
+    results = runs(atn_lower_where(lambda cell: cell["lr"] == 1e-3))
+    lines = sensitivity_section(results)
+    (overview,) = [line for line in lines if line.startswith("| `denoise-settings` |")]
+    assert "| 48 of 48 |" in overview
+    assert "| outside | 0.001 | 1.0 | 0.5000 ± 0 | 0.4000 ± 0 | -0.1 [-0.1, -0.1] | 3 of 3 seeds |" in lines
+    assert "| inside | 0.01 | None | 0.5000 ± 0 | 0.6000 ± 0 | +0.1 [+0.1, +0.1] | 0 of 3 seeds |" in lines
+    assert in_a_grid(results) == {result.record.name for result in results.finished}
+    assert sensitivity_figures(results)["sensitivity.png"].startswith(b"\x89PNG")
+
+
+def test_runs_with_the_settings_of_a_preset_stay_in_their_own_section() -> None:
+    """The cell "inside" of this grid is Table 1 of the paper."""
+    results = runs(atn_lower_where(lambda _: True), COPYING_PLACEMENT)
+    own = in_a_grid(results)
+    assert len(own) == 6
+    assert all("outside" in name for name in own)
