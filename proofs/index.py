@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from proofs import ada_norm, collapse, norm_prop
+from proofs import ada_norm, collapse, lyapunov, norm_prop
 from proofs.atn import (
     control,
+    exploding,
     gradients,
     networks,
     proposition1,
@@ -95,6 +96,9 @@ PROOFS: tuple[Proof, ...] = (
     _proof(control.statistics_vary, "s3-nonuniform-statistics", "s5-ln-constant-statistics"),
     _proof(control.one_element, "s3-sequence-rescaling"),
     _proof(control.bias_inside, "s3-bias-mitigates"),
+    _proof(exploding.gated_cells_explode, "s1-gated-explode"),
+    _proof(exploding.gates_keep_a_gradient, "s1-gated-do-not-vanish"),
+    _proof(exploding.norms_do_not_prevent_it, "s1-prevents-exploding"),
     _proof(networks.gate_order, "eq-14"),
     _proof(networks.cell_derivatives, "eq-15", "eq-16"),
     *(_cell(cell) for cell in table_b1.CELLS),
@@ -124,4 +128,12 @@ PROOFS: tuple[Proof, ...] = (
     _proof(collapse.fourier_law, "cn-figure-4a"),
     _proof(collapse.exponential_time, "cn-exponential"),
     _proof(collapse.default_initialization, "cn-default-initialization"),
+    _proof(lyapunov.sum_of_all, "ly-sum"),
+    _proof(lyapunov.order, "ly-order"),
+    _proof(lyapunov.adjoint, "ly-adjoint"),
+    _proof(lyapunov.determinant, "ly-determinant"),
+    _proof(lyapunov.without_recurrent_product, "ly-memory"),
+    _proof(lyapunov.through_the_memory, "ly-hidden-state-alone"),
+    _proof(lyapunov.window_rows, "ly-window-state"),
+    _proof(lyapunov.layer_norm_forgets, "ly-ln-forgets"),
 )

@@ -35,6 +35,8 @@ and in ``networks/``:
 10. ``losses``            cross-entropy and squared error
 11. ``circulant``         the convolutional network of one example
 
+and last ``lyapunov``, the rates at which a change of the state of any of these grows.
+
 ``site``, ``recurrence``, ``validation`` (the checks of arguments) and ``copies`` serve the others and are not part of
 the interface.
 
@@ -46,6 +48,18 @@ dtype; a complex array carries a complex-step derivative.
 """
 
 from atn_reference.arrays import Array, Base, NormGradients
+from atn_reference.lyapunov import (
+    COMPLEX_STEP,
+    LayerRun,
+    LayerState,
+    lstm_log_determinant,
+    lyapunov_exponents,
+    positive_qr,
+    state_coordinates,
+    state_from_vector,
+    state_vector,
+    step_jacobians,
+)
 from atn_reference.networks.circulant import (
     CirculantCache,
     CirculantLayer,
@@ -229,6 +243,7 @@ from atn_reference.printed.proposition1 import (
 __all__ = [
     "BASES",
     "BIAS_PLACEMENTS",
+    "COMPLEX_STEP",
     "HALF",
     "STATISTICS",
     "VARIANCE_FORMULAS",
@@ -273,6 +288,8 @@ __all__ = [
     "LSTMStatistics",
     "LSTMStepCache",
     "LayerNormCache",
+    "LayerRun",
+    "LayerState",
     "Norm",
     "NormGradients",
     "NormProp",
@@ -345,7 +362,9 @@ __all__ = [
     "lstm_forward",
     "lstm_gates_backward",
     "lstm_gates_forward",
+    "lstm_log_determinant",
     "lstm_statistics",
+    "lyapunov_exponents",
     "mean_derivative",
     "next_memory",
     "norm_prop",
@@ -360,6 +379,7 @@ __all__ = [
     "population_norm_forward",
     "population_step_backward",
     "population_step_forward",
+    "positive_qr",
     "preactivation_deviation",
     "projected_gradient",
     "released_gradient",
@@ -375,6 +395,10 @@ __all__ = [
     "squared_error_forward",
     "stacked_lstm_backward",
     "stacked_lstm_forward",
+    "state_coordinates",
+    "state_from_vector",
+    "state_vector",
+    "step_jacobians",
     "sum_over_steps",
     "tanh_second_moment",
     "unit_rows",

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import sympy as sp
 
-from proofs import ada_norm, collapse, norm_prop
-from proofs.atn import control, gradients, networks, proposition1, recurrence, scaling, sign, window
+from proofs import ada_norm, collapse, lyapunov, norm_prop
+from proofs.atn import control, exploding, gradients, networks, proposition1, recurrence, scaling, sign, window
 from proofs.atn.window import a, window_mean, window_variance
 from proofs.evidence import Difference, Identity, NonNegative, Positive, open_ends
 from proofs.index import PROOFS, Proof
@@ -76,6 +76,16 @@ def test_ada_norm(proof: Proof) -> None:
 
 @pytest.mark.parametrize("proof", proofs_of(collapse))
 def test_collapse(proof: Proof) -> None:
+    assert open_ends(proof.prove()) == []
+
+
+@pytest.mark.parametrize("proof", proofs_of(exploding))
+def test_exploding(proof: Proof) -> None:
+    assert open_ends(proof.prove()) == []
+
+
+@pytest.mark.parametrize("proof", proofs_of(lyapunov))
+def test_lyapunov(proof: Proof) -> None:
     assert open_ends(proof.prove()) == []
 
 
