@@ -19,7 +19,8 @@ Reading order of the modules:
   `initialization`, `precision` and `validation` beside it;
 - `norms`: the norms that its layers can have, one file each;
 - `cells`: the cells, one file each: `lstm`, and `rnn` and `gru` on `hidden`, what cells share whose only state is h;
-- `normalized_linear`: the output of the paper's network.
+- `normalized_linear`: the output of the paper's network;
+- `lyapunov`: Lyapunov exponents of any of these layers; `import atn.lyapunov`.
 """
 
 from atn import functional

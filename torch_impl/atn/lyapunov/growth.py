@@ -1,0 +1,129 @@
+"""Lyapunov exponents from the Jacobians of successive steps, by QR decompositions."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from atn.validation import check_floating, check_matches, check_shape, check_steps, whole_number
+
+
+class Growth:
+    """The growth of some directions over the steps so far.
+
+    Parameters
+    ----------
+    Q
+        Orthonormal columns (B, D, p), the directions before the first step.
+    burn_in
+        Steps whose growth does not count.
+    every
+        Steps between two decompositions.
+    """
+
+    def __init__(self, Q: Float[Tensor, "B D p"], burn_in: int, every: int) -> None:
+        self._Q, self._burn_in, self._every = Q, burn_in, every
+        self._steps = 0
+        self._logs = torch.zeros_like(Q[:, 0])
+        self._decompositions = 0
+        self._hidden = torch.zeros_like(self._logs)
+
+    def add(self, jacobians: Float[Tensor, "t B D D"]) -> None:
+        """Take the next steps."""
+        for jacobian in jacobians:
+            self._Q = jacobian @ self._Q
+            self._steps += 1
+            if (self._steps - self._burn_in) % self._every == 0 or self._steps == self._burn_in:
+                self._decompose()
+
+    def mean(self) -> tuple[Float[Tensor, "B p"], Float[Tensor, "B p"]]:
+        """Exponents, and the share of the decompositions in which rounding hid the growth of a direction."""
+        if (self._steps - self._burn_in) % self._every:
+            self._decompose()
+        hidden = self._hidden / self._decompositions
+        exponents = self._logs / (self._steps - self._burn_in)
+        return exponents.masked_fill(hidden == 1, -math.inf), hidden
+
+    def _decompose(self) -> None:
+        lengths = torch.linalg.vector_norm(self._Q, dim=1)
+        Q, R = torch.linalg.qr(self._Q)
+        diagonal = R.diagonal(dim1=1, dim2=2)
+        self._Q = Q * torch.where(diagonal < 0, -1.0, 1.0).unsqueeze(1)
+        if self._steps > self._burn_in:
+            self._logs += diagonal.abs().log()
+            bound = self._Q.shape[1] * torch.finfo(Q.dtype).eps * lengths
+            self._hidden += (diagonal.abs() <= bound).to(Q.dtype)
+            self._decompositions += 1
+
+
+def general_directions(D: int, p: int, like: Tensor) -> Float[Tensor, "D p"]:
+    """Orthonormal columns in general position, the same in every call."""
+    normal = torch.randn(D, D, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    directions: Tensor = torch.linalg.qr(normal)[0][:, :p].to(like)
+    return directions
+
+
+def exponents(
+    jacobians: Float[Tensor, "T B D D"],
+    start: Float[Tensor, "D p"] | None = None,
+    *,
+    burn_in: int = 0,
+    every: int = 1,
+) -> Float[Tensor, "B p"]:
+    """Lyapunov exponents of given Jacobians: the means of log R_ii in Q_t R_t = J_t Q_{t-1}, natural, a step.
+
+    Parameters
+    ----------
+    jacobians
+        J_t at [t, b, i, j] = dS_t[i] / dS_{t-1}[j].
+    start
+        Orthonormal columns, the directions before the first step, in the dtype of `jacobians`; None for all D
+        directions in general position.
+    burn_in
+        Steps whose growth does not count, less than T.
+    every
+        Steps between two decompositions, the last of which may be fewer. Between them the directions turn towards the
+        fastest, so that slow ones lose digits.
+
+    Returns
+    -------
+    (B, p), in the order of the columns; -inf where rounding hid the growth of a direction at every decomposition.
+
+    Raises
+    ------
+    TypeError
+        A tensor is not floating-point, `start` has another dtype, or `burn_in` or `every` is no integer.
+    ValueError
+        A shape is wrong, `burn_in` is negative or not less than T, or `every` is below 1.
+    """
+    check_floating("jacobians", jacobians)
+    check_steps("jacobians", jacobians, "(T, B, D, D)")
+    T, B, D, _ = jacobians.shape
+    check_shape("jacobians", jacobians, (T, B, D, D), "(T, B, D, D)")
+    burn_in = checked_burn_in(burn_in, 0, T)
+    if start is None:
+        start = general_directions(D, D, jacobians)
+    check_floating("start", start)
+    check_steps("start", start, "(D, p)")
+    check_shape("start", start, (D, start.shape[1]), "(D, p)")
+    check_matches("start", start, "jacobians", jacobians)
+    if start.shape[1] > D:
+        raise ValueError(f"start must have at most D = {D} columns, got {start.shape[1]}")
+    growth = Growth(start.expand(B, *start.shape), burn_in, whole_number("every", every))
+    growth.add(jacobians)
+    return growth.mean()[0]
+
+
+def checked_burn_in(burn_in: object, least: int, T: int) -> int:
+    """`burn_in` as an integer of at least `least` and less than the number T of steps."""
+    if isinstance(burn_in, bool) or not isinstance(burn_in, int):
+        raise TypeError(
+            f"burn_in must be an integer of at least {least}, got {burn_in!r} of type {type(burn_in).__name__}"
+        )
+    if burn_in < least:
+        reason = ", the steps that fill the windows" if least else ""
+        raise ValueError(f"burn_in must be an integer of at least {least}{reason}, got {burn_in}")
+    if burn_in >= T:
+        raise ValueError(f"burn_in must be less than the number of steps, {T}, got {burn_in}")
+    return burn_in
