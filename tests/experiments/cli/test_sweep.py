@@ -166,7 +166,7 @@ def test_the_job_of_an_entry_makes_the_runs_that_were_planned(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "no task; there are copying, "),
         (["coping"], "unknown task 'coping'"),
