@@ -20,6 +20,7 @@ EXPERIMENTS = (
     "pixel-mnist",
     "statistics",
     "window-study",
+    "norm-variance",
 )
 """The experiments that can settle a measured claim."""
 

@@ -44,8 +44,8 @@ class TaskCommand(Generic[F]):
     """Settings of the preset. A flag overrides one, and the record says so."""
 
     preset: PresetName = "paper"
-    """Where the settings come from: the paper's text, the released script, a demonstration, or a size for trying out
-    the code."""
+    """Where the settings come from: the paper's text, the released script, the paper on Normalization Propagation, a
+    demonstration, or a size for trying out the code."""
 
     model: Literal[ModelName, "all"] = "all"
     """Plain LSTM, LN-LSTM, ATN-LSTM, or all three in turn; a model beside them, which only some tasks have, by name."""

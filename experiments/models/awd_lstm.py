@@ -77,11 +77,14 @@ class LanguageModel(nn.Module):
         Whether the decoder uses the embedding matrix as its weights; requires ``hidden[-1] == embedding``.
     dropout : Dropout
         Dropout probabilities, all 0 by default.
+    fixed : float, optional
+        The embedding is an orthogonal matrix times this factor, and is not trained; None for one that is.
 
     Raises
     ------
     ValueError
-        The weights are tied and the last layer has another size than the embedding.
+        The weights are tied and the last layer has another size than the embedding, or a fixed embedding has another
+        size than the vocabulary or is tied.
     """
 
     def __init__(
@@ -93,13 +96,21 @@ class LanguageModel(nn.Module):
         *,
         tied: bool,
         dropout: Dropout = Dropout(),  # noqa: B008 - immutable
+        fixed: float | None = None,
     ) -> None:
         super().__init__()
         if tied and hidden[-1] != embedding:
             raise ValueError(
                 f"tied weights need a last layer as large as the embedding, {embedding}; it is {hidden[-1]}"
             )
+        if fixed is not None and (tied or embedding != vocabulary):
+            raise ValueError(
+                f"a fixed orthogonal embedding must be of the vocabulary's size, {vocabulary}, and not tied; it is of "
+                f"size {embedding}, tied={tied}"
+            )
         self.dropout = dropout
+        self.carries = recurrence.carries
+        """Whether a window can begin with the states of the window before."""
         self.embedding = nn.Embedding(vocabulary, embedding)
         self.layers = nn.ModuleList(
             recurrence.layer(inputs, size) for inputs, size in zip([embedding, *hidden], hidden, strict=False)
@@ -110,6 +121,8 @@ class LanguageModel(nn.Module):
         for weight in (self.embedding.weight, self.decoder_weight):
             if weight is not None:
                 nn.init.uniform_(weight, -0.1, 0.1)
+        if fixed is not None:
+            nn.init.orthogonal_(self.embedding.weight.requires_grad_(False), gain=fixed)  # noqa: FBT003 - torch's name
         if dropout.weights > 0:
             for layer in self.layers:
                 parametrize.register_parametrization(layer, "weight_hh_l0", DropConnect(dropout.weights))
@@ -122,7 +135,8 @@ class LanguageModel(nn.Module):
         tokens : Tensor (T, B), int64
             Words; each column is a separate text.
         states : tuple of LSTMState, optional
-            Final states of the previous window; None at the beginning of the texts.
+            Final states of the previous window; None at the beginning of the texts. A model that does not carry its
+            states, see `carries`, returns () in their place.
         """
         x = self.embedding(tokens)
         if self.training and self.dropout.words > 0:
@@ -133,9 +147,17 @@ class LanguageModel(nn.Module):
         for number, layer in enumerate(self.layers):
             if number > 0:
                 x = self._locked(x, self.dropout.between)
-            x, state = cast("ATNLSTM", layer).stream(x, None if states is None else states[number])
-            final_states.append(state)
+            if self.carries:
+                x, state = cast("ATNLSTM", layer).stream(x, None if states is None else states[number])
+                final_states.append(state)
+            else:
+                x, _ = layer(x)
         return Reading(x, self._locked(x, self.dropout.output), tuple(final_states))
+
+    def project_rows_(self) -> None:
+        """Bring the rows of the layers' weights back to length 1, as Norm-Prop does after each optimizer step."""
+        for layer in self.layers:
+            cast("ATNLSTM", layer).project_rows_()
 
     def cross_entropy(self, output: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy, a scalar, of the words `targets` (T, B) given the output (T, B, H)."""

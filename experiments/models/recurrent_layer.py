@@ -2,15 +2,31 @@
 
 import abc
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from atn import ATNLSTM
 from atn.choices import BiasPlacement, Init, Norm
 from experiments.training.settings import ModelName, Settings, require_at_least
 
+NORM_OF: Mapping[ModelName, Norm] = {
+    "lstm": "none",
+    "ln": "ln",
+    "atn": "atn",
+    "detached": "atn",
+    "prop": "prop",
+    "wn": "wn",
+    "bn": "bn",
+}
+"""The library's norm of each model."""
+
 
 class Recurrence(NamedTuple):
-    """Description of a recurrent layer without its sizes."""
+    """Description of a recurrent layer without its sizes.
+
+    The other norms' gains start where the library starts them, as the papers have it: at 1 for LN and ATN, at 0.1 for
+    BN, and at the rows' lengths for weight normalization.
+    """
 
     model: ModelName
 
@@ -29,21 +45,35 @@ class Recurrence(NamedTuple):
     affine: bool = True
     """Whether the norms have gains and shifts."""
 
+    max_steps: int | None = None
+    """Number of time steps for which BN keeps population statistics; the other models do not use it."""
+
+    prop_gains: tuple[float, float, float] = (2.0, 2.0, 1.0)
+    """Starts of Norm-Prop's gains of W_ih x, W_hh h and c. Its paper: 2, 2 and 1 for language."""
+
+    @property
+    def carries(self) -> bool:
+        """Whether a sequence can be read in chunks: the statistics of BN are of one time step of the whole batch."""
+        return self.model != "bn"
+
     def layer(self, input_size: int, hidden_size: int) -> ATNLSTM:
         """A layer with `input_size` features of the input and `hidden_size` features of the state."""
-        if self.model == "lstm":
-            return ATNLSTM(input_size, hidden_size, norm="none", init=self.init)
-        norm: Norm = "ln" if self.model == "ln" else "atn"
+        norm = NORM_OF[self.model]
+        if norm == "prop":
+            return ATNLSTM(input_size, hidden_size, norm=norm, init=self.init, gamma=self.prop_gains)
+        if norm in {"none", "wn"}:
+            return ATNLSTM(input_size, hidden_size, norm=norm, init=self.init)
         return ATNLSTM(
             input_size,
             hidden_size,
-            k=None if norm == "ln" else self.k,
+            k=self.k if norm == "atn" else None,
             norm=norm,
-            detach=("mean", "var") if self.model == "detached" else (),
             eps=self.eps,
             affine=self.affine,
             bias_placement=self.bias_placement,
             init=self.init,
+            detach=("mean", "var") if self.model == "detached" else (),
+            max_steps=self.max_steps if norm == "bn" else None,
         )
 
 
@@ -82,7 +112,11 @@ class RecurrenceSettings(Settings, abc.ABC):
     def window(self) -> int:
         """Window length of ATN."""
 
+    def max_steps(self) -> int | None:
+        """Number of time steps for which BN keeps population statistics; None where no task has that model."""
+        return None
+
     def recurrence(self, model: ModelName) -> Recurrence:
         """Description of the layer of a model under these settings."""
         init = self.lstm_init if model == "lstm" else self.init
-        return Recurrence(model, self.window(), self.eps, self.bias_placement, init)
+        return Recurrence(model, self.window(), self.eps, self.bias_placement, init, max_steps=self.max_steps())

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from experiments.report.results import Result, Results
 from experiments.report.schema import Case, Presets, Series, Study, select
+from experiments.report.studies.registry import home
 from experiments.report.tables import duration
 from experiments.training.record import Record
 from experiments.training.settings import Settings
@@ -23,7 +24,7 @@ def missing_lines(study: Study, results: Results) -> list[str]:
         for series in case.series
         if series.task == study.task and not select(results, presets, case, series)
     ]
-    stopped = [f"- `{record.name}`: {_ended(record)}" for record in results.unfinished if record.task == study.task]
+    stopped = [f"- `{record.name}`: {_ended(record)}" for record in results.unfinished if home(record) is study]
     if not missing and not stopped:
         return ["Nothing."]
     return [*stopped, *([""] if stopped and missing else []), *(["```", *missing, "```"] if missing else [])]

@@ -15,6 +15,9 @@ COLORS: Mapping[ModelName, tuple[str, ...]] = {
     "ln": ("#E69F00",),
     "atn": ("#56B4E9", "#0072B2", "#CC79A7"),
     "detached": ("#D55E00",),
+    "prop": ("#D55E00", "#7F3300"),
+    "wn": ("#000000",),
+    "bn": ("#CC79A7",),
 }
 """Colors of Okabe and Ito's palette, which color-blind readers can distinguish. A single series has the middle
 color."""
@@ -24,6 +27,9 @@ MARKERS: Mapping[ModelName, tuple[str, ...]] = {
     "ln": ("^",),
     "atn": ("v", "o", "D"),
     "detached": ("X",),
+    "prop": ("P", "x"),
+    "wn": ("*",),
+    "bn": ("D",),
 }
 """Markers, which distinguish the series without color."""
 

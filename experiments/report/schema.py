@@ -10,9 +10,18 @@ from typing import Any, NamedTuple
 
 from experiments.report.paper_numbers import Losses
 from experiments.report.results import Result, Results
+from experiments.training.record import Record
 from experiments.training.settings import FOR_LOOKING, ModelName, PresetName, Settings
 
-NAMES: Mapping[ModelName, str] = {"lstm": "LSTM", "ln": "LN", "atn": "ATN", "detached": "detached ATN"}
+NAMES: Mapping[ModelName, str] = {
+    "lstm": "LSTM",
+    "ln": "LN",
+    "atn": "ATN",
+    "detached": "detached ATN",
+    "prop": "Norm-Prop",
+    "wn": "WN",
+    "bn": "BN",
+}
 """Names of the models in tables and figures."""
 
 Where = Mapping[str, Any]
@@ -165,7 +174,7 @@ def counting(results: Results, presets: Presets, case: Case) -> Runs:
 
 def select(results: Results, presets: Presets, case: Case, series: Series) -> list[Result]:
     """The runs of one series that decide sentences: unchanged, verified, and one for each seed."""
-    found = [result for result in results.finished if counts(result) and belongs(result, presets, case, series)]
+    found = [result for result in results.finished if counts(result) and belongs(result.record, presets, case, series)]
     by_seed = {result.seed: result for result in found}
     return [by_seed[seed] for seed in sorted(by_seed)]
 
@@ -175,12 +184,21 @@ def counts(result: Result) -> bool:
     return not (result.record.differences or result.record.shortened or result.record.unverified)
 
 
-def belongs(result: Result, presets: Presets, case: Case, series: Series) -> bool:
+def belongs(record: Record, presets: Presets, case: Case, series: Series) -> bool:
     """Whether a run belongs to the series, even if other settings differ from its preset."""
-    record = result.record
     where = {**case.where, **series.where}
     return (
         record.preset in presets
         and (record.task, record.model) == (series.task, series.model)
         and all(record.settings.get(name) == value for name, value in where.items())
+    )
+
+
+def shows(study: Study, record: Record) -> bool:
+    """Whether a run belongs to a series of the study."""
+    return any(
+        belongs(record, presets, case, series)
+        for presets in study.presets
+        for case in study.cases
+        for series in case.series
     )

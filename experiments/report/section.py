@@ -16,7 +16,9 @@ from experiments.report.schema import (
     belongs,
     counting,
     counts,
+    shows,
 )
+from experiments.report.studies.registry import home
 from experiments.report.tables import PROVENANCE, changes, markdown, number, over_seeds, provenance
 from experiments.report.verdicts import PENDING, Verdict, judge, named, seeds_in_words
 from experiments.training.summary import mean
@@ -53,9 +55,12 @@ def panels(study: Study, figure: Figure, results: Results) -> list[Panel]:
 
 
 def _begun(study: Study, presets: Presets, case: Case, results: Results) -> bool:
-    """Whether there are finished runs of the study's task, not only runs that it shares with another task."""
-    task_series = [series for series in case.series if series.task == study.task]
-    return any(belongs(result, presets, case, series) for series in task_series for result in results.finished)
+    """Whether there are finished runs that are made for the study, not only runs that it shows beside them."""
+    return any(
+        home(result.record) is study and belongs(result.record, presets, case, series)
+        for series in case.series
+        for result in results.finished
+    )
 
 
 def _settings(study: Study) -> list[str]:
@@ -84,11 +89,11 @@ def _table(study: Study, presets: Presets, case: Case, results: Results) -> list
 
 
 def _rows(study: Study, presets: Presets, case: Case, series: Series, results: Results) -> list[list[str]]:
-    """A row for the unchanged, verified runs, and one for each kind of other runs of the study's task."""
-    found = [result for result in results.finished if belongs(result, presets, case, series)]
+    """A row for the unchanged, verified runs, and one for each kind of other runs that are made for the study."""
+    found = [result for result in results.finished if belongs(result.record, presets, case, series)]
     kinds: dict[tuple[str, bool], list[Result]] = {}
     for result in found:
-        if counts(result) or series.task == study.task:
+        if counts(result) or home(result.record) is study:
             kinds.setdefault((changes(result.record), result.record.unverified), []).append(result)
     paper = [over_seeds([case.printed[series.label]])] if case.printed else []
     return [
@@ -112,13 +117,8 @@ def _remarks(results: Sequence[Result]) -> str:
 
 
 def _others(study: Study, results: Results) -> list[str]:
-    """Runs that belong to no case of the study."""
-    shown = [(presets, case, series) for presets in study.presets for case in study.cases for series in case.series]
-    others = [
-        result
-        for result in results.finished
-        if result.record.task == study.task and not any(belongs(result, *where) for where in shown)
-    ]
+    """Runs of the task that belong to no case of a study."""
+    others = [result for result in results.finished if home(result.record) is study and not shows(study, result.record)]
     if not others:
         return []
     columns = study.cases[0].columns

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from atn import ATNLSTM, LSTMState
 from atn.state import LayerMemory
 from atn.window import StepStatistics
+from experiments.common.errors import UsageError
 from experiments.datasets.generated import generated_tokens
 from experiments.datasets.text import Corpus, Split, columns
 from experiments.models.awd_lstm import Dropout, LanguageModel, Reading, States
@@ -68,6 +69,16 @@ class LanguageSettings(RecurrenceSettings):
     clip: float
     """Largest norm of the gradient."""
 
+    random_start: bool = False
+    """Whether every window of every column begins at a place of its own in the text, drawn anew for each step. If not,
+    the columns are read from beginning to end."""
+
+    inputs: Literal["trained", "orthogonal"] = "trained"
+    """Embedding of the words: trained with the model, or a fixed orthogonal matrix as large as the vocabulary."""
+
+    input_scale: float = 1.0
+    """Factor of the orthogonal matrix; a trained embedding does not use it."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 1, "batch", "eval_batch", "embedding", "k")
@@ -77,6 +88,10 @@ class LanguageSettings(RecurrenceSettings):
     def window(self) -> int:
         """Window length of ATN."""
         return self.k
+
+    def max_steps(self) -> int:
+        """Number of time steps for which BN keeps population statistics: the words of a window."""
+        return self.bptt
 
     def layers(self) -> tuple[int, ...]:
         """Hidden size of each layer, defined by the settings of a task."""
@@ -157,6 +172,9 @@ class Windows:
 
     def _make_epoch(self, epoch: int) -> list[Window]:
         bptt = self.settings.bptt
+        if self.settings.random_start:
+            # As many as read the text once; where they begin is drawn for each column.
+            return [Window(epoch, 0, bptt, 1.0)] * ((self.rows - 1) // bptt)
         lengths = (
             window_lengths(bptt, [self.settings.seed, epoch]) if self.settings.vary_bptt else iter(lambda: bptt, 0)
         )
@@ -185,9 +203,24 @@ class LanguageProblem(Problem):
         Device of the model and of its data.
     corpus : Corpus
         Text to train on and to measure with.
+
+    Raises
+    ------
+    UsageError
+        Windows are to begin with a state that the model cannot carry, or that is of another place in the text; or
+        windows that begin anywhere are to have different lengths.
+    ValueError
+        The embedding is fixed and of another size than the vocabulary, or tied.
     """
 
     def __init__(self, settings: LanguageSettings, model: ModelName, device: torch.device, corpus: Corpus) -> None:
+        recurrence = settings.recurrence(model)
+        if settings.carry and not recurrence.carries:
+            raise UsageError(f"--carry: the model {model} has no state that a window could begin with; use --no-carry")
+        if settings.carry and settings.random_start:
+            raise UsageError("--carry: no window with --random-start follows another one; use --no-carry")
+        if settings.vary_bptt and settings.random_start:
+            raise UsageError("--vary-bptt: windows with --random-start have one length; use --no-vary-bptt")
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.device = device
@@ -198,13 +231,15 @@ class LanguageProblem(Problem):
         }
         self.columns = {split: torch.from_numpy(columns(corpus.tokens[split], size)) for split, size in sizes.items()}
         self.windows = Windows(settings, len(self.columns["train"]))
+        self._text = torch.from_numpy(corpus.tokens["train"])
         self.model: LanguageModel = LanguageModel(
-            settings.recurrence(model),
+            recurrence,
             corpus.vocabulary,
             settings.embedding,
             settings.layers(),
             tied=settings.tied,
             dropout=settings.dropout(),
+            fixed=settings.input_scale if settings.inputs == "orthogonal" else None,
         ).to(device)
         self.states: States | None = None
         """Final states of the previous window; None at the beginning of the text."""
@@ -217,12 +252,21 @@ class LanguageProblem(Problem):
     def read(self, step: int) -> tuple[Tensor, Reading]:
         """Mean cross-entropy of this step's window, and the output and states of the model."""
         window = self.windows.of(step)
-        text = self.share(self.columns["train"], 1)
+        text = self.share(self._rows(window, step), 1).to(self.device)
         starts_empty = window.start == 0 or not self.settings.carry
-        reading = self.model(text[window.start : window.end].to(self.device), None if starts_empty else self.states)
+        reading = self.model(text[:-1], None if starts_empty else self.states)
         self.states = tuple(state.detach() for state in reading.states) if self.settings.carry else None
-        targets = text[window.start + 1 : window.end + 1].to(self.device)
+        targets = text[1:]
         return self.model.cross_entropy(reading.output, targets), reading
+
+    def _rows(self, window: Window, step: int) -> Tensor:
+        """The words (length + 1, batch) of a window and the word after it, for every column."""
+        if not self.settings.random_start:
+            return self.columns["train"][window.start : window.end + 1]
+        last = len(self._text) - window.length
+        random = np.random.default_rng([self.settings.seed, step])
+        starts = torch.from_numpy(random.integers(0, last, size=self.settings.batch))
+        return self._text[starts + torch.arange(window.length + 1).unsqueeze(1)]
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step, in proportion to the length of its window if the lengths vary."""

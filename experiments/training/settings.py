@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from experiments.training.summary import Level
 
-ModelName = Literal["lstm", "ln", "atn", "detached"]
-PresetName = Literal["paper", "released", "demo", "smoke"]
+ModelName = Literal["lstm", "ln", "atn", "detached", "prop", "wn", "bn"]
+PresetName = Literal["paper", "released", "normprop", "demo", "smoke"]
 DtypeName = Literal["float32", "bfloat16"]
 
 FOR_LOOKING: frozenset[PresetName] = frozenset({"demo", "smoke"})
@@ -15,7 +15,8 @@ FOR_LOOKING: frozenset[PresetName] = frozenset({"demo", "smoke"})
 
 MODELS: tuple[ModelName, ...] = ("lstm", "ln", "atn")
 """The plain LSTM, LN-LSTM and ATN-LSTM, in the order of the paper's tables. The other models are of single tasks:
-"detached" is the ATN-LSTM whose statistics are constants to the gradient."""
+"detached" is the ATN-LSTM whose statistics are constants to the gradient, "prop" the LSTM of Normalization Propagation,
+"wn" that with weight normalization and "bn" that with recurrent batch normalization."""
 
 LARGEST = 2**31 - 1
 """Largest integer that a setting takes: larger counts overflow in PyTorch."""

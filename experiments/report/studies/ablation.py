@@ -1,10 +1,10 @@
-"""Sections 5.1 and 5.3 of the paper: Figures 5 and 7, and the sentences of the text about them."""
+"""Ablations: sections 5.1 and 5.3 of the paper, Figures 5 and 7, with their sentences; and one in no paper."""
 
 import math
 
 from experiments.report.curves import draw_curves
-from experiments.report.schema import Axis, Case, Column, Figure, Series, Study, distinct
-from experiments.report.statements import ends_between, is_below
+from experiments.report.schema import NAMES, Axis, Case, Column, Figure, Series, Study, distinct
+from experiments.report.statements import ends_between, goes_below, is_below
 from experiments.report.studies.synthetic import COLUMNS, LAST, LOSS, MARGIN
 from experiments.report.tables import number
 from experiments.tasks import copying, pixel_mnist, window_lengths
@@ -91,4 +91,41 @@ WINDOW_STUDY = Study(
     unit=LOSS,
     cases=(_WINDOWS,),
     figures=(Figure("figure-7.png", "Figure 7", (_WINDOWS,), draw_curves),),
+)
+
+_FORWARD = NAMES["detached"]
+
+_DETACHED = Case(
+    title="T = 100",
+    where={"T": 100},
+    # LN and ATN are runs of the copying problem and are not repeated.
+    series=tuple(Series(NAMES[model], copying.NAME, model, {}) for model in ("ln", "atn", "detached")),
+    printed={},
+    remark=f"Baseline 10 ln 8 / (T + 20) = {number(_BASELINE)}. LN and ATN are the runs of the section on copying.",
+    columns=COLUMNS,
+    axes=(Axis(VALIDATION, "cross-entropy", "linear", {"baseline": _BASELINE}),),
+    sentences=(
+        goes_below(_FORWARD, "the baseline", _BASELINE, LAST, MARGIN),
+        is_below(_FORWARD, "LN", LAST, MARGIN),
+        is_below("ATN", _FORWARD, LAST, MARGIN),
+    ),
+)
+
+DETACHED = Study(
+    task=copying.NAME,
+    title="Detached statistics",
+    place="In no paper",
+    preset="released",
+    flags="--T 100 --model detached",
+    about="ATN does two things that LN does not: its forward pass normalizes a step by what the last k steps were, and "
+    "its gradient flows through the statistics into those steps. With mean and variance as constants to the gradient "
+    "(the argument `detach`) the first is left and the second is not. If detached ATN is below LN, to see k steps is "
+    "worth something by itself; if ATN is below detached ATN, the gradient through them is. Declared before the runs: "
+    "the copying problem with the settings of the released script and seeds 0, 1 and 5544, everything else as in the "
+    "runs of LN and ATN. The statistics of the own step are constants too, which LN's are not.",
+    presets={("released",): copying.RELEASED},
+    open=("steps", "lr", "momentum", "k", "bias_placement", "init"),
+    unit=LOSS,
+    cases=(_DETACHED,),
+    figures=(Figure("detached.png", "Detached statistics", (_DETACHED,), draw_curves),),
 )

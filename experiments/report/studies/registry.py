@@ -1,9 +1,33 @@
-"""The studies of the report, in the order of the paper."""
+"""The studies of the report: those of the paper in its order, then what it does not have."""
 
-from experiments.report.schema import Study
-from experiments.report.studies.ablation import PIXEL_MNIST, WINDOW_STUDY
+from experiments.report.schema import Study, shows
+from experiments.report.studies.ablation import DETACHED, PIXEL_MNIST, WINDOW_STUDY
 from experiments.report.studies.language import CHAR_PTB, WIKITEXT2
+from experiments.report.studies.norm_prop import NORM_PROP
 from experiments.report.studies.norm_statistics import STATISTICS
+from experiments.report.studies.norm_variance import NORM_VARIANCE
 from experiments.report.studies.synthetic import ADDING, COPYING, DENOISE
+from experiments.training.record import Record
 
-STUDIES: tuple[Study, ...] = (COPYING, ADDING, DENOISE, CHAR_PTB, WIKITEXT2, PIXEL_MNIST, STATISTICS, WINDOW_STUDY)
+STUDIES: tuple[Study, ...] = (
+    COPYING,
+    ADDING,
+    DENOISE,
+    CHAR_PTB,
+    WIKITEXT2,
+    PIXEL_MNIST,
+    STATISTICS,
+    WINDOW_STUDY,
+    DETACHED,
+    NORM_PROP,
+    NORM_VARIANCE,
+)
+
+
+def home(record: Record) -> Study | None:
+    """The study that a run is made for: the first one that shows it, or else the first of its task; None for no task.
+
+    Other studies may show the run beside their own.
+    """
+    of_task = [study for study in STUDIES if study.task == record.task]
+    return next((study for study in STUDIES if shows(study, record)), of_task[0] if of_task else None)

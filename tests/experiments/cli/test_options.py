@@ -23,6 +23,7 @@ from experiments.training.metrics import METRICS, read_metrics
 from experiments.training.progress import Progress
 from experiments.training.record import RECORD, Record, load_record
 from experiments.training.run import Run
+from experiments.training.settings import ModelName
 from experiments.training.tensorboard_log import BOARD
 
 STEPS = 12
@@ -126,10 +127,22 @@ def test_a_flag_replaces_the_preset_s_value_and_nothing_else(
     assert run.settings == dataclasses.replace(TASKS[name].presets["paper"], **given)
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if name != "copying"])
-def test_a_model_of_another_task_is_refused_by_name(name: str) -> None:
-    with pytest.raises(UsageError, match=f"--model detached: {name} has lstm, ln, atn$"):
-        only_run(name, "--preset", "smoke", "--model", "detached")
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("model", ["detached", "prop", "wn", "bn"])
+def test_a_model_of_another_task_is_refused_by_name(name: str, model: ModelName) -> None:
+    norms: tuple[ModelName, ...] = ("prop", "wn", "bn")
+    more: dict[str, tuple[ModelName, ...]] = {"copying": ("detached",), "char-ptb": norms, "norm-variance": norms}
+    having = more.get(name, ())
+    if model in having:
+        assert only_run(name, "--preset", "smoke", "--model", model).model == model
+        return
+    with pytest.raises(UsageError, match=f"--model {model}: {name} has {', '.join(('lstm', 'ln', 'atn', *having))}$"):
+        only_run(name, "--preset", "smoke", "--model", model)
+
+
+def test_a_preset_of_another_task_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="--preset normprop: copying has paper, released, demo, smoke"):
+        only_run("copying", "--preset", "normprop", "--model", "atn")
 
 
 def test_a_model_beside_the_paper_s_is_run_when_it_is_named() -> None:

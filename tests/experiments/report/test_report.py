@@ -94,7 +94,21 @@ class TestTables:
         assert row[1] == "0.1100 / 0.1110"
         assert len(rows(page, "ATN")) == 1
 
-    @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.task)
+    def test_a_run_of_one_study_is_not_another_run_of_the_next(self, runs: Path, tmp_path: Path) -> None:
+        copying(runs, "detached", 0.141)
+        copying(runs, "detached", 0.142, seed=1, status="interrupted")
+        write_run(runs, "char-ptb", "prop", falls_to(1.1), preset="normprop")
+        page = report(runs, tmp_path)
+        assert len(rows(part(page, "Detached statistics"), "detached ATN")) == 1
+        assert "- `copying-released-T100-detached-seed1`: interrupted" in part(page, "Detached statistics")
+        assert "detached" not in part(page, "Copying")
+        assert len(rows(part(page, "Normalization Propagation"), "Norm-Prop")) == 1
+        assert "normprop" not in part(page, "Character-level Penn Treebank")
+        # A model that no study of the task has is shown all the same.
+        copying(runs, "detached", 0.143, T=150)
+        assert rows(part(report(runs, tmp_path), "Copying"), "`copying-released-T150-detached-seed5544`")
+
+    @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.title)
     def test_every_study_tells_all_its_runs(self, study: Study) -> None:
         results = gathered(made_up(study))
         text = "\n".join(section(study, results))
@@ -167,11 +181,11 @@ def made_up(study: Study) -> list[Result]:
     """A run of every series of a study and what it borrows from others."""
     moments = [(norm, moment, t) for norm in ("hh", "ih", "c") for moment in ("mean", "variance") for t in range(75)]
     alternating = {f"{norm} {moment} {t}": 0.25 * (-1) ** t for norm, moment, t in moments}
+    variances = {f"{state} variance {t}": 0.5 for state in ("c", "h") for t in range(30)}
+    of_task = {"statistics": alternating, "norm-variance": variances}
 
     def measured(_: int, train: float) -> dict[str, float]:
-        more = (
-            alternating if study.task == "statistics" else {"accuracy": 0.3, "test": train, "validation_carried": train}
-        )
+        more = of_task.get(study.task, {"accuracy": 0.3, "test": train, "validation_carried": train})
         return {"validation": train + 0.001, **more}
 
     return [

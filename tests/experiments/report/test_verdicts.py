@@ -10,9 +10,12 @@ import pytest
 
 from experiments.report.paper_numbers import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, Losses
 from experiments.report.results import Result
+from experiments.report.schema import Study
+from experiments.report.studies import norm_prop
+from experiments.report.studies.ablation import DETACHED
 from experiments.report.studies.registry import STUDIES
 from experiments.report.verdicts import ClaimVerdict, claim_verdicts, deciding_line, judge, measured_verdicts
-from experiments.tasks import char_ptb, norm_statistics
+from experiments.tasks import char_ptb, norm_statistics, norm_variance
 from experiments.tasks.registry import TASKS
 from experiments.training.record import UNVERIFIED
 from experiments.training.settings import MODELS, ModelName
@@ -108,6 +111,28 @@ def window_runs() -> tuple[Result, ...]:
     return (*copying_runs(100), window_run(25, 0.137), window_run(65, 0.142))
 
 
+def norm_prop_run(model: ModelName, bits: float) -> Result:
+    return language_run("char-ptb", model, in_nats(Losses(bits, bits)), preset="normprop")
+
+
+def norm_prop_runs() -> tuple[Result, ...]:
+    return tuple(norm_prop_run(model, bits) for model, bits in norm_prop.PRINTED.items())
+
+
+def variance_run(model: ModelName, h: float, gamma_hh: float = 2.0) -> Result:
+    """The exact variance of c, and that of h at every step."""
+    exact = norm_variance.cell_variance(2.0, 30)
+    measured = {f"c variance {t}": value for t, value in enumerate(exact)} | {f"h variance {t}": h for t in range(30)}
+    return make_run(
+        "norm-variance",
+        model,
+        lambda _: 1.0,
+        preset="normprop",
+        measured=lambda *_: {"validation": 1.0, **measured},
+        gamma_hh=gamma_hh,
+    )
+
+
 LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
     "table-1": lambda: copying_runs(100) + copying_runs(200),
     "table-2": lambda: adding_runs(100) + adding_runs(200),
@@ -121,6 +146,9 @@ LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
     "figure-6": statistics_runs,
     "figure-7": window_runs,
     "s5-large-k-gradients": window_runs,
+    "np-similar-or-better": norm_prop_runs,
+    "np-char-ptb-order": norm_prop_runs,
+    "np-variance-at-start": lambda: (variance_run("prop", 1.05),),
 }
 """Claim -> runs that confirm it."""
 
@@ -144,6 +172,11 @@ UNLIKE_THE_PAPER: list[tuple[str, Callable[[], Result]]] = [
     ("figure-7", lambda: window_run(65, 0.12)),
     ("figure-7", lambda: window_run(25, 0.16)),
     ("s5-large-k-gradients", lambda: window_run(65, 0.13)),
+    ("np-similar-or-better", lambda: norm_prop_run("lstm", 1.41)),
+    ("np-similar-or-better", lambda: norm_prop_run("prop", 1.46)),
+    ("np-char-ptb-order", lambda: norm_prop_run("bn", 1.439)),
+    ("np-char-ptb-order", lambda: norm_prop_run("ln", 1.433)),
+    ("np-variance-at-start", lambda: variance_run("prop", 0.84)),
 ]
 """Claim, and a run that takes the place of another one of these, and with which it is no longer true."""
 
@@ -271,8 +304,12 @@ class TestWhichRunsCount:
 
 
 def outcomes(task: str, runs: Iterable[Result]) -> dict[str, list[str]]:
-    """Sentence -> outcome by each measure, of the sentences with runs."""
-    (study,) = [study for study in STUDIES if study.task == task]
+    """Sentence -> outcome by each measure, of the sentences with runs, in the paper's study of the task."""
+    return outcomes_in(next(study for study in STUDIES if study.task == task), runs)
+
+
+def outcomes_in(study: Study, runs: Iterable[Result]) -> dict[str, list[str]]:
+    """The same in any study."""
     verdicts = judge(study, gathered(runs))
     return {
         verdict.sentence.says: [found.outcome for found in verdict.findings] for verdict in verdicts if verdict.seeds
@@ -325,6 +362,26 @@ class TestSentences:
 
         runs = [adding_run("ln", 0.001, 1000), make_run("adding", "atn", curve, preset="released")]
         assert outcomes("adding", runs)["then ATN runs parallel to LN"] == [outcome]
+
+    def test_the_exact_variance_is_met_or_not(self) -> None:
+        says = "Without a gain on W_hh h the variance of c is Var c (1 - B^t)"
+        exact = variance_run("prop", 1.0, gamma_hh=0.0)
+        assert outcomes("norm-variance", [exact])[says] == ["confirmed"]
+        measured = {**exact.points[-1].measured, "c variance 7": exact.points[-1].measured["c variance 7"] * 1.04}
+        other = exact._replace(points=[exact.points[-1]._replace(measured=measured)])
+        assert outcomes("norm-variance", [other])[says] == ["not confirmed"]
+
+    @pytest.mark.parametrize(
+        ("loss", "below_ln", "below_it"), [(0.14, True, True), (0.13, True, False), (0.16, False, True)]
+    )
+    def test_detached_atn_stands_between_ln_and_atn_or_not(
+        self, loss: float, *, below_ln: bool, below_it: bool
+    ) -> None:
+        found = outcomes_in(DETACHED, [*copying_runs(100), copying_run("detached", loss)])
+        words = {True: ["confirmed"] * 2, False: ["not confirmed"] * 2}
+        assert found["detached ATN is below LN"] == words[below_ln]
+        assert found["ATN is below detached ATN"] == words[below_it]
+        assert found["detached ATN gets below the baseline (0.1733)"] == ["confirmed"] * 2
 
     def test_a_training_minimum_of_a_language_model_is_of_an_epoch(self) -> None:
         def lucky(step: int) -> float:

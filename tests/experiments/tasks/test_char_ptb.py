@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from atn import LSTMState
+from atn import ATNLSTM, LSTMState
+from experiments.common.errors import UsageError
 from experiments.tasks.char_ptb import PRESETS, VALIDATION_CARRIED, CharPtb, CharPtbSettings, bits_per_character
 from experiments.tasks.language import Windows, flatten, generated_corpus, unflatten, window_lengths
 from experiments.training.metrics import VALIDATION
@@ -20,6 +21,8 @@ from tests.support.interruptions import assert_interruption_changes_nothing
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(PRESETS["smoke"], embedding=4, hidden=6)
+OTHERS: tuple[ModelName, ...] = ("prop", "wn", "bn")
+"""Models that the paper on Norm-Prop has beside the plain LSTM and LN."""
 
 
 def with_fields(**changes: Any) -> CharPtbSettings:
@@ -268,6 +271,8 @@ def test_every_setting_gives_the_run_another_name() -> None:
         "compile": True,
         "vary_bptt": False,
         "carry": False,
+        "inputs": "orthogonal",
+        "random_start": True,
         "tied": True,
         "drops": (),
     }
@@ -299,3 +304,121 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
 ) -> None:
     arguments = ["char-ptb", "--preset", "smoke", "--model", model, "--hidden", "6", "--steps", "9", "--bptt", "110"]
     assert_interruption_changes_nothing(CharPtb, [*arguments, "--validate-every", "4"], 6, tmp_path, monkeypatch)
+
+
+def of_norm_prop(**changes: Any) -> CharPtbSettings:
+    """The preset of the paper on Norm-Prop on the small text, which has 12 words."""
+    small = {"corpus": "generated", "batch": 4, "eval_batch": 2, "bptt": 20, "embedding": 12, "hidden": 6}
+    return dataclasses.replace(PRESETS["normprop"], **{**small, **changes})
+
+
+class TestNormProp:
+    """The preset of the paper on Norm-Prop, and its models."""
+
+    def test_its_settings_are_the_paper_s_but_for_the_size(self) -> None:
+        preset = PRESETS["normprop"]
+        assert (preset.bptt, preset.batch, preset.lr, preset.decay, preset.clip) == (100, 64, 2e-3, 1e-3, 1)
+        assert preset.random_start
+        # Mikolov's text has 50 characters, of which an epoch has 5,017,483.
+        assert (preset.embedding, preset.inputs) == (50, "orthogonal")
+        windows = Windows(preset, 5_017_483 // 64)
+        assert [windows.of(step).epoch for step in (1, preset.steps, preset.steps + 1)] == [0, 0, 1]
+
+    def test_gains_start_as_the_paper_s(self) -> None:
+        starts: dict[ModelName, tuple[float, ...]] = {
+            "prop": (2.0, 2.0, 1.0),
+            "ln": (1.0, 1.0, 1.0),
+            "bn": (0.1, 0.1, 0.1),
+        }
+        for model, wanted in starts.items():
+            layer = CharPtb(of_norm_prop(), model, CPU).model.layers[0]
+            found = [layer.get_parameter(f"norm_{site}_l0.weight") for site in ("ih", "hh", "c")]
+            assert [gain.tolist() for gain in found] == [
+                pytest.approx([start] * len(gain)) for start, gain in zip(wanted, found, strict=True)
+            ], model
+
+    def test_a_word_is_a_row_of_a_fixed_orthogonal_matrix_with_mean_square_1(self) -> None:
+        problem = CharPtb(of_norm_prop(input_scale=math.sqrt(12)), "prop", CPU)
+        matrix = problem.model.embedding.weight
+        assert matrix.shape == (12, 12)
+        assert torch.allclose(matrix @ matrix.T, 12 * torch.eye(12), atol=1e-4)
+        before = matrix.clone()
+        train(problem, range(1, 4))
+        assert torch.equal(problem.model.embedding.weight, before)
+
+    @pytest.mark.parametrize(("field", "value"), [("embedding", 11), ("tied", True)])
+    def test_a_fixed_matrix_of_another_size_is_refused(self, field: str, value: int) -> None:
+        with pytest.raises(ValueError, match="a fixed orthogonal embedding must be of the vocabulary's size, 12"):
+            CharPtb(of_norm_prop(**{field: value, "hidden": 11 if field == "embedding" else 12}), "prop", CPU)
+
+    def test_each_column_of_a_window_begins_anywhere_in_the_text(self) -> None:
+        problem = CharPtb(of_norm_prop(batch=64), "lstm", CPU)
+        text = generated_corpus().tokens["train"].tolist()
+        seen = set()
+        for step in (1, 2):
+            rows = problem._rows(problem.windows.of(step), step)
+            assert rows.shape == (21, 64)
+            for column in rows.T.tolist():
+                places = [start for start in range(len(text) - 20) if text[start : start + 21] == column]
+                assert places
+                seen.update(places)
+            again = CharPtb(of_norm_prop(batch=64), "lstm", CPU)
+            assert torch.equal(again._rows(again.windows.of(step), step), rows)
+        assert min(seen) < 300
+        assert max(seen) > 2700
+
+    def test_the_learning_rate_decays_with_the_epochs(self) -> None:
+        problem = CharPtb(of_norm_prop(decay=0.5, bptt=250), "lstm", CPU)
+        # An epoch has (750 - 1) // 250 = 2 windows.
+        rates = [problem.learning_rate(step) for step in (1, 2, 3, 5)]
+        assert rates == pytest.approx([2e-3, 2e-3, 2e-3 * math.exp(-0.5), 2e-3 * math.exp(-1)])
+
+    @pytest.mark.parametrize(("model", "keeps"), [("prop", True), ("wn", False), ("lstm", False)])
+    def test_rows_of_norm_prop_alone_are_brought_back_to_length_1(self, model: ModelName, *, keeps: bool) -> None:
+        problem = CharPtb(of_norm_prop(lr=0.1), model, CPU)
+        train(problem, range(1, 3))
+        for name in ("weight_ih_l0", "weight_hh_l0"):
+            lengths = torch.linalg.vector_norm(problem.model.layers[0].get_parameter(name), dim=1)
+            assert torch.allclose(lengths, torch.ones_like(lengths), atol=1e-5) is keeps, name
+
+    def test_bn_measures_by_the_statistics_of_the_population(self) -> None:
+        problem = CharPtb(of_norm_prop(), "bn", CPU)
+        train(problem, range(1, 3))
+        layer = problem.model.layers[0]
+        assert isinstance(layer, ATNLSTM)
+        assert layer.get_buffer("norm_hh_l0.population.num_batches_tracked").tolist() == [2] * 20
+        problem.model.eval()
+        with torch.no_grad():
+            measured = problem.validation(2)
+        assert measured.keys() == {VALIDATION}
+        assert layer.get_buffer("norm_hh_l0.population.num_batches_tracked").tolist() == [2] * 20
+
+    @pytest.mark.parametrize(
+        ("model", "changes", "said"),
+        [
+            ("bn", {"carry": True, "random_start": False}, "--carry: the model bn has no state"),
+            ("prop", {"carry": True}, "--carry: no window with --random-start follows another one"),
+            ("prop", {"vary_bptt": True}, "--vary-bptt: windows with --random-start have one length"),
+        ],
+    )
+    def test_what_does_not_go_together_is_refused_by_name(
+        self, model: ModelName, changes: dict[str, Any], said: str
+    ) -> None:
+        with pytest.raises(UsageError, match=said):
+            CharPtb(of_norm_prop(**changes), model, CPU)
+
+    @pytest.mark.parametrize("model", OTHERS)
+    def test_training_lowers_the_loss(self, model: ModelName) -> None:
+        losses = train(CharPtb(of_norm_prop(hidden=16, lr=1e-2), model, CPU), range(1, 61))
+        assert losses[0] > 2.3
+        assert sum(losses[-5:]) / 5 < 1.8
+
+    @pytest.mark.parametrize("model", OTHERS)
+    def test_an_interrupted_run_ends_as_one_that_was_not(
+        self, model: ModelName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        arguments = ["char-ptb", "--preset", "normprop", "--model", model, "--corpus", "generated", "--embedding", "12"]
+        sizes = ["--hidden", "6", "--steps", "9", "--bptt", "30", "--batch", "4", "--eval-batch", "2"]
+        assert_interruption_changes_nothing(
+            CharPtb, [*arguments, *sizes, "--validate-every", "4"], 6, tmp_path, monkeypatch
+        )
