@@ -282,6 +282,33 @@ def draw_hidden_problem(draw: Draw) -> HiddenProblem:
     return HiddenProblem(cell=cell, **_draw_layers(draw, ("atn", "atn", "ln", "none")))
 
 
+def draw_eager_lstm_problem(draw: Draw) -> LSTMProblem:
+    """Draw a problem of an LSTM whose norm the eager backend alone computes, as `draw_lstm_problem`."""
+    return LSTMProblem(**_draw_eager_layers(draw))
+
+
+def draw_eager_hidden_problem(draw: Draw) -> HiddenProblem:
+    """Draw a problem of an RNN or a GRU with one of these norms."""
+    cell: HiddenCell = draw.choice(("GRU", "RNN_TANH"))
+    return HiddenProblem(cell=cell, **_draw_eager_layers(draw))
+
+
+def _draw_eager_layers(draw: Draw) -> dict[str, Any]:
+    """Fields of a `RecurrentProblem` with batch statistics, detached statistics or AdaNorm.
+
+    Batches of two cases are left out: each of their normalized values is 1 or -1 nearly, whatever the data.
+    """
+    kind = draw.choice(("bn", "atn-bn", "detached atn", "detached ln", "ada"))
+    norms: dict[str, Norm] = {"bn": "bn", "ada": "ada", "detached ln": "ln"}
+    fields = _draw_layers(draw, (norms.get(kind, "atn"),))
+    if kind.endswith("bn"):
+        return fields | {"B": draw.integer(3, 6), "base": "batch" if kind == "atn-bn" else "layer"}
+    if kind == "ada":
+        return fields
+    detached: tuple[tuple[Statistic, ...], ...] = (("mean",), ("var",), ("mean", "var"))
+    return fields | {"detach": draw.choice(detached)}
+
+
 def _draw_layers(draw: Draw, norms: Sequence[Norm]) -> dict[str, Any]:
     """Fields of a `RecurrentProblem` with one of these norms."""
     T = draw.integer(1, 9)

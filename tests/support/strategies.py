@@ -10,6 +10,8 @@ from tests.support.problems import (
     HiddenProblem,
     LSTMProblem,
     NormProblem,
+    draw_eager_hidden_problem,
+    draw_eager_lstm_problem,
     draw_hidden_problem,
     draw_lstm_problem,
     draw_norm_problem,
@@ -51,3 +53,15 @@ def lstm_problems(draw: st.DrawFn) -> LSTMProblem:
 def hidden_problems(draw: st.DrawFn) -> HiddenProblem:
     """Draw one forward and backward pass of an RNN or a GRU, normalized or plain."""
     return draw_hidden_problem(HypothesisDraw(draw))
+
+
+@st.composite
+def eager_lstm_problems(draw: st.DrawFn) -> LSTMProblem:
+    """Draw one pass of an LSTM with batch statistics, detached statistics or AdaNorm."""
+    return draw_eager_lstm_problem(HypothesisDraw(draw))
+
+
+@st.composite
+def eager_hidden_problems(draw: st.DrawFn) -> HiddenProblem:
+    """Draw one pass of an RNN or a GRU with batch statistics, detached statistics or AdaNorm."""
+    return draw_eager_hidden_problem(HypothesisDraw(draw))

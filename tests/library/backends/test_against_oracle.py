@@ -29,7 +29,7 @@ from tests.support.runners import (
     run_norm_oracle,
     run_norm_torch,
 )
-from tests.support.strategies import lstm_problems, norm_problems
+from tests.support.strategies import eager_lstm_problems, lstm_problems, norm_problems
 
 pytestmark = pytest.mark.gate
 
@@ -48,6 +48,12 @@ def test_norm(backend: str, dtype: str, problem: NormProblem) -> None:
 @given(problem=lstm_problems())
 def test_lstm(backend: str, dtype: str, problem: LSTMProblem) -> None:
     assert_agrees(problem, run_lstm_oracle, run_lstm_torch(problem, backend, dtype), backend)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@given(problem=eager_lstm_problems())
+def test_lstm_with_a_norm_of_eager_alone(dtype: str, problem: LSTMProblem) -> None:
+    assert_agrees(problem, run_lstm_oracle, run_lstm_torch(problem, "eager", dtype), "eager")
 
 
 @pytest.mark.claim("eq-7", "eq-8", "eq-9")

@@ -223,12 +223,17 @@ CONTROLS: list[tuple[Plant, Callable[[], None]]] = [
     (statistics_over_the_features, BN_TEST),
     (batch_statistics_without_a_gradient, BN_TEST),
     (window_of_one_step_of_the_batch, ATN_BN_TEST),
+    (statistics_over_the_features, ATN_BN_TEST),
+    (batch_statistics_without_a_gradient, ATN_BN_TEST),
     (evaluation_by_the_first_step, POPULATION_TEST),
     (evaluation_by_the_batch, POPULATION_TEST),
 ]
 
 
-@pytest.mark.parametrize(("plant", "named_test"), CONTROLS, ids=[plant.__name__ for plant, _ in CONTROLS])
+IDS = [f"{number}-{plant.__name__}" for number, (plant, _) in enumerate(CONTROLS)]
+
+
+@pytest.mark.parametrize(("plant", "named_test"), CONTROLS, ids=IDS)
 def test_planted_bug_is_found(plant: Plant, named_test: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     named_test()
     plant(monkeypatch)

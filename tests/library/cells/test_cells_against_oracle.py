@@ -22,7 +22,7 @@ from tests.support.hidden_cells import HIDDEN_BACKENDS, make_hidden_module, run_
 from tests.support.oracle_cases import rnn_parameters
 from tests.support.problems import HiddenCell, HiddenProblem
 from tests.support.runners import oracle_norm
-from tests.support.strategies import hidden_problems
+from tests.support.strategies import eager_hidden_problems, hidden_problems
 
 pytestmark = pytest.mark.gate
 
@@ -35,6 +35,12 @@ CELLS: tuple[HiddenCell, ...] = ("RNN_TANH", "GRU")
 @given(problem=hidden_problems())
 def test_cell(backend: str, dtype: str, problem: HiddenProblem) -> None:
     assert_agrees(problem, run_hidden_oracle, run_hidden_torch(problem, backend, dtype), backend)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@given(problem=eager_hidden_problems())
+def test_cell_with_a_norm_of_eager_alone(dtype: str, problem: HiddenProblem) -> None:
+    assert_agrees(problem, run_hidden_oracle, run_hidden_torch(problem, "eager", dtype), "eager")
 
 
 @pytest.mark.claim("eq-3")

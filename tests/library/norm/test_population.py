@@ -4,6 +4,7 @@ import copy
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim import swa_utils
 
-from atn import AssortedTimeNorm
+from atn import ATNLSTM, AssortedTimeNorm
 from atn.population import PopulationStatistics
 from tests.support.comparison import assert_close
 from tests.support.norms import in_chunks, module, sequence
@@ -281,46 +282,75 @@ class TestAsBatchNorm1d:
 
 PROCESS = """
 import sys, torch, torch.distributed as dist
-from atn import AssortedTimeNorm
 from torch.nn.parallel import DistributedDataParallel
+from tests.library.norm.test_population import SHARED, output_of, share
 folder, rank = sys.argv[1], int(sys.argv[2])
 torch.use_deterministic_algorithms(True)
 dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-for broadcast in (True, False):
-    norm = AssortedTimeNorm(5, 3, base="batch", max_steps=6)
-    model = DistributedDataParallel(norm, broadcast_buffers=broadcast)
-    for step in range(3):
-        a = torch.randn((3, 5)[rank], 4, 5, generator=torch.Generator().manual_seed(10 * step + rank))
-        model(a).sum().backward()
-    torch.save(norm.state_dict(), f"{folder}/{broadcast}{rank}")
+for kind, make in SHARED.items():
+    for broadcast in (True, False):
+        module = make()
+        model = DistributedDataParallel(module, broadcast_buffers=broadcast)
+        for step in range(3):
+            output_of(model, share(rank, step)).sum().backward()
+        torch.save(module.state_dict(), f"{folder}/{kind}{broadcast}{rank}")
 dist.destroy_process_group()
 """
 
 
+def lstm_with_batch_statistics() -> ATNLSTM:
+    """An LSTM of recurrent batch normalization, which starts alike in every process."""
+    torch.manual_seed(0)
+    return ATNLSTM(5, 3, norm="bn", max_steps=6)
+
+
+SHARED: dict[str, Callable[[], nn.Module]] = {
+    "norm": lambda: AssortedTimeNorm(5, 3, base="batch", max_steps=6),
+    "lstm": lstm_with_batch_statistics,
+}
+"""The modules that two processes train."""
+
+
+def share(rank: int, step: int) -> Tensor:
+    """A process's share of a batch: T = 3 on rank 0 and 5 on rank 1."""
+    return torch.randn((3, 5)[rank], 4, 5, generator=torch.Generator().manual_seed(10 * step + rank))
+
+
+def output_of(module: nn.Module, x: Tensor) -> Tensor:
+    """What a norm gives, and the first of what a layer gives."""
+    found: Any = module(x)
+    output: Tensor = found if isinstance(found, Tensor) else found[0]
+    return output
+
+
 def test_processes_with_other_numbers_of_steps(tmp_path: Path) -> None:
-    """T = 3 on rank 0 and 5 on rank 1: each step's statistics are what `BatchNorm1d` would have."""
+    """Each step's statistics, of a norm and of every site of a layer, are what `BatchNorm1d` would have."""
     # Two processes of one machine meet in a file: no port is taken.
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    root = str(Path(__file__).parents[3])
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": paths}
     processes = [
         subprocess.Popen([sys.executable, "-c", PROCESS, str(tmp_path), str(rank)], env=environment)  # noqa: S603 - our own program
         for rank in range(2)
     ]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
 
-    def alone(rank: int, start: dict[int, dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-        """Statistics after each batch of a process; `start` replaces them before some."""
-        norm, after = AssortedTimeNorm(5, 3, base="batch", max_steps=6), []
+    def alone(kind: str, rank: int, start: dict[int, dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+        """State after each batch of a process; `start` replaces it before some."""
+        module, after = SHARED[kind](), []
         for step in range(3):
-            norm.load_state_dict(start.get(step, norm.state_dict()))
-            norm(torch.randn((3, 5)[rank], 4, 5, generator=torch.Generator().manual_seed(10 * step + rank)))
-            after.append(copy.deepcopy(norm.state_dict()))
+            module.load_state_dict(start.get(step, module.state_dict()))
+            output_of(module, share(rank, step))
+            after.append(copy.deepcopy(module.state_dict()))
         return after
 
-    first = alone(0, {})
-    sent = dict(enumerate(first, start=1))
-    expected = {"True0": first, "False0": first, "True1": alone(1, sent), "False1": alone(1, {})}
-    for name, states in expected.items():
-        found = torch.load(tmp_path / name)
-        for key, value in states[-1].items():
-            assert torch.equal(found[key], value), (name, key)
-    assert found["population.num_batches_tracked"].tolist() == [3, 3, 3, 3, 3, 0]
+    for kind, sites in (("norm", 1), ("lstm", 3)):
+        first = alone(kind, 0, {})
+        sent = dict(enumerate(first, start=1))
+        expected = {"True0": first, "False0": first, "True1": alone(kind, 1, sent), "False1": alone(kind, 1, {})}
+        for name, states in expected.items():
+            found = torch.load(tmp_path / f"{kind}{name}")
+            for key, value in states[-1].items():
+                assert torch.equal(found[key], value), (kind, name, key)
+        counts = [value.tolist() for key, value in found.items() if key.endswith("num_batches_tracked")]
+        assert counts == [[3, 3, 3, 3, 3, 0]] * sites

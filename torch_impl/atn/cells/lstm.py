@@ -126,6 +126,10 @@ class ATNLSTM(RecurrentLayers):
     base, max_steps, momentum
         For "atn", "layer" (default) or "batch", and for "bn": as of `AssortedTimeNorm`, with population statistics in
         `norm_ih_l0.population` and so on. Whole sequences of one length alone: no packed input, no `stream`.
+        Evaluation, where each site is one affine map for each step, runs on "eager" too: the kernels have one gain for
+        all steps. Under `DistributedDataParallel` each process normalizes and averages by its own share of the batch;
+        gradients are synchronized, statistics are not, but that before each forward pass the process of rank 0 sends
+        its own to the others, unless `broadcast_buffers=False`.
     scale, slope
         For "ada": C (default 1) and k (default 0.1) of its factor C (1 - k y), a constant to the gradient.
 
