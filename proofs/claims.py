@@ -21,6 +21,7 @@ EXPERIMENTS = (
     "statistics",
     "window-study",
     "norm-variance",
+    "one-example",
 )
 """The experiments that can settle a measured claim."""
 

@@ -51,7 +51,7 @@ class SweepCommand:
     demonstration, or a size for trying out the code."""
 
     models: tuple[ModelName, ...] = MODELS
-    """Plain LSTM, LN-LSTM, ATN-LSTM; others by name, for tasks that have them."""
+    """Plain LSTM, LN-LSTM, ATN-LSTM; others by name, for tasks that have them, as --models shift cn."""
 
     seeds: str | None = None
     """0..4 or 0,3,5; without it the preset's seed."""

@@ -17,11 +17,12 @@ from experiments.common.environment import ROOT
 from experiments.common.errors import INTERRUPTED, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.stamp import check_stamp
+from experiments.tasks import copying
 from experiments.tasks.registry import TASKS
 from experiments.training import distributed
 from experiments.training.record import UNVERIFIED, Record
 from experiments.training.run import Conditions, Run, carry_out
-from experiments.training.settings import MODELS, ModelName, PresetName
+from experiments.training.settings import ModelName, PresetName
 from experiments.training.task import Task
 from experiments.training.tensorboard_log import require_tensorboard
 
@@ -48,7 +49,8 @@ class TaskCommand(Generic[F]):
     demonstration, or a size for trying out the code."""
 
     model: Literal[ModelName, "all"] = "all"
-    """Plain LSTM, LN-LSTM, ATN-LSTM, or all three in turn; a model beside them, which only some tasks have, by name."""
+    """A model by name, or all in turn: plain LSTM, LN-LSTM and ATN-LSTM, or for a study of another system its own. Some
+    tasks have more, which are run only by name."""
 
     seeds: str | None = None
     """Several seeds in turn, a run each, instead of --seed: 0..4 or 0,3,5."""
@@ -108,7 +110,7 @@ def plan_runs(task: Task[Any], options: TaskCommand[Any], prog: str) -> list[Run
     except ValueError as error:
         raise UsageError(f"Error parsing settings: {error} (see {prog} --help)") from None
     seeds = (chosen.seed,) if options.seeds is None else parse_seeds(options.seeds)
-    models = MODELS if options.model == "all" else (options.model,)
+    models = task.standard_models if options.model == "all" else (options.model,)
     parts = [
         part for seed in seeds for part in task.parts(options.preset, dataclasses.replace(chosen, seed=seed), models)
     ]
@@ -186,7 +188,8 @@ def _carry_out_all(runs: Sequence[Run], conditions: Conditions) -> int:
             return INTERRUPTED
         if record.status == "nan":
             status = 1
-    if status == 0 and runs[0].preset == "demo" and distributed.is_main_process():
+    shown = (runs[0].task.name, runs[0].preset) == (copying.NAME, "demo")
+    if status == 0 and shown and distributed.is_main_process():
         print(demonstrate(records, conditions.runs), flush=True)
     return status
 

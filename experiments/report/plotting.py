@@ -18,6 +18,8 @@ COLORS: Mapping[ModelName, tuple[str, ...]] = {
     "prop": ("#D55E00", "#7F3300"),
     "wn": ("#000000",),
     "bn": ("#CC79A7",),
+    "shift": ("#D55E00",),
+    "cn": ("#0072B2",),
 }
 """Colors of Okabe and Ito's palette, which color-blind readers can distinguish. A single series has the middle
 color."""
@@ -30,6 +32,8 @@ MARKERS: Mapping[ModelName, tuple[str, ...]] = {
     "prop": ("P", "x"),
     "wn": ("*",),
     "bn": ("D",),
+    "shift": ("s",),
+    "cn": ("o",),
 }
 """Markers, which distinguish the series without color."""
 

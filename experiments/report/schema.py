@@ -21,6 +21,8 @@ NAMES: Mapping[ModelName, str] = {
     "prop": "Norm-Prop",
     "wn": "WN",
     "bn": "BN",
+    "shift": "shift alone",
+    "cn": "channel norm",
 }
 """Names of the models in tables and figures."""
 

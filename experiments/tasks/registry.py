@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.related.channel_norm import one_example
 from experiments.tasks import (
     adding,
     char_ptb,
@@ -26,6 +27,13 @@ _ALL: list[Task[Any]] = [
     Task(norm_statistics.NAME, norm_statistics.PRESETS, norm_statistics.Statistics, plan=norm_statistics.plan),
     Task(window_lengths.NAME, window_lengths.PRESETS, copying.Copying, plan=window_lengths.plan),
     Task(norm_variance.NAME, norm_variance.PRESETS, norm_variance.NormVariance, more_models=("prop", "wn", "bn")),
+    Task(
+        one_example.NAME,
+        one_example.PRESETS,
+        one_example.OneExample,
+        plan=one_example.plan,
+        standard_models=one_example.MODELS,
+    ),
 ]
 
 TASKS: Mapping[str, Task[Any]] = {task.name: task for task in _ALL}

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from experiments.training.summary import Level
 
-ModelName = Literal["lstm", "ln", "atn", "detached", "prop", "wn", "bn"]
+ModelName = Literal["lstm", "ln", "atn", "detached", "prop", "wn", "bn", "shift", "cn"]
 PresetName = Literal["paper", "released", "normprop", "demo", "smoke"]
 DtypeName = Literal["float32", "bfloat16"]
 
@@ -16,7 +16,8 @@ FOR_LOOKING: frozenset[PresetName] = frozenset({"demo", "smoke"})
 MODELS: tuple[ModelName, ...] = ("lstm", "ln", "atn")
 """The plain LSTM, LN-LSTM and ATN-LSTM, in the order of the paper's tables. The other models are of single tasks:
 "detached" is the ATN-LSTM whose statistics are constants to the gradient, "prop" the LSTM of Normalization Propagation,
-"wn" that with weight normalization and "bn" that with recurrent batch normalization."""
+"wn" that with weight normalization and "bn" that with recurrent batch normalization; "shift" and "cn" are convolutional
+networks without and with channel normalization."""
 
 LARGEST = 2**31 - 1
 """Largest integer that a setting takes: larger counts overflow in PyTorch."""

@@ -30,12 +30,15 @@ class Task(NamedTuple, Generic[S]):
     """Runs of the command for a preset, its settings and some models; None where each model has one run."""
 
     more_models: tuple[ModelName, ...] = ()
-    """Models of the task beside `MODELS`."""
+    """Models that are run only by name, beside `standard_models`."""
+
+    standard_models: tuple[ModelName, ...] = MODELS
+    """Models that a command runs if it names none."""
 
     @property
     def models(self) -> tuple[ModelName, ...]:
         """Every model that the task has."""
-        return (*MODELS, *self.more_models)
+        return (*self.standard_models, *self.more_models)
 
     def parts(self, preset: PresetName, settings: S, models: Sequence[ModelName]) -> list[Part]:
         """The runs of the command for these models, in their order.

@@ -6,6 +6,7 @@ from experiments.report.studies.language import CHAR_PTB, WIKITEXT2
 from experiments.report.studies.norm_prop import NORM_PROP
 from experiments.report.studies.norm_statistics import STATISTICS
 from experiments.report.studies.norm_variance import NORM_VARIANCE
+from experiments.report.studies.one_example import ONE_EXAMPLE
 from experiments.report.studies.synthetic import ADDING, COPYING, DENOISE
 from experiments.training.record import Record
 
@@ -21,6 +22,7 @@ STUDIES: tuple[Study, ...] = (
     DETACHED,
     NORM_PROP,
     NORM_VARIANCE,
+    ONE_EXAMPLE,
 )
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from experiments.cli.main import main
+from experiments.related.channel_norm import one_example
+from experiments.related.channel_norm.one_example import final_loss, largest_gradient, smallest_gradient
 from experiments.report import paper_numbers
 from experiments.report.missing import missing_lines
 from experiments.report.results import Result, spread
@@ -182,7 +184,9 @@ def made_up(study: Study) -> list[Result]:
     moments = [(norm, moment, t) for norm in ("hh", "ih", "c") for moment in ("mean", "variance") for t in range(75)]
     alternating = {f"{norm} {moment} {t}": 0.25 * (-1) ** t for norm, moment, t in moments}
     variances = {f"{state} variance {t}": 0.5 for state in ("c", "h") for t in range(30)}
-    of_task = {"statistics": alternating, "norm-variance": variances}
+    depths = one_example.PAPER.depths
+    networks = {name(depth): 0.1 for depth in depths for name in (final_loss, smallest_gradient, largest_gradient)}
+    of_task = {"statistics": alternating, "norm-variance": variances, one_example.NAME: networks}
 
     def measured(_: int, train: float) -> dict[str, float]:
         more = of_task.get(study.task, {"accuracy": 0.3, "test": train, "validation_carried": train})

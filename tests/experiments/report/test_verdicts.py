@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.related.channel_norm import one_example
+from experiments.related.channel_norm.one_example import final_loss, largest_gradient, smallest_gradient
 from experiments.report.paper_numbers import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, Losses
 from experiments.report.results import Result
 from experiments.report.schema import Study
@@ -133,6 +135,28 @@ def variance_run(model: ModelName, h: float, gamma_hh: float = 2.0) -> Result:
     )
 
 
+def one_example_run(model: ModelName, init: str, losses: Mapping[int, float], gradient: float) -> Result:
+    """Final losses by depth, 0.01 or 0.25 where they are not given, and a first gradient that is 1 at depth 1."""
+    usual = 0.01 if model == "cn" else 0.25
+    measured = {final_loss(depth): losses.get(depth, usual) for depth in one_example.PAPER.depths}
+    for name in (smallest_gradient, largest_gradient):
+        measured |= {name(1): 1.0, name(30): gradient}
+    return make_run(
+        one_example.NAME, model, lambda _: 0.1, measured=lambda *_: {"validation": 0.1, **measured}, init=init
+    )
+
+
+PUBLISHED = {5: 0.00023, 10: 0.0019, 30: 0.114}
+
+
+def one_example_runs() -> tuple[Result, ...]:
+    return tuple(
+        one_example_run(model, init, losses, gradient)
+        for init in one_example.INITS
+        for model, losses, gradient in (("cn", PUBLISHED, 0.05), ("shift", {}, 1e-9))
+    )
+
+
 LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
     "table-1": lambda: copying_runs(100) + copying_runs(200),
     "table-2": lambda: adding_runs(100) + adding_runs(200),
@@ -149,6 +173,9 @@ LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
     "np-similar-or-better": norm_prop_runs,
     "np-char-ptb-order": norm_prop_runs,
     "np-variance-at-start": lambda: (variance_run("prop", 1.05),),
+    "cn-with": one_example_runs,
+    "cn-without": one_example_runs,
+    "cn-figure-2": one_example_runs,
 }
 """Claim -> runs that confirm it."""
 
@@ -177,6 +204,11 @@ UNLIKE_THE_PAPER: list[tuple[str, Callable[[], Result]]] = [
     ("np-char-ptb-order", lambda: norm_prop_run("bn", 1.439)),
     ("np-char-ptb-order", lambda: norm_prop_run("ln", 1.433)),
     ("np-variance-at-start", lambda: variance_run("prop", 0.84)),
+    ("cn-with", lambda: one_example_run("cn", "default", {**PUBLISHED, 30: 0.13}, 0.05)),
+    ("cn-with", lambda: one_example_run("cn", "preserving", PUBLISHED, 1e-4)),
+    ("cn-without", lambda: one_example_run("shift", "preserving", {12: 0.19}, 1e-9)),
+    ("cn-without", lambda: one_example_run("shift", "default", {}, 0.01)),
+    ("cn-figure-2", lambda: one_example_run("cn", "default", {**PUBLISHED, 5: 0.01}, 0.05)),
 ]
 """Claim, and a run that takes the place of another one of these, and with which it is no longer true."""
 

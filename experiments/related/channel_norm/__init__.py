@@ -1,0 +1,1 @@
+"""Channel normalization of one example (Dai and Heckel 2019)."""
