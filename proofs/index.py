@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from proofs import ada_norm, collapse, lyapunov, norm_prop
+from proofs import ada_norm, collapse, lyapunov, norm_prop, zero_share
 from proofs.atn import (
     control,
     exploding,
@@ -136,4 +136,10 @@ PROOFS: tuple[Proof, ...] = (
     _proof(lyapunov.through_the_memory, "ly-hidden-state-alone"),
     _proof(lyapunov.window_rows, "ly-window-state"),
     _proof(lyapunov.layer_norm_forgets, "ly-ln-forgets"),
+    _proof(zero_share.jensen, "hp-jensen"),
+    _proof(zero_share.null_variance, "hp-null"),
+    _proof(zero_share.occupancy, "hp-occupancy"),
+    _proof(zero_share.negative_binomial, "hp-negative-binomial"),
+    _proof(zero_share.unequal_depth, "hp-depth"),
+    _proof(zero_share.normalizing_first, "hp-noise"),
 )

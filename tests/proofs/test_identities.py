@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sympy as sp
 
-from proofs import ada_norm, collapse, lyapunov, norm_prop
+from proofs import ada_norm, collapse, lyapunov, norm_prop, zero_share
 from proofs.atn import control, exploding, gradients, networks, proposition1, recurrence, scaling, sign, window
 from proofs.atn.window import a, window_mean, window_variance
 from proofs.evidence import Difference, Identity, NonNegative, Positive, open_ends
@@ -71,6 +71,11 @@ def test_norm_prop(proof: Proof) -> None:
 
 @pytest.mark.parametrize("proof", proofs_of(ada_norm))
 def test_ada_norm(proof: Proof) -> None:
+    assert open_ends(proof.prove()) == []
+
+
+@pytest.mark.parametrize("proof", proofs_of(zero_share))
+def test_zero_share(proof: Proof) -> None:
     assert open_ends(proof.prove()) == []
 
 

@@ -41,6 +41,8 @@ ALLOWED = {
         "numpy",
         "pooch",
         "safetensors",
+        "scipy",
+        "sklearn",
         "submitit",
         "torch",
         "tqdm",
