@@ -80,7 +80,7 @@ def forward_work(size: Size) -> Work:
 
 
 def backward_work(size: Size) -> Work:
-    """Work of a backward step and its product: gates, a, dgates, da, then dh twice, dc twice, c twice, dread."""
+    """Work of a backward step and its product: gates, a, dgates, da, then dh twice, dc twice, c twice, dz."""
     return _work(size, rows=4 + 4 + 4 + 4 + 4 + 2 + 2 + 2 + 1)
 
 

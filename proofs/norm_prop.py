@@ -147,11 +147,11 @@ def folded() -> tuple[Evidence, ...]:
     """With h' = sqrt(Var h) h the constants fold: gates read (gamma_h/sqrt(Var h)) What h', and h' = s(o) tanh(r c)."""
     gamma_h, row, h, var_h, var_c, gamma_c, c, gate = sp.symbols("gamma_h What h V_h V_c gamma_c c o", positive=True)
     h_inner = sp.sqrt(var_h) * h
-    readout = gamma_c / sp.sqrt(var_c)
+    folded_gamma_c = gamma_c / sp.sqrt(var_c)
     printed_h = gate * sp.tanh(gamma_c * c / sp.sqrt(var_c)) / sp.sqrt(var_h)
     return (
         Identity("recurrent product", sp.simplify(gamma_h * row * h - (gamma_h / sp.sqrt(var_h)) * row * h_inner)),
-        Identity("state", sp.simplify(sp.sqrt(var_h) * printed_h - gate * sp.tanh(readout * c))),
+        Identity("state", sp.simplify(sp.sqrt(var_h) * printed_h - gate * sp.tanh(folded_gamma_c * c))),
     )
 
 

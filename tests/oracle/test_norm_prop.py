@@ -171,7 +171,7 @@ class TestNetwork:
 
     @pytest.mark.claim("np-cost")
     def test_it_is_a_plain_lstm_with_a_gain_on_the_read_out(self) -> None:
-        """The folded weights, h' = sqrt(Var h) h as the state, and tanh(readout c) in place of tanh(c)."""
+        """The plain LSTM with folded weights, h' = sqrt(Var h) h as the state, and gamma_c over sqrt(Var c) as gain."""
         p, x, state = norm_prop_parameters(), sequence(), lstm_state(None)
         root_c, root_h = math.sqrt(NORM.var_c), math.sqrt(NORM.var_h)
         plain = LSTMParameters(
@@ -179,7 +179,7 @@ class TestNetwork:
             p.gamma_hh[:, None] * unit_rows(p.weight_hh) / root_h,
             p.bias_ih,
             p.bias_hh,
-            readout=p.gamma_c / root_c,
+            gamma_c=p.gamma_c / root_c,
         )
         output, cache = norm_prop_lstm_forward(x, p, NORM, state)
         folded, folded_cache = lstm_forward(x, plain, None, state=state._replace(h=state.h * root_h))
@@ -189,8 +189,8 @@ class TestNetwork:
         gradients, of_folded = norm_prop_lstm_backward(dh, cache), lstm_backward(dh / root_h, folded_cache)
         assert_close(gradients.x, of_folded.x, quantity="gradient")
         assert_close(gradients.h_0, of_folded.h_0 * root_h, quantity="gradient")
-        assert of_folded.parameters.readout is not None
-        assert_close(gradients.parameters.gamma_c, of_folded.parameters.readout / root_c, quantity="gradient")
+        assert of_folded.parameters.gamma_c is not None
+        assert_close(gradients.parameters.gamma_c, of_folded.parameters.gamma_c / root_c, quantity="gradient")
 
     def test_with_constants_of_one_it_is_weight_normalization(self) -> None:
         p = norm_prop_parameters()._replace(gamma_c=np.ones(H))

@@ -30,10 +30,10 @@ def run(tree: Tree) -> tuple[Tree, Any]:
     return weight_norm_lstm_forward(tree["x"], tree["parameters"], LSTMState(tree["h_0"], tree["c_0"]))
 
 
-@pytest.mark.parametrize("readout", [True, False])
+@pytest.mark.parametrize("gamma_c", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
-def test_gradient(*, bias: bool, readout: bool) -> None:
-    state, parameters = lstm_state(None), weight_norm_parameters(bias=bias, readout=readout)
+def test_gradient(*, bias: bool, gamma_c: bool) -> None:
+    state, parameters = lstm_state(None), weight_norm_parameters(bias=bias, gamma_c=gamma_c)
     assert_gradients(run, backward, {"x": sequence(), "parameters": parameters, "h_0": state.h, "c_0": state.c})
 
 

@@ -356,15 +356,15 @@ WRONG_CALLS: dict[str, WrongCall] = {
         ValueError,
         "norm.detach: was ('std',), must be a tuple of 'mean' and 'var', each once",
     ),
-    "readout beside a norm": (
-        lambda: lstm(X, PLAIN._replace(readout=np.ones(H)), ATN),
+    "gamma_c beside a norm": (
+        lambda: lstm(X, PLAIN._replace(gamma_c=np.ones(H)), ATN),
         ValueError,
-        "parameters.readout: was ndarray, must be None: the gain of the cell's norm is parameters.norm_c",
+        "parameters.gamma_c: was ndarray, must be None: the gain of the cell's norm is parameters.norm_c",
     ),
-    "readout": (
-        lambda: lstm(X, PLAIN._replace(readout=np.ones(4)), None),
+    "gamma_c": (
+        lambda: lstm(X, PLAIN._replace(gamma_c=np.ones(4)), None),
         ValueError,
-        "parameters.readout: shape was (4,), must be (H,) with H = 3",
+        "parameters.gamma_c: shape was (4,), must be (H,) with H = 3",
     ),
     "GRU's dh": (
         lambda: oracle.gru_backward(GRU_OUTPUT.h[1:], GRU_CACHE),

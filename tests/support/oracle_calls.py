@@ -204,7 +204,7 @@ def network_calls() -> dict[str, Call]:
     )
     for bias in (True, False):
         found[f"weight norm lstm bias {bias}"] = Call(
-            {"x": sequence(), "parameters": weight_norm_parameters(bias=bias, readout=bias), "state": lstm_state(None)},
+            {"x": sequence(), "parameters": weight_norm_parameters(bias=bias, gamma_c=bias), "state": lstm_state(None)},
             lambda tree: oracle.weight_norm_lstm_forward(**tree),
             partial(_backward_of_states, oracle.weight_norm_lstm_backward),
         )

@@ -120,7 +120,7 @@ def gru_parameters(*, affine: bool, bias: bool = True) -> GRUParameters:
     )
 
 
-def weight_norm_parameters(*, bias: bool = True, readout: bool = False) -> WeightNormLSTMParameters:
+def weight_norm_parameters(*, bias: bool = True, gamma_c: bool = False) -> WeightNormLSTMParameters:
     """Parameters of one LSTM with weight normalization."""
     rng, plain = np.random.default_rng(16), lstm_parameters(affine=False, bias=bias)
     return WeightNormLSTMParameters(
@@ -130,7 +130,7 @@ def weight_norm_parameters(*, bias: bool = True, readout: bool = False) -> Weigh
         gamma_hh=rng.uniform(0.5, 1.5, 4 * H),
         bias_ih=plain.bias_ih,
         bias_hh=plain.bias_hh,
-        readout=rng.uniform(0.5, 1.5, H) if readout else None,
+        gamma_c=rng.uniform(0.5, 1.5, H) if gamma_c else None,
     )
 
 

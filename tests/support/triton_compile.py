@@ -45,12 +45,12 @@ WARP = 32
 KEPT = frozenset({"gates", "c", "windows_hh", "windows_c"})
 """What the forward pass writes for the backward pass alone, by the names of the kernels' arguments."""
 
-EVERYTHING = KEPT | {"gamma_hh", "gamma_c", "beta_c", "bias_hh", "dh_out", "dc_out", "dread"}
+EVERYTHING = KEPT | {"gamma_hh", "gamma_c", "beta_c", "bias_hh", "dh_out", "dc_out", "dz"}
 """What a layer may be without."""
 
 INTEGERS = {"t", "T", "B", "H", "N", "M", "k", "rows"}
 
-WIDE = re.compile(r"d?(steps|windows)_.*|d?step_(mean|var)|d?mean|dvar|rstd|carry|c|c_0|dc|dc_out|dread|sum_.*")
+WIDE = re.compile(r"d?(steps|windows)_.*|d?step_(mean|var)|d?mean|dvar|rstd|carry|c|c_0|dc|dc_out|dz|sum_.*")
 """Tensors of statistics, states and sums, which have the accumulator's dtype."""
 
 
@@ -88,7 +88,7 @@ def variants(H: int, k: int, dtype: torch.dtype) -> Iterator[Variant]:
     """
     yield from steps(H, k, dtype, present=EVERYTHING)
     yield from steps(H, k, dtype, present=KEPT | {"dh_out"})
-    yield from steps(H, k, dtype, present=KEPT | {"dh_out", "gamma_c", "dread"})
+    yield from steps(H, k, dtype, present=KEPT | {"dh_out", "gamma_c", "dz"})
     yield steps(H, k, dtype, present=EVERYTHING - KEPT)[0]
     rows = blocks_of_rows(4 * H, k, dtype)
     row = {"BLOCK_N": rows.features, "ACC": rows.acc}
@@ -120,7 +120,7 @@ def steps(H: int, k: int, dtype: torch.dtype, present: frozenset[str]) -> tuple[
         "HAS_BETA_C": "beta_c" in present,
         "HAS_DH": "dh_out" in present,
         "HAS_DC": "dc_out" in present,
-        "HAS_DREAD": "dread" in present,
+        "HAS_DZ": "dz" in present,
         "eps": 1e-5,
         "BLOCK_J": PART_OF_A_PRODUCT,
     }

@@ -13,7 +13,7 @@ LIBRARY = ROOT / "torch_impl" / "atn"
 TRITON = LIBRARY / "backend" / "triton"
 COLUMNS = ("oracle", "library", "C++", "Triton")
 
-RETIRED = frozenset({"gain", "shift", "w_hh", "w_ih", "x_hh", "x_ih"})
+RETIRED = frozenset({"dread", "gain", "readout", "shift", "w_hh", "w_ih", "x_hh", "x_ih"})
 """Other names that things of the table once had."""
 
 

@@ -6,7 +6,7 @@ With N the normalizer of the site (see ``site.py``)::
     c     = sigmoid(f) * c + sigmoid(i) * tanh(g)             Eq. (15), the carry is raw
     h     = sigmoid(o) * tanh(N(c))                           Eq. (16)
 
-Without a norm the cell may have a gain on its way into h, tanh(readout * c), which Norm-Prop needs.
+Without a norm the cell may have a gain on its way into h, tanh(gamma_c * c), which Norm-Prop needs.
 The bias stands outside the norms as in Eq. (14), there as b = b_ih + b_hh, or inside as in the paper's experiments
 (its section 5.1). One statistic covers all 4H preactivations of a site.
 
@@ -73,7 +73,7 @@ class LSTMParameters(NamedTuple):
     bias_ih, bias_hh : (4H,) or None
     norm_ih, norm_hh : gain and shift (4H,) or None
     norm_c : gain and shift (H,) or None
-    readout : gain (H,) of the cell on its way into h, or None; only without a norm, whose gain is in norm_c
+    gamma_c : gain (H,) of the cell on its way into h, or None; only without a norm, whose gain is in norm_c
     """
 
     weight_ih: Array
@@ -83,7 +83,7 @@ class LSTMParameters(NamedTuple):
     norm_ih: Affine | None = None
     norm_hh: Affine | None = None
     norm_c: Affine | None = None
-    readout: Array | None = None
+    gamma_c: Array | None = None
 
 
 class LSTMMemory(NamedTuple):
@@ -140,7 +140,7 @@ _LAYOUT = Layout(
         "weight_hh": "4H H",
         "bias_ih": "4H",
         "bias_hh": "4H",
-        "readout": "H",
+        "gamma_c": "H",
     },
     sites={"ih": "4H", "hh": "4H", "c": "H"},
     carried={"h": "B H", "c": "B H"},
@@ -159,7 +159,7 @@ class LSTMStepCache(NamedTuple):
     """What the backward pass of one step needs between the sites: the caches of Eqs. (15) and (16)."""
 
     gates: GatesCache
-    readout: GainShiftCache
+    gamma_c: GainShiftCache
     output: CellOutputCache
 
 
@@ -247,7 +247,7 @@ def lstm_forward(
     """
     check_forward(x, parameters, norm, bias_placement, state, _LAYOUT)
     if norm is not None:
-        check_absent("parameters.readout", parameters.readout, "the gain of the cell's norm is parameters.norm_c")
+        check_absent("parameters.gamma_c", parameters.gamma_c, "the gain of the cell's norm is parameters.norm_c")
     x, p, state = copied((x, parameters, state))
     B, H = x.shape[1], p.weight_hh.shape[1]
     state = state or LSTMState(np.zeros((B, H), dtype=x.dtype), np.zeros((B, H), dtype=x.dtype))
@@ -259,11 +259,11 @@ def lstm_forward(
         gates = hh.normalize(h @ p.weight_hh.T) + ih.normalize(x[t] @ p.weight_ih.T)
         # Eq. (15), then Eq. (16).
         (c, o), cache_gates = lstm_gates_forward(gates, c)
-        z, cache_readout = gain_shift_forward(cell.normalize(c), p.readout, None)
+        z, cache_gamma_c = gain_shift_forward(cell.normalize(c), p.gamma_c, None)
         h, cache_output = cell_output_forward(o, z)
         hs.append(h)
         cs.append(c)
-        steps.append(LSTMStepCache(cache_gates, cache_readout, cache_output))
+        steps.append(LSTMStepCache(cache_gates, cache_gamma_c, cache_output))
 
     memory = joined_memory(LSTMMemory, (site.memory() for site in (ih, hh, cell)))
     output = LSTMOutput(np.stack(hs[1:]), np.stack(cs), LSTMState(h, c, memory, state.step + len(x)))
@@ -306,13 +306,13 @@ def lstm_backward(
     ih, hh, cell = (SiteBackward(*pair) for pair in zip(cache.sites, dmemory_n or (None, None, None), strict=True))
     dh_next = np.zeros_like(end.h) if dh_n is None else dh_n
     dc_next = np.zeros_like(end.c) if dc_n is None else dc_n
-    dreadout = None if p.readout is None else np.zeros_like(p.readout)
+    dgamma_c = None if p.gamma_c is None else np.zeros_like(p.gamma_c)
     for t, step in reversed(list(enumerate(cache.steps))):
         # Eq. (16).
         do, dz = cell_output_backward(dh[t] + dh_next, step.output)
-        outer = gain_shift_backward(dz, step.readout)
+        outer = gain_shift_backward(dz, step.gamma_c)
         dc_t = cell.row(t, outer.xhat) + dc_next + (0.0 if dc is None else dc[t])
-        dreadout = None if dreadout is None else dreadout + outer.gamma
+        dgamma_c = None if dgamma_c is None else dgamma_c + outer.gamma
         # Eq. (15).
         dgates, dc_next = lstm_gates_backward(dc_t, do, step.gates)
         # Eq. (14).
@@ -330,7 +330,7 @@ def lstm_backward(
             norm_ih=of_ih.affine,
             norm_hh=of_hh.affine,
             norm_c=of_c.affine,
-            readout=dreadout,
+            gamma_c=dgamma_c,
         ),
         h_0=dh_next,
         c_0=dc_next,

@@ -132,7 +132,7 @@ def norm_prop_lstm_forward(
         gamma_hh=scale_h * p.gamma_hh,
         bias_ih=p.bias_ih,
         bias_hh=p.bias_hh,
-        readout=scale_c * p.gamma_c,
+        gamma_c=scale_c * p.gamma_c,
     )
     start = None if state is None else state._replace(h=state.h / scale_h)
     output, cache = weight_norm_lstm_forward(x, inner, start)
@@ -185,7 +185,7 @@ def norm_prop_lstm_backward(
         gamma_ih=of.gamma_ih,
         gamma_hh=scale_h * of.gamma_hh,
         # The forward pass gave the inner LSTM a read-out gain, so that there is a gradient of it.
-        gamma_c=scale_c * cast("Array", of.readout),
+        gamma_c=scale_c * cast("Array", of.gamma_c),
         bias_ih=of.bias_ih,
         bias_hh=of.bias_hh,
     )

@@ -229,18 +229,18 @@ def rnn_forward(
     x, p, state = copied((x, parameters, state))
     B, H = x.shape[1], len(p.weight_hh)
     state = state or RNNState(np.zeros((B, H), dtype=x.dtype))
-    ih, hh, readout = start_sites(network_sites(p, norm, bias_placement, _LAYOUT), state)
+    ih, hh, site_y = start_sites(network_sites(p, norm, bias_placement, _LAYOUT), state)
     h = state.h
     hs, ys = [h], []
     for t in range(len(x)):
         # Eqs. (1) and (3), then Eqs. (2) and (4), with the bias of each site.
         h = np.tanh(hh.normalize(h @ p.weight_hh.T) + ih.normalize(x[t] @ p.weight_ih.T))
         hs.append(h)
-        ys.append(readout.normalize(h @ p.weight_y.T))
+        ys.append(site_y.normalize(h @ p.weight_y.T))
 
-    memory = joined_memory(RNNMemory, (site.memory() for site in (ih, hh, readout)))
+    memory = joined_memory(RNNMemory, (site.memory() for site in (ih, hh, site_y)))
     output = RNNOutput(np.stack(hs[1:]), np.stack(ys), RNNState(h, memory, state.step + len(x)))
-    return copied(output), RNNCache(x, np.stack(hs[:-1]), p, RNNSites(ih.cache(), hh.cache(), readout.cache()), output)
+    return copied(output), RNNCache(x, np.stack(hs[:-1]), p, RNNSites(ih.cache(), hh.cache(), site_y.cache()), output)
 
 
 def rnn_backward(
@@ -274,18 +274,18 @@ def rnn_backward(
     output, p = cache.output, cache.parameters
     upstream = {"dh": (dh, output.h), "dy": (dy, output.y), "dh_n": (dh_n, output.state.h)}
     check_upstream(upstream, dmemory_n, output.state.memory, _LAYOUT)
-    ih, hh, readout = (SiteBackward(*pair) for pair in zip(cache.sites, dmemory_n or (None, None, None), strict=True))
+    ih, hh, site_y = (SiteBackward(*pair) for pair in zip(cache.sites, dmemory_n or (None, None, None), strict=True))
     dh_next = np.zeros_like(output.state.h) if dh_n is None else dh_n
     for t in reversed(range(len(dh))):
         h = output.h[t]
         # Eqs. (2) and (4).
-        dh_t = dh[t] + dh_next + readout.row(t, dy[t]) @ p.weight_y
+        dh_t = dh[t] + dh_next + site_y.row(t, dy[t]) @ p.weight_y
         # Eqs. (1) and (3).
         dpreactivation = dh_t * (1.0 - h * h)
         ih.row(t, dpreactivation)
         dh_next = hh.row(t, dpreactivation) @ p.weight_hh
 
-    of_ih, of_hh, of_y = ih.gradients(), hh.gradients(), readout.gradients()
+    of_ih, of_hh, of_y = ih.gradients(), hh.gradients(), site_y.gradients()
     return RNNGradients(
         x=of_ih.rows @ p.weight_ih,
         parameters=RNNParameters(

@@ -34,7 +34,7 @@ class WeightNormLSTMParameters(NamedTuple):
     weight_hh : (4H, H), v of W_h
     gamma_ih, gamma_hh : (4H,), the lengths of the rows
     bias_ih, bias_hh : (4H,) or None
-    readout : gain (H,) of the cell on its way into h, or None
+    gamma_c : gain (H,) of the cell on its way into h, or None
     """
 
     weight_ih: Array
@@ -43,7 +43,7 @@ class WeightNormLSTMParameters(NamedTuple):
     gamma_hh: Array
     bias_ih: Array | None = None
     bias_hh: Array | None = None
-    readout: Array | None = None
+    gamma_c: Array | None = None
 
 
 class WeightNormLSTMCache(NamedTuple):
@@ -82,7 +82,7 @@ _LAYOUT = Layout(
         "gamma_hh": "4H",
         "bias_ih": "4H",
         "bias_hh": "4H",
-        "readout": "H",
+        "gamma_c": "H",
     },
     sites={},
     carried={"h": "B H", "c": "B H"},
@@ -110,7 +110,7 @@ def weight_norm_lstm_parameters(parameters: LSTMParameters) -> WeightNormLSTMPar
         gamma_hh=row_lengths(p.weight_hh),
         bias_ih=p.bias_ih,
         bias_hh=p.bias_hh,
-        readout=p.readout,
+        gamma_c=p.gamma_c,
     )
 
 
@@ -139,7 +139,7 @@ def weight_norm_lstm_forward(
     p = parameters
     weight_ih, cache_ih = weight_norm_forward(p.weight_ih, p.gamma_ih)
     weight_hh, cache_hh = weight_norm_forward(p.weight_hh, p.gamma_hh)
-    plain = LSTMParameters(weight_ih, weight_hh, p.bias_ih, p.bias_hh, readout=p.readout)
+    plain = LSTMParameters(weight_ih, weight_hh, p.bias_ih, p.bias_hh, gamma_c=p.gamma_c)
     output, cache = lstm_forward(x, plain, None, state=state)
     return output, WeightNormLSTMCache(cache_ih, cache_hh, cache)
 
@@ -176,6 +176,6 @@ def weight_norm_lstm_backward(
     dweight_ih, dgamma_ih = weight_norm_backward(of.weight_ih, cache.ih)
     dweight_hh, dgamma_hh = weight_norm_backward(of.weight_hh, cache.hh)
     dparameters = WeightNormLSTMParameters(
-        dweight_ih, dweight_hh, dgamma_ih, dgamma_hh, of.bias_ih, of.bias_hh, of.readout
+        dweight_ih, dweight_hh, dgamma_ih, dgamma_hh, of.bias_ih, of.bias_hh, of.gamma_c
     )
     return WeightNormLSTMGradients(gradients.x, dparameters, gradients.h_0, gradients.c_0)

@@ -187,7 +187,7 @@ def test_a_replaced_parameter_of_another_shape_is_refused_by_its_name(backend: s
 @pytest.mark.parametrize("kernels", ["compiled", "fallback"])
 @pytest.mark.parametrize(("has_gamma", "has_beta"), [(True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("normed", [True, False])
-def test_gain_and_shift_of_the_readout_each_alone(
+def test_gain_and_shift_of_the_cell_each_alone(
     *, normed: bool, has_gamma: bool, has_beta: bool, kernels: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Output h = o tanh(gamma_c ATN(c) + beta_c), with or without each of the three, against autograd."""

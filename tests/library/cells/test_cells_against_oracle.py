@@ -64,7 +64,7 @@ def test_cell_in_bfloat16(backend: str, cell: HiddenCell, norm: Norm) -> None:
     assert_results_close(run_hidden_torch(problem, backend, "bfloat16"), run_hidden_oracle(problem), backend)
 
 
-def readout_of(parameters: RNNParameters) -> dict[str, Any]:
+def of_y(parameters: RNNParameters) -> dict[str, Any]:
     """Parameters of Eq. (4), or their gradients, by the names in `NormalizedLinear`."""
     named = {"weight": parameters.weight_y, "bias": parameters.bias_y}
     if parameters.norm_y is not None:
@@ -90,18 +90,18 @@ def test_the_whole_network_of_the_paper(*, bias_placement: BiasPlacement, k: int
     gradients = rnn_backward(dh, dy, cache)
 
     rnn = make_hidden_module(problem)
-    readout = NormalizedLinear(
+    linear = NormalizedLinear(
         problem.H, O, k=k, eps=problem.eps, affine=affine, bias_placement=bias_placement, dtype=torch.float64
     )
-    readout.load_state_dict({n: torch.from_numpy(value) for n, value in readout_of(parameters).items()}, strict=True)
+    linear.load_state_dict({n: torch.from_numpy(value) for n, value in of_y(parameters).items()}, strict=True)
     x = torch.from_numpy(problem.arrays["x"]).requires_grad_()
     h, _ = rnn(x)
-    y = readout(h)
+    y = linear(h)
     assert_close(h, expected.h, quantity="output", backend="eager", what="h")
     assert_close(y, expected.y, quantity="output", backend="eager", what="y")
 
-    named = {"x": gradients.x, "weight_hh_l0": gradients.parameters.weight_hh, **readout_of(gradients.parameters)}
-    leaves = {"x": x, **dict(rnn.named_parameters()), **dict(readout.named_parameters())}
+    named = {"x": gradients.x, "weight_hh_l0": gradients.parameters.weight_hh, **of_y(gradients.parameters)}
+    leaves = {"x": x, **dict(rnn.named_parameters()), **dict(linear.named_parameters())}
     upstream = (torch.from_numpy(dh), torch.from_numpy(dy))
     found = torch.autograd.grad((h, y), [leaves[name] for name in named], upstream)
     assert_all_close(dict(zip(named, found, strict=True)), named, backend="eager")

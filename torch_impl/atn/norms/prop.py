@@ -126,12 +126,12 @@ class NormProp(LayerNorm):
 
     def folded(self, layer: Layer) -> Layer:
         """The plain LSTM that has h' for its state, with a gain on the cell."""
-        readout: Any = layer.sites["norm_c"]
+        site_c: Any = layer.sites["norm_c"]
         weights = with_folded_rows(layer.weights)
         return layer._replace(
             weights=weights._replace(
-                weight_hh=weights.weight_hh / readout.var_h.sqrt(),
-                norm_c=Affine(weights.norm_c.gamma / readout.var_c.sqrt(), None),
+                weight_hh=weights.weight_hh / site_c.var_h.sqrt(),
+                norm_c=Affine(weights.norm_c.gamma / site_c.var_c.sqrt(), None),
             )
         )
 
@@ -144,9 +144,9 @@ class NormProp(LayerNorm):
         memory: Any,
     ) -> CellOutput:
         """Run the plain LSTM on h' and return h."""
-        readout: Any = layer.sites["norm_c"]
+        site_c: Any = layer.sites["norm_c"]
         h_0, *others = states
-        root = readout.var_h.sqrt().to(h_0.dtype)
+        root = site_c.var_h.sqrt().to(h_0.dtype)
         out = cell(None)(x, layer.weights, (h_0 * root, *others), memory)
         h, *rest = out.states
         return CellOutput((h / root, *rest), out.memory)

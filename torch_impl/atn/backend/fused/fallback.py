@@ -139,20 +139,21 @@ def lstm_backward(
     da_ih, da_hh = h.new_empty(T if normed else 0, B, 4 * H), h.new_empty(T, B, 4 * H)
     # The upstream gradients of the norms are kept for every step: one sum over all steps loses fewer digits than a
     # running sum.
-    dgates, dread, xhat_c = h.new_empty(T, B, 4 * H), torch.empty_like(h), torch.empty_like(h)
+    dgates, dz, xhat_c = h.new_empty(T, B, 4 * H), torch.empty_like(h), torch.empty_like(h)
     dh, dc = torch.zeros_like(given.c_0), torch.zeros_like(given.c_0)
     for t in reversed(range(T)):
         i, f, g, o = gates[t].chunk(4, dim=1)
         dh = dh if given.dh is None else dh + given.dh[t]
         xhat_c[t] = cell.norm.normalized(t, c[t]) if normed else c[t]
-        read = cell.norm.affine(xhat_c[t]).tanh()
-        dread[t] = dh * o * (1 - read.square())
-        scaled = dread[t] if given.gamma_c is None else dread[t] * given.gamma_c
-        dc = dc + (cell.backward(t, dread[t], xhat_c[t]) if normed else scaled)
+        tanh_z = cell.norm.affine(xhat_c[t]).tanh()
+        dz[t] = dh * o * (1 - tanh_z.square())
+        scaled = dz[t] if given.gamma_c is None else dz[t] * given.gamma_c
+        dc = dc + (cell.backward(t, dz[t], xhat_c[t]) if normed else scaled)
         dc = dc if given.dc is None else dc + given.dc[t]
         before = given.c_0 if t == 0 else c[t - 1]
         dgates[t] = torch.cat(
-            (dc * g * i * (1 - i), dc * before * f * (1 - f), dc * i * (1 - g.square()), dh * read * o * (1 - o)), dim=1
+            (dc * g * i * (1 - i), dc * before * f * (1 - f), dc * i * (1 - g.square()), dh * tanh_z * o * (1 - o)),
+            dim=1,
         )
         dc = dc * f
         if normed:
@@ -167,5 +168,5 @@ def lstm_backward(
     if not normed:
         dgates = dgates[:0]
     sums = ((dgates * xhat_ih).sum((0, 1)), (dgates * xhat_hh).sum((0, 1)), dgates.sum((0, 1)))
-    sums_c = ((dread * xhat_c).sum((0, 1)), dread.sum((0, 1)))
+    sums_c = ((dz * xhat_c).sum((0, 1)), dz.sum((0, 1)))
     return da_ih, da_hh, *sums, *sums_c, dh, dc, by_step[:, :, :M].clone()

@@ -67,8 +67,8 @@ def previous_step(
 @triton.jit
 def cell_and_gates(
     d, dcarry, dh_out, dc_out, gamma_hh, gamma_c, beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh, windows_c,
-    dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh, t, b, columns, T, B, H, M, k,
-    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, HAS_DREAD: tl.constexpr, NORMED: tl.constexpr,
+    dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dz, da_hh, t, b, columns, T, B, H, M, k,
+    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, HAS_DZ: tl.constexpr, NORMED: tl.constexpr,
     HAS_GAMMA_HH: tl.constexpr, HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
@@ -76,7 +76,7 @@ def cell_and_gates(
 
     Reads: `d` and `dcarry`, the gradients of h and c after the step from the later steps; dh_out, dc_out (T, B, H), the
     upstream gradients of the outputs h and c; a_hh (T, B, 4H), the products with the states. Writes, at step t: the
-    gradients `dgates` (T, B, 4H) of the gates before their activation, `dread` (T, B, H) of z in ``h = o tanh(z)``,
+    gradients `dgates` (T, B, 4H) of the gates before their activation, `dz` (T, B, H) of z in ``h = o tanh(z)``,
     `da_hh` (T, B, 4H) of a_hh, and dwindows. Without a norm da_hh equals dgates and is not written.
     """
     row, window_rows = tl.cast(t, tl.int64) * B + b, tl.cast(T, tl.int64) * B
@@ -93,8 +93,8 @@ def cell_and_gates(
     kept = gates + row * 4 * H
     o = load_row(kept + 3 * H, columns, H, ACC)
     dcell = d * o * (1 - th * th)
-    if HAS_DREAD:
-        store_row(dread + row * H, columns, H, dcell)
+    if HAS_DZ:
+        store_row(dz + row * H, columns, H, dcell)
     dcell = scale_row(dcell, gamma_c, 0, columns, H, HAS_GAMMA_C, ACC)
     if NORMED:
         level, slope = previous_step(
@@ -137,9 +137,9 @@ def cell_and_gates(
 @triton.jit(do_not_specialize=["t", "T", "M"])
 def lstm_step_backward(
     dh, dc, dh_out, dc_out, gamma_hh, gamma_c, beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh, windows_c,
-    dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
+    dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dz, da_hh,
     t, T, B, H, M, k,
-    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, HAS_DREAD: tl.constexpr, NORMED: tl.constexpr,
+    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, HAS_DZ: tl.constexpr, NORMED: tl.constexpr,
     HAS_GAMMA_HH: tl.constexpr, HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
@@ -151,8 +151,8 @@ def lstm_step_backward(
         dh_out=dh_out, dc_out=dc_out, gamma_hh=gamma_hh, gamma_c=gamma_c, beta_c=beta_c,
         c_0=c_0, c=c, gates=gates, a_hh=a_hh, steps_hh=steps_hh, steps_c=steps_c, windows_hh=windows_hh,
         windows_c=windows_c, dsteps_hh=dsteps_hh, dsteps_c=dsteps_c, dwindows_hh=dwindows_hh, dwindows_c=dwindows_c,
-        dgates=dgates, dread=dread, da_hh=da_hh, t=t, b=b, columns=columns, T=T, B=B, H=H, M=M, k=k,
-        HAS_DH=HAS_DH, HAS_DC=HAS_DC, HAS_DREAD=HAS_DREAD, NORMED=NORMED, HAS_GAMMA_HH=HAS_GAMMA_HH,
+        dgates=dgates, dz=dz, da_hh=da_hh, t=t, b=b, columns=columns, T=T, B=B, H=H, M=M, k=k,
+        HAS_DH=HAS_DH, HAS_DC=HAS_DC, HAS_DZ=HAS_DZ, NORMED=NORMED, HAS_GAMMA_HH=HAS_GAMMA_HH,
         HAS_GAMMA_C=HAS_GAMMA_C, HAS_BETA_C=HAS_BETA_C, BLOCK_K=BLOCK_K, ACC=ACC,
     )  # fmt: skip
     store_row(dc + b * H, columns, H, dcarry)
@@ -172,9 +172,9 @@ def product_with_gradient(weight_hh, da, columns, H, BLOCK_H: tl.constexpr, BLOC
 @triton.jit(do_not_specialize=["T", "M"])
 def lstm_all_steps_backward(
     weight_hh, dh, dc, dh_out, dc_out, gamma_hh, gamma_c, beta_c, c_0, c, gates, a_hh, steps_hh, steps_c, windows_hh,
-    windows_c, dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dread, da_hh,
+    windows_c, dsteps_hh, dsteps_c, dwindows_hh, dwindows_c, dgates, dz, da_hh,
     T, B, H, M, k,
-    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, HAS_DREAD: tl.constexpr, NORMED: tl.constexpr,
+    HAS_DH: tl.constexpr, HAS_DC: tl.constexpr, HAS_DZ: tl.constexpr, NORMED: tl.constexpr,
     HAS_GAMMA_HH: tl.constexpr, HAS_GAMMA_C: tl.constexpr, HAS_BETA_C: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_K: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
@@ -188,8 +188,8 @@ def lstm_all_steps_backward(
             d=d, dcarry=dcarry, dh_out=dh_out, dc_out=dc_out, gamma_hh=gamma_hh, gamma_c=gamma_c, beta_c=beta_c,
             c_0=c_0, c=c, gates=gates, a_hh=a_hh, steps_hh=steps_hh, steps_c=steps_c, windows_hh=windows_hh,
             windows_c=windows_c, dsteps_hh=dsteps_hh, dsteps_c=dsteps_c, dwindows_hh=dwindows_hh, dwindows_c=dwindows_c,
-            dgates=dgates, dread=dread, da_hh=da_hh, t=t, b=b, columns=columns, T=T, B=B, H=H, M=M, k=k,
-            HAS_DH=HAS_DH, HAS_DC=HAS_DC, HAS_DREAD=HAS_DREAD, NORMED=NORMED, HAS_GAMMA_HH=HAS_GAMMA_HH,
+            dgates=dgates, dz=dz, da_hh=da_hh, t=t, b=b, columns=columns, T=T, B=B, H=H, M=M, k=k,
+            HAS_DH=HAS_DH, HAS_DC=HAS_DC, HAS_DZ=HAS_DZ, NORMED=NORMED, HAS_GAMMA_HH=HAS_GAMMA_HH,
             HAS_GAMMA_C=HAS_GAMMA_C, HAS_BETA_C=HAS_BETA_C, BLOCK_K=BLOCK_K, ACC=ACC,
         )  # fmt: skip
         # Threads of a program read values that its other threads have written: da, and the gradients of later windows.

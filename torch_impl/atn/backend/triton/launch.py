@@ -144,18 +144,18 @@ def lstm_backward(
         dsteps=torch.zeros_like(steps) if given.dsteps is None else given.dsteps.clone(),
         dwindows=torch.empty_like(windows),
         dgates=torch.empty_like(gates),
-        dread=torch.empty_like(c) if normed or reads_affine else None,
+        dz=torch.empty_like(c) if normed or reads_affine else None,
         da_hh=torch.empty_like(given.kept_hh),
     )
-    fresh = ("dwindows", "dgates", "da_hh") if loop.dread is None else ("dwindows", "dgates", "dread", "da_hh")
+    fresh = ("dwindows", "dgates", "da_hh") if loop.dz is None else ("dwindows", "dgates", "dz", "da_hh")
     if H <= blocks.LARGEST_AT_ONCE:
         loop.run(k)
     else:
         replay(loop, fresh=fresh, changed=("dh", "dc", "dsteps"), k=k)
-    if loop.dread is None:
+    if loop.dz is None:
         dgamma_c, dbeta_c = gates.new_zeros(2, H)
     else:
-        dgamma_c, dbeta_c = sums_over_rows(loop.dread, c, windows[2] if normed else None).to(gates.dtype)
+        dgamma_c, dbeta_c = sums_over_rows(loop.dz, c, windows[2] if normed else None).to(gates.dtype)
     of_state = dgamma_c.clone(), dbeta_c.clone(), loop.dh, loop.dc
     if not normed:
         dgamma_ih, dgamma_hh, dbias = (gates.new_zeros(4 * H) for _ in range(3))

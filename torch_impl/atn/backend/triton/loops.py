@@ -108,7 +108,7 @@ class BackwardLoop(NamedTuple):
     dwindows: Tensor
     dgates: Tensor
     """Gradients of the gates before their activation (T, B, 4H)."""
-    dread: Tensor | None
+    dz: Tensor | None
     """Gradients of z in ``h = o * tanh(z)`` (T, B, H)."""
     da_hh: Tensor
     """Gradients of the products with the state (T, B, 4H); empty without a norm, where they equal `dgates`."""
@@ -131,7 +131,7 @@ class BackwardLoop(NamedTuple):
             "gates": self.gates,
             "a_hh": self.a_hh,
             "dgates": self.dgates,
-            "dread": self.dread,
+            "dz": self.dz,
             "da_hh": self.da_hh,
             **pair("steps", self.steps),
             **pair("windows", self.windows),
@@ -146,7 +146,7 @@ class BackwardLoop(NamedTuple):
             "k": min(k, M + T),
             "HAS_DH": self.dh_out is not None,
             "HAS_DC": self.dc_out is not None,
-            "HAS_DREAD": self.dread is not None,
+            "HAS_DZ": self.dz is not None,
             **parameters(k, self.gamma_hh, self.gamma_c, self.beta_c),
             **blocks_of_step(H, min(k, T), self.gates.dtype).of_step(),
         }
