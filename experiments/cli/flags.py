@@ -19,8 +19,7 @@ def settings_flags(task: Task[Any]) -> type[dict[str, Any]]:
     spec = ConstructorRegistry.get_struct_spec(StructTypeInfo.make(kind, MISSING, in_union_context=False))
     assert isinstance(spec, StructConstructorSpec)  # noqa: S101 - settings are a dataclass, which tyro knows
     fields = {field.name: _flag(field, task) for field in spec.fields}
-    # mypy knows no type whose fields are computed.
-    return cast("type[dict[str, Any]]", TypedDict(kind.__name__, fields, total=False))  # type: ignore[operator]
+    return cast("type[dict[str, Any]]", TypedDict(kind.__name__, fields, total=False))  # type: ignore[operator]  # mypy takes no computed fields
 
 
 def _flag(field: StructFieldSpec, task: Task[Any]) -> Any:

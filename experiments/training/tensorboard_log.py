@@ -30,8 +30,7 @@ def board(folder: Path, done: int) -> Iterator[Callable[[Row], None]]:
 
     TensorBoard drops what a killed run wrote of later steps.
     """
-    # Slow to import, and only some runs want it.
-    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - slow to import, and only some runs want it
 
     with SummaryWriter(str(folder / BOARD), purge_step=done + 1) as writer:
 

@@ -13,7 +13,7 @@ from atn.backend.fused import build as compiled
 from atn.backend.fused import fallback
 from atn.backend.fused.backend import fused_layer, fused_norm
 from atn.backend.interface import Affine, LayerWeights, NormSettings
-from atn.choices import Base
+from atn.choices import Base, Norm
 from atn.state import LayerMemory
 from atn.window import StepStatistics
 from tests.support.comparison import assert_close
@@ -104,9 +104,9 @@ def test_operators_are_registered_as_torch_asks(k: int) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts that torch itself deprecates
 @pytest.mark.parametrize("norm", ["atn", "ln", "none"])
-def test_compiles_without_a_graph_break(norm: str) -> None:
+def test_compiles_without_a_graph_break(norm: Norm) -> None:
     torch.manual_seed(0)
-    module = ATNLSTM(3, 5, 2, k=3 if norm == "atn" else None, norm=norm, backend="fused")  # type: ignore[arg-type]
+    module = ATNLSTM(3, 5, 2, k=3 if norm == "atn" else None, norm=norm, backend="fused")
     x = torch.randn(6, 2, 3, requires_grad=True)
     plain = module(x)[0]
     (expected,) = torch.autograd.grad(plain.square().sum(), x)

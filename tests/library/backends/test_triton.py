@@ -294,7 +294,7 @@ def test_graphs_are_bounded_and_the_one_used_last_stays() -> None:
     for key in range(cuda_graphs.CAPACITY):
         graphs.keep(key, None)  # type: ignore[arg-type]  # what is kept does not matter
     graphs.find(0)
-    graphs.keep("new", None)  # type: ignore[arg-type]
+    graphs.keep("new", None)  # type: ignore[arg-type]  # the same
     assert len(graphs) == cuda_graphs.CAPACITY
     assert 0 in graphs
     assert 1 not in graphs

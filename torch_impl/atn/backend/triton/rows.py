@@ -9,8 +9,8 @@ s = M + t; window statistics have the row t.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
-# Kernels are written in Triton's language, with Python's syntax: their arguments have no Python types.
-# ruff: noqa: ANN001, ANN201
+# Kernels are written in Triton's language, with Python's syntax.
+# ruff: noqa: ANN001, ANN201 - arguments of kernels have no Python types
 
 import triton
 import triton.language as tl
