@@ -1,0 +1,148 @@
+"""Inputs and initial states that the LSTM refuses."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.func import functional_call
+from torch.nn.utils.rnn import pack_sequence
+
+from tests.support.wrong_calls import FLOATING, META, A, Case, lstm, pair, state, wrong_calls
+
+CASES: list[Case] = [
+    # Input of the LSTM.
+    ("x integers", lambda: lstm()(A.long()), TypeError, rf"input {FLOATING}, got torch.int64"),
+    ("x an array", lambda: lstm()(A.numpy()), TypeError, "input must be a tensor, got ndarray"),
+    ("x of rank 1", lambda: lstm()(A[0, 0]), ValueError, r"input must have 3 axes \(T, B, I\), got shape \(3,\)"),
+    (
+        "x of rank 4",
+        lambda: lstm(batch_first=True)(A[None]),
+        ValueError,
+        r"input must have 3 axes \(B, T, I\), got shape \(1, 4, 2, 3\)",
+    ),
+    (
+        "x, features",
+        lambda: lstm()(A[..., :2]),
+        ValueError,
+        r"input must have 3 features along its last axis, got shape \(4, 2, 2\)",
+    ),
+    (
+        "x, T zero",
+        lambda: lstm()(A[:0]),
+        ValueError,
+        r"input must have at least one element along each axis \(T, B, I\), got \(0, 2, 3\)",
+    ),
+    (
+        "x without batch, T zero",
+        lambda: lstm()(A[:0, 0]),
+        ValueError,
+        r"input must have at least one element along each axis \(T, I\)",
+    ),
+    (
+        "x of another dtype",
+        lambda: lstm()(A.double()),
+        TypeError,
+        "input must have weight_ih_l0's dtype torch.float32, got torch.float64",
+    ),
+    (
+        "a shift alone of another dtype",
+        lambda: functional_call(lstm(), {"norm_c_l0.bias": torch.zeros(5).double()}, (A,)),
+        TypeError,
+        "^norm_c_l0.bias must have weight_ih_l0's dtype torch.float32, got torch.float64",
+    ),
+    (
+        "a shift alone elsewhere",
+        lambda: functional_call(lstm(), {"norm_ih_l0.bias": torch.zeros(20, device="meta")}, (A,)),
+        ValueError,
+        "^norm_ih_l0.bias must be on weight_ih_l0's device cpu, got meta",
+    ),
+    (
+        "x of another dtype without autocast",
+        lambda: lstm(device="meta")(META.double()),
+        TypeError,
+        "input must have weight_ih_l0's dtype torch.float32, got torch.float64",
+    ),
+    ("x elsewhere", lambda: lstm()(META), ValueError, "input must be on weight_ih_l0's device cpu, got meta"),
+    (
+        "packed, features",
+        lambda: lstm()(pack_sequence([A[:, 0, :2]])),
+        ValueError,
+        "input.data must have 3 features along its last axis",
+    ),
+    ("packed, rank", lambda: lstm()(pack_sequence([A])), ValueError, r"input.data must have 2 axes \(S, I\)"),
+    (
+        "packed integers",
+        lambda: lstm()(pack_sequence([A[:, 0].long()])),
+        TypeError,
+        rf"input.data {FLOATING}, got torch.int64",
+    ),
+    # States of the LSTM.
+    (
+        "hx a tensor",
+        lambda: lstm()(A, torch.zeros(1, 2, 5)),
+        TypeError,
+        r"hx must be a pair \(h_0, c_0\) of tensors, got Tensor",
+    ),
+    (
+        "hx of three",
+        lambda: lstm()(A, (*pair(1, 2, 5), A)),
+        TypeError,
+        r"hx must be a pair \(h_0, c_0\) of tensors, got tuple",
+    ),
+    ("hx of a stream", lambda: lstm()(A, state()), TypeError, "got LSTMState, which goes to stream"),
+    ("hx of lists", lambda: lstm()(A, ([0.0], [0.0])), TypeError, "h_0 must be a tensor, got list"),
+    (
+        "h_0, layers",
+        lambda: lstm(num_layers=2)(A, pair(1, 2, 5)),
+        ValueError,
+        r"h_0 must have shape \(num_layers \* D, B, H\) = \(2, 2, 5\), got \(1, 2, 5\)",
+    ),
+    (
+        "h_0, batch",
+        lambda: lstm()(A, pair(1, 4, 5)),
+        ValueError,
+        r"h_0 must have shape .* = \(1, 2, 5\), got \(1, 4, 5\)",
+    ),
+    (
+        "c_0, features",
+        lambda: lstm()(A, (torch.zeros(1, 2, 5), torch.zeros(1, 2, 3))),
+        ValueError,
+        r"c_0 must have shape .* got \(1, 2, 3\)",
+    ),
+    (
+        "h_0 with a batch for x without",
+        lambda: lstm()(A[:, 0], pair(1, 1, 5)),
+        ValueError,
+        r"h_0 must have shape \(num_layers \* D, H\) = \(1, 5\), got \(1, 1, 5\)",
+    ),
+    (
+        "h_0 of another dtype",
+        lambda: lstm()(A, pair(1, 2, 5, dtype=torch.float64)),
+        TypeError,
+        "h_0 must have input's dtype torch.float32, got torch.float64",
+    ),
+    (
+        "c_0 alone of another dtype",
+        lambda: lstm()(A, (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5, dtype=torch.float64))),
+        TypeError,
+        "^c_0 must have input's dtype torch.float32, got torch.float64",
+    ),
+    (
+        "h_0 elsewhere",
+        lambda: lstm()(A, (torch.zeros(1, 2, 5, device="meta"), torch.zeros(1, 2, 5))),
+        ValueError,
+        "h_0 must be on input's device cpu, got meta",
+    ),
+    (
+        "packed, h_0",
+        lambda: lstm()(pack_sequence([A[:, 0]]), pair(1, 2, 5)),
+        ValueError,
+        r"h_0 must have shape .* = \(1, 1, 5\)",
+    ),
+]
+
+
+@wrong_calls(CASES)
+def test_wrong_call(call: Callable[[], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()

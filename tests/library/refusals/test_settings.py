@@ -1,0 +1,102 @@
+"""Settings that the LSTM refuses."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from atn import backends
+from tests.support.wrong_calls import EPS, META, WINDOW, Case, lstm, wrong_calls
+
+CASES: list[Case] = [
+    ("input_size zero", lambda: lstm(input_size=0), ValueError, rf"input_size {WINDOW}, got 0"),
+    ("hidden_size a float", lambda: lstm(hidden_size=5.0), TypeError, rf"hidden_size {WINDOW}, got 5.0 of type float"),
+    ("no layers", lambda: lstm(num_layers=0), ValueError, rf"num_layers {WINDOW}, got 0"),
+    ("bias a number", lambda: lstm(bias=0.5), TypeError, "bias must be True or False, got 0.5 of type float"),
+    ("batch_first a string", lambda: lstm(batch_first="no"), TypeError, "batch_first must be True or False, got 'no'"),
+    ("bidirectional a number", lambda: lstm(bidirectional=2), TypeError, "bidirectional must be True or False, got 2"),
+    ("affine None", lambda: lstm(affine=None), TypeError, "affine must be True or False, got None"),
+    ("dropout above 1", lambda: lstm(dropout=1.5), ValueError, r"dropout must be a number in \[0, 1\], got 1.5"),
+    ("dropout negative", lambda: lstm(dropout=-0.1), ValueError, r"dropout must be a number in \[0, 1\], got -0.1"),
+    ("dropout NaN", lambda: lstm(dropout=float("nan")), ValueError, r"dropout must be a number in \[0, 1\], got nan"),
+    (
+        "dropout a bool",
+        lambda: lstm(dropout=True),
+        TypeError,
+        r"dropout must be a number in \[0, 1\], got True of type bool",
+    ),
+    ("k missing", lambda: lstm(k=None), ValueError, rf"k {WINDOW} for norm='atn', got None"),
+    ("lstm, k zero", lambda: lstm(k=0), ValueError, rf"k {WINDOW}, got 0"),
+    ("lstm, k a float", lambda: lstm(k=2.5), TypeError, rf"k {WINDOW}, got 2.5"),
+    ("k for ln", lambda: lstm(norm="ln"), ValueError, "k must be left out for norm='ln', .* got 2"),
+    ("k for none", lambda: lstm(norm="none", k=1), ValueError, "k must be left out for norm='none', .* got 1"),
+    ("norm unknown", lambda: lstm(norm="batch"), ValueError, "norm must be one of 'atn', 'ln', .*, got 'batch'"),
+    ("norm None", lambda: lstm(norm=None), ValueError, "norm must be one of 'atn', 'ln', .*, got None"),
+    ("lstm, eps", lambda: lstm(eps=-1.0), ValueError, rf"{EPS}, got -1.0"),
+    (
+        "bias_placement unknown",
+        lambda: lstm(bias_placement="both"),
+        ValueError,
+        "bias_placement must be one of 'outside', 'inside', got 'both'",
+    ),
+    (
+        "init unknown",
+        lambda: lstm(init="uniform"),
+        ValueError,
+        "init must be one of 'torch', 'paper', 'orthogonal', got 'uniform'",
+    ),
+    (
+        "backend unknown",
+        lambda: lstm(backend="cuda"),
+        ValueError,
+        "backend must be 'auto' or one of 'eager', 'fused', 'triton', got 'cuda'",
+    ),
+    (
+        "backend elsewhere",
+        lambda: lstm(backend="fused", device="meta")(META),
+        ValueError,
+        "backend='fused' runs on cpu, got input on meta; use 'eager' there",
+    ),
+    (
+        "forget_bias a string",
+        lambda: lstm(forget_bias="1"),
+        TypeError,
+        "forget_bias must be a finite number or None, got '1'",
+    ),
+    (
+        "forget_bias NaN",
+        lambda: lstm(forget_bias=float("nan")),
+        ValueError,
+        "forget_bias must be a finite number or None, got nan",
+    ),
+    (
+        "forget_bias without biases",
+        lambda: lstm(forget_bias=1.0, bias=False),
+        ValueError,
+        "forget_bias must be None for bias=False, got 1.0",
+    ),
+    ("projections", lambda: lstm(proj_size=2), ValueError, "proj_size must be 0, projections are not supported, got 2"),
+]
+
+
+@wrong_calls(CASES)
+def test_wrong_call(call: Callable[[], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_dropout_on_one_layer_warns_as_torch_does() -> None:
+    with pytest.warns(UserWarning, match="dropout=0.5 has no effect with num_layers=1"):
+        lstm(dropout=0.5)
+
+
+def test_an_available_backend_can_be_named() -> None:
+    listed = {info.name: info for info in backends()}
+    assert list(listed) == ["eager", "fused", "triton"]
+    assert listed["eager"].available
+    assert listed["fused"].available
+    assert all(info.reason for info in listed.values())
+    named, automatic = lstm(backend="fused"), lstm(backend="auto")
+    named.load_state_dict(automatic.state_dict())
+    x = torch.linspace(-1, 1, 24).reshape(4, 2, 3)
+    assert torch.equal(named(x)[0], automatic(x)[0])

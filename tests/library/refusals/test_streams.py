@@ -1,0 +1,256 @@
+"""States and restarts of a stream that are refused."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_sequence
+
+from atn.carried import map_memory
+from tests.support.wrong_calls import A, Case, lstm, memory, module, pair, state, wrong_calls
+
+CASES: list[Case] = [
+    (
+        "stream in both directions",
+        lambda: lstm(bidirectional=True).stream(A),
+        ValueError,
+        "stream needs bidirectional=False, got True",
+    ),
+    (
+        "stream of a packed sequence",
+        lambda: lstm().stream(pack_sequence([A[:, 0]])),
+        TypeError,
+        "input must be a tensor, got PackedSequence",
+    ),
+    ("stream of nothing", lambda: lstm().stream(A[:0]), ValueError, "input must have at least one element"),
+    (
+        "state a pair",
+        lambda: lstm().stream(A, pair(1, 2, 5)),
+        TypeError,
+        "state must be the LSTMState of the call before, got tuple",
+    ),
+    (
+        "state of another batch",
+        lambda: lstm().stream(A, state(B=3)),
+        ValueError,
+        r"state.h must have shape .* = \(1, 2, 5\), got \(1, 3, 5\)",
+    ),
+    (
+        "state of more layers",
+        lambda: lstm().stream(A, state(num_layers=2)),
+        ValueError,
+        r"state.h must have shape .* got \(2, 2, 5\)",
+    ),
+    (
+        "state, memory of more layers",
+        lambda: lstm().stream(A, state()._replace(memory=state(num_layers=2).memory)),
+        ValueError,
+        "state.memory must have num_layers = 1 entries, got 2",
+    ),
+    (
+        "state of a longer window",
+        lambda: lstm().stream(A, state(k=4)),
+        ValueError,
+        "state must be of a module with k=2, got one of k=4",
+    ),
+    (
+        "state of a shorter window",
+        lambda: lstm(k=5).stream(A, state()),
+        ValueError,
+        "state must be of a module with k=5, got one of k=2",
+    ),
+    (
+        "state of another norm",
+        lambda: lstm(norm="none", k=None).stream(A, state()),
+        ValueError,
+        "state must be of a module with norm='none', got one of norm='atn'",
+    ),
+    (
+        "state of another eps",
+        lambda: lstm(eps=1e-3).stream(A, state()),
+        ValueError,
+        "state must be of a module with eps=0.001, got one of eps=1e-05",
+    ),
+    (
+        "state of another bias_placement",
+        lambda: lstm(bias_placement="inside").stream(A, state()),
+        ValueError,
+        "state must be of a module with bias_placement='inside', got one of bias_placement='outside'",
+    ),
+    (
+        "state of no module",
+        lambda: lstm().stream(A, state()._replace(origin=cast("Any", ("atn", 2)))),
+        TypeError,
+        "state.origin must be a StreamOrigin, got tuple",
+    ),
+    (
+        "state of another hidden_size",
+        lambda: lstm().stream(A, state(hidden_size=4)),
+        ValueError,
+        r"state.h must have shape .* = \(1, 2, 5\), got \(1, 2, 4\)",
+    ),
+    (
+        "state, a window too long",
+        lambda: lstm().stream(A, state()._replace(memory=state(k=4).memory)),
+        ValueError,
+        r"state.memory\[0\] must hold at most k-1 = 1 steps, got 3",
+    ),
+    (
+        "state without windows",
+        lambda: lstm().stream(A, state()._replace(memory=(None,))),
+        TypeError,
+        r"state.memory\[0\] must be the windows of a norm, got NoneType",
+    ),
+    (
+        "state with windows",
+        lambda: lstm(norm="none", k=None).stream(A, state(norm="none", k=None)._replace(memory=state().memory)),
+        ValueError,
+        r"state.memory\[0\] must be None for norm='none'",
+    ),
+    (
+        "state, lengths of another batch",
+        lambda: lstm().stream(A, state()._replace(lengths=(1, 0, 1))),
+        ValueError,
+        r"state.lengths must be B = 2 numbers from 0 to M = 1, the largest M, got \(1, 0, 1\)",
+    ),
+    (
+        "state, lengths beyond the windows",
+        lambda: lstm().stream(A, state()._replace(lengths=(2, 0))),
+        ValueError,
+        r"state.lengths must be B = 2 numbers from 0 to M = 1",
+    ),
+    ("reset a number", lambda: lstm().stream(A, reset=1), TypeError, "reset must be a tensor of bools, got int"),
+    (
+        "reset of numbers",
+        lambda: lstm().stream(A, reset=torch.ones(4, 2)),
+        TypeError,
+        "reset must be a tensor of bools, got torch.float32",
+    ),
+    (
+        "reset of cases",
+        lambda: lstm().stream(A, reset=torch.ones(2).bool()),
+        ValueError,
+        r"reset must have shape \(T, B\) = \(4, 2\), got \(2,\)",
+    ),
+    (
+        "reset, time first",
+        lambda: lstm(batch_first=True).stream(A, reset=torch.ones(2, 4).bool()),
+        ValueError,
+        r"reset must have shape \(B, T\) = \(4, 2\), got \(2, 4\)",
+    ),
+    (
+        "reset with a batch for input without",
+        lambda: lstm().stream(A[:, 0], reset=torch.ones(4, 1).bool()),
+        ValueError,
+        r"reset must have shape \(T,\) = \(4,\), got \(4, 1\)",
+    ),
+    (
+        "state.reset of steps",
+        lambda: state().reset(torch.ones(4, 2).bool()),
+        ValueError,
+        r"mask must have shape \(B,\) = \(2,\), got \(4, 2\)",
+    ),
+    (
+        "state.reset a list",
+        lambda: state().reset(cast("Any", [True, False])),
+        TypeError,
+        "mask must be a tensor of bools, got list",
+    ),
+    (
+        "state.select of bools",
+        lambda: state().select(torch.ones(2).bool()),
+        TypeError,
+        "indices must be a tensor of int32 or int64, got torch.bool",
+    ),
+    (
+        "state.select, rank",
+        lambda: state().select(torch.tensor(0)),
+        ValueError,
+        r"indices must have one axis, got shape \(\)",
+    ),
+    (
+        "state.select beyond",
+        lambda: state().select(torch.tensor([0, 2])),
+        ValueError,
+        r"indices must be from 0 to 1, got \[0, 2\]",
+    ),
+    (
+        "state.select below",
+        lambda: state().select(torch.tensor([-1])),
+        ValueError,
+        r"indices must be from 0 to 1, got \[-1\]",
+    ),
+    (
+        "state.select without a batch",
+        lambda: lstm().stream(A[:, 0])[1].select(torch.tensor([0])),
+        ValueError,
+        "select needs a state with a batch",
+    ),
+    (
+        "memory.reset of the batch",
+        lambda: module(base="batch", max_steps=4).stream(A)[1].reset(torch.ones(2).bool()),
+        ValueError,
+        "reset needs base='layer', got 'batch'",
+    ),
+    (
+        "memory.select of the batch",
+        lambda: module(base="batch", max_steps=4).stream(A)[1].select(torch.tensor([0])),
+        ValueError,
+        "select needs base='layer', got 'batch'",
+    ),
+    (
+        "norm, reset of the batch",
+        lambda: module(base="batch", max_steps=4).stream(A, reset=torch.ones(4, 2).bool()),
+        ValueError,
+        "reset must be left out for base='batch', whose windows are of the whole batch, got Tensor",
+    ),
+    (
+        "norm, reset of cases",
+        lambda: module().stream(A, reset=torch.ones(2).bool()),
+        ValueError,
+        r"reset must have shape \(T, B\) = \(4, 2\), got \(2,\)",
+    ),
+    (
+        "memory.reset of steps",
+        lambda: memory().reset(torch.ones(4).bool()),
+        ValueError,
+        r"mask must have shape \(B,\) = \(2,\), got \(4,\)",
+    ),
+    (
+        "memory, lengths of another batch",
+        lambda: module(k=3).stream(A, memory()._replace(lengths=(2, 0, 0))),
+        ValueError,
+        "memory.lengths must be B = 2 numbers from 0 to M = 2",
+    ),
+    (
+        "state of another dtype",
+        lambda: lstm().stream(A, state().to(torch.float64)),
+        TypeError,
+        "state.h must have the computation's dtype torch.float32, got torch.float64",
+    ),
+    (
+        "a state's c alone of another dtype",
+        lambda: lstm().stream(A, state()._replace(c=state().c.double())),
+        TypeError,
+        "^state.c must have the computation's dtype torch.float32, got torch.float64",
+    ),
+    (
+        "a state's windows alone of another dtype",
+        lambda: lstm().stream(A, state()._replace(memory=map_memory(state().memory, torch.Tensor.double))),
+        TypeError,
+        r"^state.memory\[0\].ih.mean must have the computation's dtype torch.float32, got torch.float64",
+    ),
+    (
+        "windows of another batch",
+        lambda: lstm().stream(A, state()._replace(memory=state(B=3).memory)),
+        ValueError,
+        r"state.memory\[0\].ih.mean must have shape \(M, B\) = \(1, 2\), got \(1, 3\)",
+    ),
+]
+
+
+@wrong_calls(CASES)
+def test_wrong_call(call: Callable[[], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
