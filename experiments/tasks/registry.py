@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.related.channel_norm import one_example
+from experiments.related.lyapunov import initial_spectrum, trained_spectrum
 from experiments.tasks import (
     adding,
     char_ptb,
@@ -33,6 +34,14 @@ _ALL: list[Task[Any]] = [
         one_example.OneExample,
         plan=one_example.plan,
         standard_models=one_example.MODELS,
+    ),
+    Task(initial_spectrum.NAME, initial_spectrum.PRESETS, initial_spectrum.InitialSpectrum, plan=initial_spectrum.plan),
+    Task(
+        trained_spectrum.NAME,
+        trained_spectrum.PRESETS,
+        trained_spectrum.TrainedSpectrum,
+        plan=trained_spectrum.plan,
+        reads_data=True,
     ),
 ]
 

@@ -7,6 +7,7 @@ from experiments.report.studies.norm_prop import NORM_PROP
 from experiments.report.studies.norm_statistics import STATISTICS
 from experiments.report.studies.norm_variance import NORM_VARIANCE
 from experiments.report.studies.one_example import ONE_EXAMPLE
+from experiments.report.studies.spectrum import SPECTRUM, TRAINED_SPECTRUM
 from experiments.report.studies.synthetic import ADDING, COPYING, DENOISE
 from experiments.training.record import Record
 
@@ -23,6 +24,8 @@ STUDIES: tuple[Study, ...] = (
     NORM_PROP,
     NORM_VARIANCE,
     ONE_EXAMPLE,
+    SPECTRUM,
+    TRAINED_SPECTRUM,
 )
 
 
