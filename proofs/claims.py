@@ -22,6 +22,8 @@ EXPERIMENTS = (
     "window-study",
     "norm-variance",
     "one-example",
+    "spectrum",
+    "spectrum-ptb",
 )
 """The experiments that can settle a measured claim."""
 

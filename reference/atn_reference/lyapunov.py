@@ -68,7 +68,7 @@ def lyapunov_exponents(jacobians: Array, Q: Array, burn_in: int = 0, every: int 
     growth = np.zeros(p, dtype=Q.dtype)
     for t, jacobian in enumerate(jacobians, start=1):
         Q = jacobian @ Q
-        if t in {burn_in, T} or (t - burn_in) % every == 0:
+        if t == T or (t - burn_in) % every == 0:
             Q, diagonal = positive_qr(Q)
             with np.errstate(divide="ignore"):  # log 0 = -inf is the exponent of a direction that is forgotten
                 growth += np.log(diagonal) if t > burn_in else 0.0

@@ -59,7 +59,8 @@ class TestRegistry:
     def test_exactly_the_experiments_are_measured(self) -> None:
         measured = {claim.id for claim in load_claims().values() if claim.verdict == "measured"}
         of_norm_prop = {"np-similar-or-better", "np-char-ptb-order", "np-variance-at-start"}
-        assert measured == MEASURED | {"s5-large-k-gradients"} | of_norm_prop | {"cn-with", "cn-without", "cn-figure-2"}
+        others = {"cn-with", "cn-without", "cn-figure-2", "s1-gradients-controlled", "ly-readout"}
+        assert measured == MEASURED | {"s5-large-k-gradients"} | of_norm_prop | others
 
     def test_every_verdict_and_experiment_is_in_use(self) -> None:
         claims = load_claims().values()

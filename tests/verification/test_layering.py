@@ -61,6 +61,7 @@ ROOMS: dict[str, set[str]] = {
         "experiments.training",
         "experiments.models",
         "experiments.datasets",
+        "experiments.tasks.char_ptb",
     },
     "experiments.tasks": {
         "experiments.common",

@@ -78,5 +78,5 @@ def _curve(ax: Axes, points: Sequence[tuple[float, float, float]], color: str, m
     """First exponent and loss at each learning rate, which stands beside its point."""
     _, x, y = zip(*points, strict=True)
     ax.plot(x, y, color=color, marker=marker, markersize=5, linewidth=1.2, label=label)
-    for rate, *point in points:
-        ax.annotate(f"{rate:g}", point, textcoords="offset points", xytext=(5, 4), fontsize=8, color=color)
+    for rate, x_at, y_at in points:
+        ax.annotate(f"{rate:g}", (x_at, y_at), textcoords="offset points", xytext=(5, 4), fontsize=8, color=color)

@@ -186,7 +186,9 @@ def made_up(study: Study) -> list[Result]:
     variances = {f"{state} variance {t}": 0.5 for state in ("c", "h") for t in range(30)}
     depths = one_example.PAPER.depths
     networks = {name(depth): 0.1 for depth in depths for name in (final_loss, smallest_gradient, largest_gradient)}
-    of_task = {"statistics": alternating, "norm-variance": variances, one_example.NAME: networks}
+    exponents = {f"{kind} {i}": 0.01 * i for kind in ("lambda", "spread") for i in range(1, 61)}
+    spectra = dict.fromkeys(("spectrum", "spectrum-ptb"), exponents)
+    of_task = {"statistics": alternating, "norm-variance": variances, one_example.NAME: networks, **spectra}
 
     def measured(_: int, train: float) -> dict[str, float]:
         more = of_task.get(study.task, {"accuracy": 0.3, "test": train, "validation_carried": train})

@@ -34,7 +34,7 @@ class Growth:
         for jacobian in jacobians:
             self._Q = jacobian @ self._Q
             self._steps += 1
-            if (self._steps - self._burn_in) % self._every == 0 or self._steps == self._burn_in:
+            if (self._steps - self._burn_in) % self._every == 0:
                 self._decompose()
 
     def mean(self) -> tuple[Float[Tensor, "B p"], Float[Tensor, "B p"]]:
