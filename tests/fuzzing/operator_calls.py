@@ -10,11 +10,20 @@ from typing import Any, Literal, get_args, get_type_hints
 import torch
 from torch import Tensor
 
-from atn.backend.custom_ops.signatures import Kernels, LSTMInference, LSTMResult
+from atn.backend.custom_ops.signatures import (
+    HiddenInference,
+    HiddenKernels,
+    HiddenResult,
+    Kernels,
+    LSTMInference,
+    LSTMResult,
+)
 from tests.support.problems import LARGEST_SEED, Draw
 from tests.support.runners import DTYPES, Result
 
-TAKES: dict[str, Any] = {name: get_args(hint)[0][0] for name, hint in get_type_hints(Kernels).items()}
+TAKES: dict[str, Any] = {
+    name: get_args(hint)[0][0] for kernels in (Kernels, HiddenKernels) for name, hint in get_type_hints(kernels).items()
+}
 """Every operator, and the named tuple of its arguments."""
 
 AXES = {
@@ -22,6 +31,10 @@ AXES = {
     "lstm": {
         "x": "TBI", "weight_ih": "GI", "weight_hh": "GH", "bias_ih": "G", "bias_hh": "G", "bias": "G", "gamma_ih": "G",
         "gamma_hh": "G", "gamma_c": "H", "beta_c": "H", "h_0": "BH", "c_0": "BH", "memory": "32MB",
+    },
+    "hidden": {
+        "x": "TBI", "weight_ih": "GI", "weight_hh": "GH", "bias_ih": "G", "bias_hh": "G", "gamma_ih": "G",
+        "beta_ih": "G", "gamma_hh": "G", "beta_hh": "G", "h_0": "BH", "memory": "22MB",
     },
 }  # fmt: skip
 """Axes of every tensor that a forward operator takes; a digit is a size."""
@@ -34,29 +47,45 @@ GIVES = {
     "lstm_backward": (
         "da_ih", "da_hh", "dgamma_ih", "dgamma_hh", "dbias", "dgamma_c", "dbeta_c", "dh_0", "dc_0", "dmemory",
     ),
+    "hidden_forward": HiddenResult._fields,
+    "hidden_inference": HiddenInference._fields,
+    "hidden_backward": ("da_ih", "da_hh", "dgamma_ih", "dbeta_ih", "dgamma_hh", "dbeta_hh", "dh_0", "dmemory"),
 }  # fmt: skip
 
-SUMMED = frozenset({"dgamma", "dbeta", "dgamma_ih", "dgamma_hh", "dbias", "dgamma_c", "dbeta_c"})
+SUMMED = frozenset({
+    "dgamma", "dbeta", "dgamma_ih", "dgamma_hh", "dbias", "dgamma_c", "dbeta_c", "dbeta_ih", "dbeta_hh",
+})  # fmt: skip
 """Results that are sums over cases: the order of their terms depends on the number of threads."""
 
-PLAIN_HAS_NO = ("bias_hh", "bias", "gamma_ih", "gamma_hh")
+PLAIN_HAS_NO = {
+    "norm": (),
+    "lstm": ("bias_hh", "bias", "gamma_ih", "gamma_hh"),
+    "hidden": ("gamma_ih", "beta_ih", "gamma_hh", "beta_hh"),
+}
 """Arguments that a layer without a norm must not have."""
+
+BLOCKS = {"LSTM": 4, "RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3}
+"""Blocks of H rows of a weight, by cell."""
 
 LANES = (4, 8, 16)
 """Numbers of the vectors of every instruction set."""
 
-JOINT = 256
-"""Hidden size from which all cases take a step together."""
+JOINT = {"LSTM": 256, "RNN_TANH": 512, "RNN_RELU": 512, "GRU": 296}
+"""Hidden size from which all cases take a step together, by cell."""
 
 LONG = 64
 """Window length beyond which windows are merged."""
+
+
+Kind = Literal["norm", "lstm", "hidden"]
+"""What the names of the operators begin with."""
 
 
 @dataclass(frozen=True)
 class OperatorCall:
     """One forward and one backward pass by the operators."""
 
-    kind: Literal["norm", "lstm"]
+    kind: Kind
     T: int
     B: int
     I: int
@@ -70,6 +99,8 @@ class OperatorCall:
     dtype: str
     threads: int
     seed: int
+    mode: str = "LSTM"
+    """The cell."""
 
 
 def _near_a_vector(draw: Draw) -> int:
@@ -84,37 +115,47 @@ def _window(draw: Draw, steps: int) -> int:
     return draw.choice((*edges, draw.integer(1, 2 * steps), draw.integer(LONG, 3 * LONG)))
 
 
-def draw_operator_call(draw: Draw, kind: Literal["norm", "lstm"], threads: int) -> OperatorCall:
-    """Draw sizes, and which of the optional tensors there are."""
-    is_joint = kind == "lstm" and draw.integer(0, 49) == 0
+def draw_operator_call(draw: Draw, kind: Kind, threads: int) -> OperatorCall:
+    """Draw sizes, the cell, and which of the optional tensors there are."""
+    mode = draw.choice(("RNN_TANH", "RNN_RELU", "GRU", "GRU")) if kind == "hidden" else "LSTM"
+    is_joint = kind != "norm" and draw.integer(0, 49) == 0
     T = draw.integer(1, 3) if is_joint else draw.choice((1, 2, draw.integer(1, 12), draw.integer(1, 150)))
     M = draw.choice((0, 0, 1, draw.integer(0, 100)))
     k = _window(draw, T + M)
-    if kind == "lstm" and draw.integer(0, 4) == 0:
+    if kind != "norm" and draw.integer(0, 4) == 0:
         k, M = 0, 0
     optional = {name for taken in TAKES.values() for name, hint in get_type_hints(taken).items() if hint != Tensor}
-    absent = {name for name in sorted(optional - {"k", "eps"}) if draw.integer(0, 2) == 0}
+    absent = {name for name in sorted(optional - {"k", "eps", "mode"}) if draw.integer(0, 2) == 0}
     return OperatorCall(
         kind=kind,
         T=T,
         B=draw.choice((0, 1, 2, 3, draw.integer(1, 9))),
         I=draw.choice((1, 2, 7, _near_a_vector(draw), 70)),
-        N=JOINT + draw.integer(0, 9) if is_joint else _near_a_vector(draw),
+        N=JOINT[mode] + draw.integer(0, 9) if is_joint else _near_a_vector(draw),
         k=k,
         M=M,
-        absent=frozenset(absent | set(PLAIN_HAS_NO if k == 0 else ())),
+        absent=frozenset(absent | set(PLAIN_HAS_NO[kind] if k == 0 else ())),
         eps=draw.choice((1e-5, 1e-2, 1.0)),
         dtype=draw.choice(("float64", "float32")),
         threads=threads,
         seed=draw.integer(0, LARGEST_SEED),
+        mode=mode,
     )
 
 
 def arguments(call: OperatorCall) -> dict[str, Any]:
     """Arguments of the forward operator by name."""
     generator = torch.Generator().manual_seed(call.seed)
-    sizes = {"T": call.T, "B": call.B, "I": call.I, "N": call.N, "H": call.N, "G": 4 * call.N, "M": call.M}
-    given: dict[str, Any] = {"k": call.k, "eps": call.eps}
+    sizes = {
+        "T": call.T,
+        "B": call.B,
+        "I": call.I,
+        "N": call.N,
+        "H": call.N,
+        "G": BLOCKS[call.mode] * call.N,
+        "M": call.M,
+    }
+    given: dict[str, Any] = {"mode": call.mode, "k": call.k, "eps": call.eps}
     for name, axes in AXES[call.kind].items():
         shape = [int(axis) if axis.isdigit() else sizes[axis] for axis in axes]
         if name == "memory":

@@ -14,7 +14,7 @@ from atn.backend.fused.backend import CompiledKernels
 from tests.fuzzing import fuzz
 from tests.fuzzing.operator_calls import JOINT, LONG, OperatorCall
 from tests.fuzzing.worker import LAYOUTS, Examined, PythonCall, examine, problem_number
-from tests.support.problems import LSTMProblem
+from tests.support.problems import HiddenProblem, LSTMProblem, NormProblem
 
 DRAWN = [problem_number(index, seed=0) for index in range(3000)]
 OPERATOR_CALLS = [call for call in DRAWN if isinstance(call, OperatorCall)]
@@ -24,8 +24,8 @@ PYTHON_CALLS = [call for call in DRAWN if isinstance(call, PythonCall)]
 def test_drawn_problems_are_the_same_again_and_of_every_kind() -> None:
     assert [problem_number(index, seed=0) for index in range(100)] == DRAWN[:100]
     assert {call.layout for call in PYTHON_CALLS} == set(LAYOUTS)
-    assert {isinstance(call.problem, LSTMProblem) for call in PYTHON_CALLS} == {True, False}
-    for kind in ("norm", "lstm"):
+    assert {type(call.problem) for call in PYTHON_CALLS} == {NormProblem, LSTMProblem, HiddenProblem}
+    for kind in ("norm", "lstm", "hidden"):
         calls = [call for call in OPERATOR_CALLS if call.kind == kind]
         assert {(call.dtype, call.threads) for call in calls} == {
             (dtype, threads) for dtype in ("float64", "float32") for threads in (1, 2, 3)
@@ -36,11 +36,24 @@ def test_drawn_problems_are_the_same_again_and_of_every_kind() -> None:
         for lanes in (4, 8, 16):
             assert set(range(lanes)) == {call.N % lanes for call in calls}
         assert {call.k < call.M for call in calls} == {True, False}
-    layers = [call for call in OPERATOR_CALLS if call.kind == "lstm"]
-    assert any(call.k == 0 for call in layers)
-    assert any(call.N > JOINT for call in layers)
+    for mode, joint in JOINT.items():
+        layers = [call for call in OPERATOR_CALLS if call.kind != "norm" and call.mode == mode]
+        assert any(call.k == 0 for call in layers)
+        assert any(joint < call.N for call in layers)
     absent = set().union(*(call.absent for call in OPERATOR_CALLS))
-    assert absent >= {"gamma", "beta", "dsteps", "dh", "dc", "bias_ih", "bias_hh", "bias", "gamma_ih", "gamma_c"}
+    assert absent >= {
+        "gamma",
+        "beta",
+        "dsteps",
+        "dh",
+        "dc",
+        "bias_ih",
+        "bias_hh",
+        "bias",
+        "gamma_ih",
+        "gamma_c",
+        "beta_hh",
+    }
 
 
 class WrongOnThreads:
@@ -74,7 +87,9 @@ def test_right_operators_have_no_failure(kernels: CompiledKernels) -> None:
         assert examine(call, kernels).failures == []
 
 
-@pytest.mark.parametrize("operator", ["norm_forward", "norm_backward", "lstm_forward", "lstm_backward"])
+@pytest.mark.parametrize(
+    "operator", [f"{kind}_{name}" for kind in ("norm", "lstm", "hidden") for name in ("forward", "backward")]
+)
 def test_a_number_that_depends_on_the_threads_is_a_failure(kernels: CompiledKernels, operator: str) -> None:
     call = next(
         call for call in OPERATOR_CALLS if operator.startswith(call.kind) and call.threads > 1 and call.B > 1 and call.k

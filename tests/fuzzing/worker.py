@@ -18,14 +18,17 @@ from atn.backend.fused.backend import CompiledKernels
 from atn.backend.fused.build import compiled
 from tests.fuzzing.operator_calls import OperatorCall, draw_operator_call, run_operators
 from tests.support.comparison import Deviation, deviation, gradient_deviations
-from tests.support.problems import LSTMProblem, Problem, draw_lstm_problem, draw_norm_problem
-from tests.support.runners import Result, parameters_of, run_lstm_torch, run_norm_torch
+from tests.support.dispatch import run_torch
+from tests.support.problems import AnyProblem, Draw, draw_hidden_problem, draw_lstm_problem, draw_norm_problem
+from tests.support.runners import Result, parameters_of
 from tests.verification.soak import GeneratorDraw
 
-KINDS = (*["norm operators"] * 3, *["lstm operators"] * 6, "layer and norm")
+KINDS = (*["norm operators"] * 3, *["lstm operators"] * 4, *["hidden operators"] * 4, "layer and norm")
 """What problem i is of, by i modulo their number. Those of Python take the most time and have the least to show."""
 
 THREADS = (1, 2, 3)
+
+PROBLEMS: tuple[Callable[[Draw], AnyProblem], ...] = (draw_norm_problem, draw_lstm_problem, draw_hidden_problem)
 
 
 def transposed(tensor: Tensor) -> Tensor:
@@ -60,7 +63,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 class PythonCall:
     """A layer or a norm of the library, called with tensors that are not contiguous."""
 
-    problem: Problem
+    problem: AnyProblem
     layout: str
     dtype: str
     threads: int
@@ -90,8 +93,10 @@ def problem_number(index: int, seed: int) -> OperatorCall | PythonCall:
             return draw_operator_call(draw, "norm", threads)
         case "lstm operators":
             return draw_operator_call(draw, "lstm", threads)
+        case "hidden operators":
+            return draw_operator_call(draw, "hidden", threads)
         case _:
-            problem = draw_norm_problem(draw) if draw.integer(0, 1) else draw_lstm_problem(draw)
+            problem = draw.choice(PROBLEMS)(draw)
             return PythonCall(problem, draw.choice(tuple(LAYOUTS)), draw.choice(("float64", "float32")), threads)
 
 
@@ -115,7 +120,7 @@ def _deviations(call: OperatorCall | PythonCall, kernels: Any) -> Iterator[Devia
     if isinstance(call, OperatorCall):
         single, many = (_on_threads(count, lambda: run_operators(call, kernels)) for count in (1, call.threads))
         yield from differences(many, single, outputs="exact")
-        if call.kind == "lstm":
+        if call.kind != "norm":
             yield from _inference_differences(call, many.outputs)
         return
     layout = LAYOUTS[call.layout]
@@ -126,13 +131,14 @@ def _deviations(call: OperatorCall | PythonCall, kernels: Any) -> Iterator[Devia
 
 def _inference_differences(call: OperatorCall, outputs: dict[str, Any]) -> Iterator[Deviation]:
     """What inference gives is what the forward pass gives, bit for bit."""
-    steps = outputs["lstm_forward.steps"]
+    steps = outputs[f"{call.kind}_forward.steps"]
     expected = {
-        "h": outputs["lstm_forward.h"],
-        "c_n": outputs["lstm_forward.c"][-1],
+        "h": outputs[f"{call.kind}_forward.h"],
         "memory": steps[:, :, max(0, steps.shape[2] - max(0, call.k - 1)) :],
     }
-    names = {f"lstm_inference.{name}": array for name, array in expected.items()}
+    if call.kind == "lstm":
+        expected["c_n"] = outputs["lstm_forward.c"][-1]
+    names = {f"{call.kind}_inference.{name}": array for name, array in expected.items()}
     actual = Result({name: outputs[name] for name in names}, {}, dtype=call.dtype)
     yield from differences(actual, Result(names, {}), outputs="exact")
 
@@ -143,9 +149,7 @@ def _on_threads(count: int, run: Callable[[], Result]) -> Result:
 
 
 def _run(call: PythonCall, arrange: Callable[[Tensor], Tensor]) -> Result:
-    if isinstance(call.problem, LSTMProblem):
-        return run_lstm_torch(call.problem, "fused", call.dtype, arrange=arrange)
-    return run_norm_torch(call.problem, "fused", call.dtype, arrange=arrange)
+    return run_torch(call.problem, "fused", call.dtype, arrange=arrange)
 
 
 def differences(actual: Result, expected: Result, outputs: str) -> Iterator[Deviation]:

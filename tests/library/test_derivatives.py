@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 import atn.functional as F
-from atn import ATNLSTM, AssortedTimeNorm
+from atn import ATNGRU, ATNLSTM, ATNRNN, AssortedTimeNorm
 from atn.backend.fused import backend as fused
 from atn.backend.fused import fallback
 from atn.backend.triton import backend as triton
@@ -260,6 +260,22 @@ def test_a_plain_step_runs_the_kernels(name: str, backend_module: Any, monkeypat
     torch.func.jvp(function(module), (X,), (V,))
     torch.func.grad(loss(norm))(X)
     assert len(counted.calls) == 4
+
+
+@pytest.mark.parametrize("cell", [ATNRNN, ATNGRU])
+def test_a_plain_step_of_a_cell_runs_the_kernels(cell: type[ATNRNN | ATNGRU], monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(fused.kernels())
+    monkeypatch.setattr(fused, "kernels", lambda: counted)
+    module = cell(2, 3, k=2, dtype=torch.float64)
+    weight = module.get_parameter("weight_hh_l0")
+    output, _ = module(X)
+    (gradient,) = torch.autograd.grad(output.pow(3).sum(), weight, retain_graph=True)
+    assert counted.calls == ["hidden_forward", "hidden_backward"]
+    assert not gradient.requires_grad
+    (recorded,) = torch.autograd.grad(output.pow(3).sum(), weight, create_graph=True)
+    torch.func.jvp(lambda x: module(x)[0], (X,), (V,))
+    assert len(counted.calls) == 2
+    assert_close(recorded.detach(), gradient, quantity="gradient", backend="fused")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts that torch itself deprecates

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from atn import ATNLSTM, AssortedTimeNorm
+from atn import ATNGRU, ATNLSTM, ATNRNN, AssortedTimeNorm
 from tests.support.comparison import assert_close
 from tests.support.lstms import DOUBLE, random, with_random_parameters
 
@@ -54,6 +54,14 @@ STEPS, CASES = torch.export.Dim("T", max=99), torch.export.Dim("B", max=99)
 @pytest.mark.parametrize("settings", LAYERS.values(), ids=LAYERS)
 def test_an_exported_layer_takes_any_number_of_steps_and_cases(settings: dict[str, Any]) -> None:
     assert_exported(lstm("fused", **settings), {0: STEPS, 1: CASES}, [(9, 2, 3), (2, 5, 3), (30, 4, 3)])
+
+
+@pytest.mark.parametrize("settings", [{"k": 3}, {"norm": "none"}], ids=str)
+@pytest.mark.parametrize("cell", [ATNRNN, ATNGRU])
+def test_an_exported_cell_takes_any_number_of_steps_and_cases(cell: Any, settings: dict[str, Any]) -> None:
+    assert_exported(
+        with_random_parameters(cell(3, 4, **settings, **DOUBLE)), {0: STEPS, 1: CASES}, [(9, 2, 3), (2, 5, 3)]
+    )
 
 
 def test_an_exported_eager_layer_takes_any_number_of_cases() -> None:

@@ -1,5 +1,7 @@
 """Runs a problem of an RNN or a GRU on the oracle, layer by layer, or on the library."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -17,9 +19,9 @@ from atn_reference import (
 )
 from tests.support.oracle_stack import Layer, run_stack
 from tests.support.problems import Array, HiddenProblem
-from tests.support.runners import DTYPES, Result, load_parameters, named_parameters, oracle_norm, settings_of
+from tests.support.runners import DTYPES, Result, as_it_is, load_parameters, named_parameters, oracle_norm, settings_of
 
-HIDDEN_BACKENDS = ("eager",)
+HIDDEN_BACKENDS = ("eager", "fused")
 """Backends of the library that have these cells."""
 
 
@@ -33,14 +35,26 @@ def make_hidden_module(
     return module
 
 
-def run_hidden_torch(problem: HiddenProblem, backend: str, dtype: str, device: str = "cpu") -> Result:
-    """Forward and backward of `problem` by the library with the given backend."""
+def run_hidden_torch(
+    problem: HiddenProblem,
+    backend: str,
+    dtype: str,
+    device: str = "cpu",
+    *,
+    arrange: Callable[[torch.Tensor], torch.Tensor] = as_it_is,
+) -> Result:
+    """Forward and backward of `problem` by the library with the given backend.
+
+    Every tensor but the parameters goes through `arrange`, which may give it another memory layout.
+    """
     module = make_hidden_module(problem, backend, dtype, device)
     tensors = {name: torch.tensor(array, dtype=DTYPES[dtype], device=device) for name, array in problem.arrays.items()}
     inputs = {str(name): tensors[name].requires_grad_() for name in ("x", "h_0") if name in tensors}
-    output, h_n = module(inputs["x"], inputs.get("h_0"))
+    output, h_n = module(arrange(inputs["x"]), arrange(inputs["h_0"]) if "h_0" in inputs else None)
     leaves: dict[str, torch.Tensor] = {**inputs, **dict(module.named_parameters())}
-    gradients = torch.autograd.grad((output, h_n), list(leaves.values()), (tensors["dh"], tensors["dh_n"]))
+    gradients = torch.autograd.grad(
+        (output, h_n), list(leaves.values()), (arrange(tensors["dh"]), arrange(tensors["dh_n"]))
+    )
     return Result({"output": output, "h_n": h_n}, dict(zip(leaves, gradients, strict=True)), dtype=dtype)
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from atn import ATNLSTM
+from atn import ATNGRU, ATNLSTM, ATNRNN
 from atn.backend.fused import backend as fused
 from atn.backend.fused import build as compiled
 from atn.backend.fused import fallback
-from atn.backend.fused.backend import fused_layer, fused_norm
-from atn.backend.interface import Affine, LayerWeights, NormSettings
+from atn.backend.fused.backend import fused_cells, fused_layer, fused_norm
+from atn.backend.interface import Affine, HiddenWeights, LayerWeights, NormSettings
 from atn.choices import Base, Norm
-from atn.state import LayerMemory
+from atn.state import HiddenMemory, LayerMemory
 from atn.window import StepStatistics
 from tests.support.comparison import assert_close
 
@@ -39,15 +39,29 @@ def layer_arguments(*, H: int, k: int, M: int, affine: bool, placement: str, nor
     return x, weights, h_0, c_0, LayerMemory(*memory) if normed else None, settings
 
 
+def cell_arguments(
+    blocks: int, *, H: int, k: int, M: int, affine: bool, placement: str, normed: bool = True
+) -> tuple[Any, ...]:
+    """The same of a cell whose only state is h, with so many blocks of rows."""
+    seeds, N = itertools.count(), blocks * H
+    affines = [Affine(leaf(N, seed=next(seeds)), leaf(N, seed=next(seeds))) if affine else None for _ in range(2)]
+    weights = HiddenWeights(
+        leaf(N, 2, seed=20), leaf(N, H, seed=21), leaf(N, seed=22), leaf(N, seed=23), affines[0], affines[1]
+    )
+    memory = [StepStatistics(leaf(M, 3, seed=30 + i), leaf(M, 3, seed=40 + i).detach().square()) for i in range(2)]
+    settings: Any = NormSettings(k, 1e-2, placement) if normed else None  # type: ignore[arg-type]  # a Literal
+    return leaf(5, 3, 2, seed=50), weights, leaf(3, H, seed=51), HiddenMemory(*memory) if normed else None, settings
+
+
 def leaves_of(arguments: tuple[Any, ...]) -> list[Tensor]:
     """Every tensor of the arguments that requires a gradient."""
     flat = torch.utils._pytree.tree_leaves(arguments)
     return [tensor for tensor in flat if isinstance(tensor, Tensor) and tensor.requires_grad]
 
 
-def run(arguments: tuple[Any, ...]) -> list[Tensor]:
+def run(arguments: tuple[Any, ...], mode: str = "LSTM") -> list[Tensor]:
     """Outputs of the fused layer, and the gradients of everything, from random upstream gradients on every output."""
-    out = fused_layer(*arguments, every_c=True)
+    out = fused_layer(*arguments, every_c=True) if mode == "LSTM" else fused_cells[mode](*arguments)
     outputs = [
         tensor for tensor in torch.utils._pytree.tree_leaves(out) if isinstance(tensor, Tensor) and tensor.numel()
     ]
@@ -69,6 +83,23 @@ def test_the_plain_loop_is_the_same_function(
     by_kernels = run(arguments)
     monkeypatch.setattr(fused, "kernels", lambda: fallback)
     for result, reference in zip(by_kernels, run(arguments), strict=True):
+        assert_close(result, reference, quantity="gradient", backend="fused")
+
+
+@pytest.mark.parametrize("normed", [True, False])
+@pytest.mark.parametrize("placement", ["outside", "inside"])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(("k", "M"), [(1, 0), (3, 2), (9, 4), (70, 4)])
+@pytest.mark.parametrize(("mode", "blocks", "H"), [("RNN_TANH", 1, 3), ("RNN_RELU", 1, 19), ("GRU", 3, 5)])
+def test_the_plain_loop_of_a_cell_is_the_same_function(
+    *, mode: str, blocks: int, H: int, k: int, M: int, affine: bool, placement: str, normed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    arguments = cell_arguments(blocks, H=H, k=k, M=M, affine=affine and normed, placement=placement, normed=normed)
+    assert compiled.compiled().operators is not None, compiled.compiled().reason
+    by_kernels = run(arguments, mode)
+    monkeypatch.setattr(fused, "kernels", lambda: fallback)
+    for result, reference in zip(by_kernels, run(arguments, mode), strict=True):
         assert_close(result, reference, quantity="gradient", backend="fused")
 
 
@@ -102,6 +133,18 @@ def test_operators_are_registered_as_torch_asks(k: int) -> None:
     torch.library.opcheck(torch.ops.atn.fused_norm_forward.default, (x, None, None, x.new_empty(2, 0, 3), 3, 1e-2))
 
 
+@pytest.mark.parametrize("k", [0, 3])
+@pytest.mark.parametrize(("mode", "blocks"), [("RNN_TANH", 1), ("GRU", 3)])
+def test_operators_of_a_cell_are_registered_as_torch_asks(mode: str, blocks: int, k: int) -> None:
+    x, weights, h_0, *_ = cell_arguments(blocks, H=4, k=3, M=2, affine=True, placement="inside")
+    stacked = leaf(2, 2, 2, 3, seed=53).detach().square().requires_grad_() if k else x.new_empty(2, 2, 0, 3)
+    norms = (*weights.norm_ih, *weights.norm_hh) if k else (None,) * 4
+    arguments = (x, *weights[:4], *norms, h_0, stacked, mode, k, 1e-2)
+    torch.library.opcheck(torch.ops.atn.fused_hidden_forward.default, arguments)
+    utilities = ("test_schema", "test_faketensor")
+    torch.library.opcheck(torch.ops.atn.fused_hidden_inference.default, arguments, test_utils=utilities)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts that torch itself deprecates
 @pytest.mark.parametrize("norm", ["atn", "ln", "none"])
 def test_compiles_without_a_graph_break(norm: Norm) -> None:
@@ -128,11 +171,17 @@ def test_backward_can_run_twice() -> None:
 
 @pytest.mark.claim("s3-fixed-cost")
 @pytest.mark.parametrize("k", [1, 50])
-@pytest.mark.parametrize(("inputs", "numbers"), [(2, 6), (64, 6), (65, 10)])
-def test_keeps_six_or_ten_numbers_per_cell_and_step(inputs: int, numbers: int, k: int) -> None:
+@pytest.mark.parametrize(
+    ("cell", "inputs", "numbers"),
+    [
+        (ATNLSTM, 2, 6), (ATNLSTM, 64, 6), (ATNLSTM, 65, 10),
+        (ATNRNN, 64, 2), (ATNRNN, 65, 3), (ATNGRU, 64, 4), (ATNGRU, 65, 7),
+    ],
+)  # fmt: skip
+def test_keeps_few_numbers_per_unit_and_step(cell: Any, inputs: int, numbers: int, k: int) -> None:
     """Kept for the backward pass, whatever k, beside parameters, input and O(T B) numbers: 6 T B H for few inputs."""
     T, B, H = 60, 8, 16
-    module = ATNLSTM(inputs, H, k=k, backend="fused")
+    module = cell(inputs, H, k=k, backend="fused")
     x = torch.randn(T, B, inputs, requires_grad=True)
     known = {tensor.untyped_storage().data_ptr() for tensor in (x, *module.parameters())}
     kept: dict[int, int] = {}

@@ -1,6 +1,7 @@
 """Inference keeps nothing for a backward pass, and gives the numbers of training to the bit."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,9 +9,18 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from atn import ATNLSTM, AssortedTimeNorm
+from atn import ATNGRU, ATNLSTM, ATNRNN, AssortedTimeNorm
 from atn.backend.fused import backend, fallback
+
+CELLS: dict[str, tuple[Any, int]] = {
+    "LSTM": (ATNLSTM, 260),
+    "RNN_TANH": (ATNRNN, 516),
+    "RNN_RELU": (partial(ATNRNN, nonlinearity="relu"), 516),
+    "GRU": (ATNGRU, 300),
+}
+"""By mode: the module, and a hidden size at which all cases take a step together."""
 
 NORMS: list[dict[str, Any]] = [
     {"norm": "atn", "k": 3},
@@ -30,31 +40,33 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return name
 
 
-def layer(inputs: int = 3, hidden: int = 5, **settings: Any) -> ATNLSTM:
+def layer(inputs: int = 3, hidden: int = 5, cell: str = "LSTM", **settings: Any) -> Any:
     torch.manual_seed(0)
-    return ATNLSTM(inputs, hidden, **{"k": 3, **settings} if settings.get("norm", "atn") == "atn" else settings)
+    return CELLS[cell][0](inputs, hidden, **{"k": 3, **settings} if settings.get("norm", "atn") == "atn" else settings)
 
 
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("settings", NORMS)
 @pytest.mark.parametrize("inputs", [3, 70])  # few, whose preactivations are computed again, and many
-@pytest.mark.parametrize("hidden", [5, 260])  # 260: all cases take a step together
-def test_inference_is_training_to_the_bit(settings: dict[str, Any], inputs: int, hidden: int) -> None:
-    lstm = layer(inputs, hidden, num_layers=2, bidirectional=True, **settings)
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_inference_is_training_to_the_bit(*, cell: str, settings: dict[str, Any], inputs: int, joint: bool) -> None:
+    hidden, layers = (CELLS[cell][1], 1) if joint else (5, 2)
+    module = layer(inputs, hidden, cell, num_layers=layers, bidirectional=not joint, **settings)
     x = torch.randn(7, 3, inputs)
-    trained = lstm(x)
+    trained = module(x)
     with torch.no_grad():
-        inferred = lstm(x)
-    frozen = lstm.requires_grad_(requires_grad=False)(x)
-    for output, (h_n, c_n) in (inferred, frozen):
-        assert torch.equal(output, trained[0])
-        assert torch.equal(h_n, trained[1][0])
-        assert torch.equal(c_n, trained[1][1])
+        inferred = module(x)
+    frozen = module.requires_grad_(requires_grad=False)(x)
+    for found in (inferred, frozen):
+        for result, expected in zip(tree_leaves(found), tree_leaves(trained), strict=True):
+            assert torch.equal(result, expected)
 
 
 @pytest.mark.parametrize("settings", NORMS)
-def test_a_stream_in_inference_is_the_whole_to_the_bit(settings: dict[str, Any]) -> None:
-    lstm = layer(num_layers=2, **settings)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_stream_in_inference_is_the_whole_to_the_bit(cell: str, settings: dict[str, Any]) -> None:
+    lstm = layer(cell=cell, num_layers=2, **settings)
     x = torch.randn(9, 2, 3)
     whole, _ = lstm(x)
     state, parts = None, []
@@ -90,7 +102,8 @@ class Calls(dict[str, int]):
 
             return call
 
-        names = ("norm_forward", "norm_backward", "lstm_forward", "lstm_inference", "lstm_backward")
+        names = [f"{kind}_{name}" for kind in ("lstm", "hidden") for name in ("forward", "inference", "backward")]
+        names += ["norm_forward", "norm_backward"]
         return type("Counted", (), {name: staticmethod(counted(name)) for name in names})
 
 
@@ -104,12 +117,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"), [("parameter", "lstm_forward"), ("input", "lstm_forward"), ("nothing", "lstm_inference")]
+    ("wanted", "expected"), [("parameter", "forward"), ("input", "forward"), ("nothing", "inference")]
 )
-def test_the_kernel_follows_what_asks_for_a_gradient(calls: Calls, wanted: str, expected: str) -> None:
-    lstm = layer().requires_grad_(requires_grad=wanted == "parameter")
-    lstm(torch.randn(4, 2, 3, requires_grad=wanted == "input"))
-    assert calls == {expected: 1}
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_kernel_follows_what_asks_for_a_gradient(calls: Calls, cell: str, wanted: str, expected: str) -> None:
+    module = layer(cell=cell).requires_grad_(requires_grad=wanted == "parameter")
+    module(torch.randn(4, 2, 3, requires_grad=wanted == "input"))
+    assert calls == {f"{'lstm' if cell == 'LSTM' else 'hidden'}_{expected}": 1}
 
 
 class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
@@ -123,13 +137,14 @@ class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        found = [tensor for tensor in torch.utils._pytree.tree_leaves(result) if isinstance(tensor, Tensor)]
+        found = [tensor for tensor in tree_leaves(result) if isinstance(tensor, Tensor)]
         self.numbers = max([self.numbers, *(tensor.numel() for tensor in found)])
         return result
 
 
-def test_nothing_larger_than_the_output_comes_back() -> None:
-    lstm, x = layer(3, 16), torch.randn(30, 4, 3)
+@pytest.mark.parametrize("cell", CELLS)
+def test_nothing_larger_than_the_output_comes_back(cell: str) -> None:
+    lstm, x = layer(3, 16, cell), torch.randn(30, 4, 3)
     with torch.no_grad(), Largest() as largest:
         output, _ = lstm(x)
     assert largest.numbers == output.numel()
@@ -144,8 +159,10 @@ def test_a_norm_alone_in_inference_is_that_of_training(calls: Calls) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"norm": "atn", "k": 3}, {"norm": "none"}])
-def test_inference_is_compiled_and_exported_whole(settings: dict[str, Any]) -> None:
-    lstm, x = layer(**settings).eval(), torch.randn(6, 2, 3)
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_inference_is_compiled_and_exported_whole(cell: str, settings: dict[str, Any]) -> None:
+    lstm: torch.nn.Module = layer(cell=cell, **settings).eval()
+    x = torch.randn(6, 2, 3)
     with torch.no_grad():
         expected, _ = lstm(x)
         compiled, _ = torch.compile(lstm, fullgraph=True, backend="aot_eager")(x)

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +15,9 @@ from atn.sliding_window import Parts, SlidingWindow, merges
 from atn.window import LONGEST_DIRECT_WINDOW
 from tests.support.against_oracle import assert_results_close
 from tests.support.comparison import assert_close
+from tests.support.dispatch import run_oracle, run_torch
 from tests.support.lstms import in_chunks, random, with_exact_input_products, with_random_parameters
-from tests.support.problems import LSTMProblem, NormProblem
-from tests.support.runners import run_lstm_oracle, run_lstm_torch, run_norm_oracle, run_norm_torch
+from tests.support.problems import HiddenProblem, LSTMProblem, NormProblem
 
 KERNELS = ("eager", "compiled", "fallback")
 
@@ -55,16 +56,19 @@ def test_norm_and_its_gradients(k: int, backend: str) -> None:
     problem = NormProblem(
         T=310, B=3, N=6, k=k, base="layer", affine=True, eps=1e-3, offset=0.0, constant_row=False, seed=2
     )
-    assert_results_close(run_norm_torch(problem, backend, "float64"), run_norm_oracle(problem), backend)
+    assert_results_close(run_torch(problem, backend, "float64"), run_oracle(problem), backend)
 
 
-@pytest.mark.parametrize("k", [65, 257, 262, sys.maxsize])
-def test_layer_and_its_gradients(k: int, backend: str) -> None:
-    problem = LSTMProblem(
-        T=270, B=2, I=2, H=4, layers=1, directions=1, norm="atn", k=k, eps=1e-1, bias_placement="inside",
-        bias=True, affine=True, initial_state=True, seed=3,
-    )  # fmt: skip
-    assert_results_close(run_lstm_torch(problem, backend, "float64"), run_lstm_oracle(problem), backend)
+@pytest.mark.parametrize(
+    ("cell", "k"), [*(("LSTM", k) for k in (65, 257, 262, sys.maxsize)), ("RNN_TANH", 262), ("GRU", 65)]
+)
+def test_layer_and_its_gradients(cell: Any, k: int, backend: str) -> None:
+    settings: dict[str, Any] = {
+        "T": 270, "B": 2, "I": 2, "H": 4, "layers": 1, "directions": 1, "norm": "atn", "k": k, "eps": 1e-1,
+        "bias_placement": "inside", "bias": True, "affine": True, "initial_state": True, "seed": 3,
+    }  # fmt: skip
+    problem = LSTMProblem(**settings) if cell == "LSTM" else HiddenProblem(cell=cell, **settings)
+    assert_results_close(run_torch(problem, backend, "float64"), run_oracle(problem), backend)
 
 
 @pytest.mark.parametrize("k", [70, LONGEST_DIRECT_WINDOW + 1, sys.maxsize])

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from atn import ATNLSTM, AssortedTimeNorm
-from atn.backend.custom_ops.signatures import LSTMBackward, LSTMForward, NormBackward, NormForward
+from atn.backend.custom_ops.signatures import (
+    HiddenBackward,
+    HiddenForward,
+    LSTMBackward,
+    LSTMForward,
+    NormBackward,
+    NormForward,
+)
 from atn.backend.fused import backend as fused
 from atn.backend.fused import build, fallback
 from tests.support.comparison import assert_close
@@ -21,6 +28,9 @@ OPERATORS: dict[str, type[tuple[Any, ...]]] = {
     "lstm_forward": LSTMForward,
     "lstm_inference": LSTMForward,
     "lstm_backward": LSTMBackward,
+    "hidden_forward": HiddenForward,
+    "hidden_inference": HiddenForward,
+    "hidden_backward": HiddenBackward,
 }
 
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
@@ -41,9 +51,22 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
         "steps": (3, 2, M + T, B), "kept_ih": (0, B, 4 * H), "kept_hh": (T, B, 4 * H), "gates": (0, B, 4 * H),
         "windows": (3, 2, T, B),
     },
+    "hidden_forward": {
+        "x": (T, B, I), "weight_ih": (3 * H, I), "weight_hh": (3 * H, H), "bias_ih": (3 * H,), "bias_hh": (3 * H,),
+        "gamma_ih": (3 * H,), "beta_ih": (3 * H,), "gamma_hh": (3 * H,), "beta_hh": (3 * H,), "h_0": (B, H),
+        "memory": (2, 2, M, B),
+    },
+    "hidden_backward": {
+        "h": (T, B, H), "dh": (T, B, H), "dsteps": (2, 2, M + T, B), "x": (T, B, I), "weight_ih": (3 * H, I),
+        "weight_hh": (3 * H, H), "bias_ih": (3 * H,), "gamma_ih": (3 * H,), "beta_ih": (3 * H,), "gamma_hh": (3 * H,),
+        "beta_hh": (3 * H,), "h_0": (B, H), "steps": (2, 2, M + T, B), "kept_ih": (0, B, 3 * H),
+        "kept_hh": (T, B, 3 * H), "gates": (0, B, 4 * H), "windows": (2, 2, T, B),
+    },
 }  # fmt: skip
 SHAPES["lstm_inference"] = SHAPES["lstm_forward"]
-"""Shape of every tensor that an operator takes. The first one decides the sizes that the others are held to."""
+SHAPES["hidden_inference"] = SHAPES["hidden_forward"]
+"""Shape of every tensor that an operator takes, for a GRU those of "hidden_...". The first one decides the sizes that
+the others are held to."""
 
 
 FREE = {
@@ -53,6 +76,10 @@ FREE = {
     ("lstm_forward", "memory", 2),
     ("lstm_inference", "x", 0),
     ("lstm_inference", "memory", 2),
+    ("hidden_forward", "x", 0),
+    ("hidden_forward", "memory", 2),
+    ("hidden_inference", "x", 0),
+    ("hidden_inference", "memory", 2),
 }
 
 
@@ -60,7 +87,8 @@ def arguments(operator: str) -> dict[str, Any]:
     """Right arguments of an operator."""
     generator = torch.Generator().manual_seed(0)
     tensors = {name: torch.rand(shape, generator=generator) + 0.1 for name, shape in SHAPES[operator].items()}
-    return {**tensors, "k": 3, "eps": 1e-2}
+    mode = {"mode": "GRU"} if operator.startswith("hidden") else {}
+    return {**tensors, **mode, "k": 3, "eps": 1e-2}
 
 
 def call(operator: str, **changes: Any) -> Any:
@@ -146,9 +174,29 @@ def test_a_plain_layer_has_no_parameter_of_a_norm_of_the_gates(name: str) -> Non
         call("lstm_forward", k=0, memory=torch.ones(3, 2, 0, B), **given)
 
 
+@pytest.mark.parametrize("name", ["gamma_ih", "beta_ih", "gamma_hh", "beta_hh"])
+def test_a_plain_cell_has_no_parameter_of_a_norm(name: str) -> None:
+    without: dict[str, Any] = dict.fromkeys(("gamma_ih", "beta_ih", "gamma_hh", "beta_hh"))
+    given = {**without, name: torch.ones(3 * H)}
+    with pytest.raises(ValueError, match=f"^{name} must be None for k = 0"):
+        call("hidden_forward", k=0, memory=torch.ones(2, 2, 0, B), **given)
+
+
 def test_a_plain_layer_has_no_memory() -> None:
     with pytest.raises(ValueError, match=r"^memory must have shape \(3, 2, M, B\) = \[3, 2, 0, 3\], got"):
         call("lstm_forward", k=0, gamma_ih=None, gamma_hh=None, bias_hh=None, bias=None)
+    without: dict[str, Any] = dict.fromkeys(("gamma_ih", "beta_ih", "gamma_hh", "beta_hh"))
+    with pytest.raises(ValueError, match=r"^memory must have shape \(2, 2, M, B\) = \[2, 2, 0, 3\], got"):
+        call("hidden_forward", k=0, **without)
+
+
+@pytest.mark.parametrize("operator", ["hidden_forward", "hidden_inference", "hidden_backward"])
+def test_an_unknown_cell_is_refused(operator: str) -> None:
+    for mode in ("LSTM", "", "gru"):
+        with pytest.raises(ValueError, match=f"^mode must be 'RNN_TANH', 'RNN_RELU' or 'GRU', got '{mode}'$"):
+            call(operator, mode=mode)
+    with pytest.raises(ValueError, match=r"^weight_ih must have shape \(G\*H, I\) = \[4, 2\], got \[12, 2\]"):
+        call(operator, mode="RNN_RELU")
 
 
 def test_an_empty_batch_is_computed() -> None:
@@ -159,6 +207,8 @@ def test_an_empty_batch_is_computed() -> None:
         "memory": torch.ones(3, 2, M, 0),
     }
     assert call("lstm_forward", **empty)[0].shape == (T, 0, H)
+    empty = {"x": torch.ones(T, 0, I), "h_0": torch.ones(0, H), "memory": torch.ones(2, 2, M, 0)}
+    assert call("hidden_forward", **empty)[0].shape == (T, 0, H)
 
 
 def replaced(module: torch.nn.Module, name: str, tensor: Tensor, x: Tensor) -> Callable[[], Any]:

@@ -1,4 +1,7 @@
-"""Bugs planted in the RNN and the GRU, each found by the comparison with the oracle that is named beside it."""
+"""Bugs planted in the RNN and the GRU, each found by the comparison with the oracle that is named beside it.
+
+Those of the fused backend are planted in its plain loop, or in what its compiled kernels are given or give.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +13,8 @@ from torch import Tensor
 
 from atn import window
 from atn.backend import eager, eager_cells
+from atn.backend.fused import backend as fused
+from atn.backend.fused import fallback, fallback_cells
 from tests.support.against_oracle import compare_hidden_shaped_like_the_paper
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -115,6 +120,105 @@ def gates(a_ih: Tensor, a_hh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return r, (z_ih + z_hh).sigmoid(), (n_ih + r * n_hh).tanh()
 
 
+# ---- the kernels of either cell --------------------------------------------------------------------------------------
+
+
+def planted(monkeypatch: pytest.MonkeyPatch, operator: str, change: Callable[[Any, Any], Any]) -> None:
+    """Compiled kernels of which `operator` answers `change(kernel, arguments)`."""
+    right = fused.kernels()
+
+    class Planted:
+        def __getattr__(self, name: str) -> Any:
+            kernel = getattr(right, name)
+            return (lambda given: change(kernel, given)) if name == operator else kernel
+
+    monkeypatch.setattr(fused, "kernels", Planted)
+
+
+def kernel_of_a_longer_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window of k + 1 steps in the forward pass of the kernel."""
+    planted(monkeypatch, "hidden_forward", lambda kernel, given: kernel(given._replace(k=given.k + 1)))
+
+
+def kernel_with_the_gains_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gain of the input's row in the place of the recurrent one's, in the backward pass of the kernel."""
+    planted(
+        monkeypatch,
+        "hidden_backward",
+        lambda kernel, given: kernel(given._replace(gamma_ih=given.gamma_hh, gamma_hh=given.gamma_ih)),
+    )
+
+
+def kernel_without_gradients_of_old_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backward pass in which each step's statistics are those of its own window of one step."""
+    planted(monkeypatch, "hidden_backward", lambda kernel, given: kernel(given._replace(k=1)))
+
+
+def kernel_whose_state_starts_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first state forgotten in the forward pass of the kernel."""
+    planted(
+        monkeypatch, "hidden_forward", lambda kernel, given: kernel(given._replace(h_0=torch.zeros_like(given.h_0)))
+    )
+
+
+def shift_gradient_of_one_row_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a GRU the recurrent shift of n is multiplied by the reset gate, and its gradient is not the other shift's."""
+
+    def change(kernel: Any, given: Any) -> Any:
+        da_ih, da_hh, dgamma_ih, dbeta_ih, dgamma_hh, _, *rest = kernel(given)
+        return da_ih, da_hh, dgamma_ih, dbeta_ih, dgamma_hh, dbeta_ih.clone(), *rest
+
+    planted(monkeypatch, "hidden_backward", change)
+
+
+# ---- the equations of the plain loop ---------------------------------------------------------------------------------
+
+
+def loop_with_the_slope_of_a_preactivation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 - h of the tanh in the place of 1 - h^2."""
+
+    def backward(_: Any, dh: Tensor, h: Tensor, *__: Tensor) -> Any:
+        d = dh * (1 - h)
+        return fallback_cells._CellGradients(d, d, torch.zeros_like(dh))
+
+    monkeypatch.setattr(fused, "kernels", lambda: fallback)
+    monkeypatch.setattr(fallback_cells._RNN, "backward", backward)
+
+
+def loop_without_the_way_beside_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No gradient through z * h."""
+    original = fallback_cells._GRU.backward
+
+    def backward(cell: Any, *given: Tensor) -> Any:
+        return original(cell, *given)._replace(h=torch.zeros_like(given[0]))
+
+    monkeypatch.setattr(fused, "kernels", lambda: fallback)
+    monkeypatch.setattr(fallback_cells._GRU, "backward", backward)
+
+
+def loop_with_one_gradient_for_both_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of the recurrent row of n without the reset gate."""
+    original = fallback_cells._GRU.backward
+
+    def backward(cell: Any, *given: Tensor) -> Any:
+        found = original(cell, *given)
+        return found._replace(hh=found.ih)
+
+    monkeypatch.setattr(fused, "kernels", lambda: fallback)
+    monkeypatch.setattr(fallback_cells._GRU, "backward", backward)
+
+
+KERNELS = (
+    kernel_of_a_longer_window,
+    kernel_with_the_gains_exchanged,
+    kernel_without_gradients_of_old_steps,
+    kernel_whose_state_starts_at_zero,
+)
+GRU_KERNELS = (
+    shift_gradient_of_one_row_for_both,
+    loop_without_the_way_beside_the_product,
+    loop_with_one_gradient_for_both_rows,
+)
 EITHER = (
     input_row_not_normalized,
     recurrent_window_off_by_one,
@@ -131,6 +235,11 @@ GRU_ALONE = (
 CONTROLS: dict[str, tuple[Plant, Callable[[], None]]] = {
     **{f"RNN, {plant.__name__}": (plant, RNN) for plant in EITHER},
     **{f"GRU, {plant.__name__}": (plant, GRU) for plant in (*EITHER, *GRU_ALONE)},
+    **{
+        f"RNN, {plant.__name__}": (plant, partial(RNN, backend="fused"))
+        for plant in (*KERNELS, loop_with_the_slope_of_a_preactivation)
+    },
+    **{f"GRU, {plant.__name__}": (plant, partial(GRU, backend="fused")) for plant in (*KERNELS, *GRU_KERNELS)},
 }
 
 

@@ -12,16 +12,17 @@ import torch
 
 from tests.support.against_oracle import assert_results_close
 from tests.support.comparison import assert_close
-from tests.support.problems import LSTMProblem, NormProblem
-from tests.support.runners import Result, run_lstm_oracle, run_lstm_torch, run_norm_oracle, run_norm_torch
+from tests.support.dispatch import run_oracle, run_torch
+from tests.support.problems import AnyProblem, HiddenProblem, LSTMProblem, NormProblem
+from tests.support.runners import Result
 
 THREADS = (1, 2, 3, 5, 8)
 
 CASES = (1, 3, 4, 7)
 """Fewer cases than threads, as many, more, and no multiple of them."""
 
-JOINT = 260
-"""Hidden size from which all cases take a step together, and threads share the product's columns too."""
+JOINT = {"LSTM": 260, "RNN_TANH": 516, "GRU": 300}
+"""By cell: a hidden size at which all cases take a step together, and threads share the product's columns too."""
 
 
 @pytest.fixture(autouse=True)
@@ -35,20 +36,21 @@ def norm_problem(T: int, B: int, k: int) -> NormProblem:
     return NormProblem(T=T, B=B, N=11, k=k, base="layer", affine=True, eps=1e-3, offset=0.0, constant_row=False, seed=B)
 
 
-def lstm_problem(T: int, B: int, k: int, H: int = 5, norm: Any = "atn", I: int = 3) -> LSTMProblem:
-    return LSTMProblem(
-        T=T, B=B, I=I, H=H, layers=1, directions=1, norm=norm, k=k, eps=1e-1, bias_placement="inside",
-        bias=I > 1, affine=True, initial_state=True, seed=B,
-    )  # fmt: skip
+def layer_problem(
+    T: int, B: int, k: int, H: int = 5, norm: Any = "atn", I: int = 3, cell: Any = "LSTM"
+) -> LSTMProblem | HiddenProblem:
+    settings: dict[str, Any] = {
+        "T": T, "B": B, "I": I, "H": H, "layers": 1, "directions": 1, "norm": norm, "k": k, "eps": 1e-1,
+        "bias_placement": "inside", "bias": I > 1, "affine": True, "initial_state": True, "seed": B,
+    }  # fmt: skip
+    return LSTMProblem(**settings) if cell == "LSTM" else HiddenProblem(cell=cell, **settings)
 
 
-def on_threads(count: int, problem: NormProblem | LSTMProblem, dtype: str) -> Result:
+def on_threads(count: int, problem: AnyProblem, dtype: str) -> Result:
     """Forward and backward of a problem on so many threads."""
     torch.set_num_threads(count)
     assert torch.get_num_threads() == count
-    if isinstance(problem, NormProblem):
-        return run_norm_torch(problem, "fused", dtype)
-    return run_lstm_torch(problem, "fused", dtype)
+    return run_torch(problem, "fused", dtype)
 
 
 def assert_same_cases(first: Result, second: Result, cases: tuple[str, ...]) -> None:
@@ -63,34 +65,38 @@ def assert_same_cases(first: Result, second: Result, cases: tuple[str, ...]) -> 
 @pytest.mark.parametrize("B", CASES)
 def test_norm(B: int, k: int, dtype: str) -> None:
     problem = norm_problem(150, B, k)
-    expected = run_norm_oracle(problem)
+    expected = run_oracle(problem)
     for count in THREADS:
         assert_results_close(on_threads(count, problem, dtype), expected, "fused")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("k", [1, 4, 100])
-@pytest.mark.parametrize("B", CASES)
-def test_layer(B: int, k: int, dtype: str) -> None:
-    problem = lstm_problem(12 if k < 100 else 110, B, k)
-    expected = run_lstm_oracle(problem)
+@pytest.mark.parametrize(
+    ("cell", "B"), [*(("LSTM", B) for B in CASES), ("RNN_TANH", 3), ("RNN_TANH", 7), ("GRU", 1), ("GRU", 7)]
+)
+def test_layer(cell: str, B: int, k: int, dtype: str) -> None:
+    problem = layer_problem(12 if k < 100 else 110, B, k, cell=cell)
+    expected = run_oracle(problem)
     for count in THREADS:
         assert_results_close(on_threads(count, problem, dtype), expected, "fused")
 
 
 @pytest.mark.parametrize("norm", ["atn", "none"])
-@pytest.mark.parametrize("B", [1, 7])
-def test_layer_whose_cases_step_together(B: int, norm: str) -> None:
-    problem = lstm_problem(5, B, 3, JOINT, norm)
-    expected = run_lstm_oracle(problem)
+@pytest.mark.parametrize(("cell", "B"), [("LSTM", 1), ("LSTM", 7), ("RNN_TANH", 7), ("GRU", 7)])
+def test_layer_whose_cases_step_together(cell: str, B: int, norm: str) -> None:
+    problem = layer_problem(5, B, 3, JOINT[cell], norm, cell=cell)
+    expected = run_oracle(problem)
     for count in THREADS:
         assert_results_close(on_threads(count, problem, "float64"), expected, "fused")
 
 
 @pytest.mark.parametrize("k", [3, 70])
-def test_what_belongs_to_a_case_does_not_depend_on_its_thread(k: int) -> None:
+@pytest.mark.parametrize("cell", JOINT)
+def test_what_belongs_to_a_case_does_not_depend_on_its_thread(cell: str, k: int) -> None:
     # One input and no bias: the product with it has no sum that BLAS could split among threads.
-    for problem in (norm_problem(90, 7, k), lstm_problem(90, 7, k, I=1), lstm_problem(4, 7, k, JOINT, I=1)):
+    layers = (layer_problem(T, 7, k, H, I=1, cell=cell) for T, H in ((90, 5), (4, JOINT[cell])))
+    for problem in (*layers, norm_problem(90, 7, k)):
         alone = on_threads(1, problem, "float32")
         for count in THREADS[1:]:
             cases = ("a",) if isinstance(problem, NormProblem) else ("h_0", "c_0")
@@ -98,27 +104,28 @@ def test_what_belongs_to_a_case_does_not_depend_on_its_thread(k: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("kind", ["norm", "layer"])
-def test_sums_over_thousands_of_rows_keep_their_digits(kind: str, count: int) -> None:
+@pytest.mark.parametrize(("kind", "sums"), [("norm", 2), ("LSTM", 6), ("GRU", 4)])
+def test_sums_over_thousands_of_rows_keep_their_digits(kind: str, sums: int, count: int) -> None:
     """Gradients of gains and shifts over 15,000 rows in float32, against the same in float64.
 
     The upstream gradients are such that no sum cancels: added up one row after the other it would lose digits.
     """
-    problem = norm_problem(3000, 5, 7) if kind == "norm" else lstm_problem(3000, 5, 7)
+    problem: AnyProblem = norm_problem(3000, 5, 7) if kind == "norm" else layer_problem(3000, 5, 7, cell=kind)
     if isinstance(problem, NormProblem):
         problem.arrays["dy"] += 3.0 + 2.0 * problem.arrays["a"]
     else:
         problem.arrays["dh"] += 3.0
     expected, actual = (on_threads(count, problem, dtype).gradients for dtype in ("float64", "float32"))
     names = [name for name in expected if name.startswith(("gamma", "beta", "norm_"))]
-    assert len(names) == (2 if kind == "norm" else 6)
+    assert len(names) == sums
     for name in names:
         assert_close(actual[name], expected[name], quantity="long sum", backend="fused", what=name, dtype="float32")
 
 
-def test_a_long_layer() -> None:
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_a_long_layer(cell: str) -> None:
     """T = 3,000: a race has many chances here."""
-    problem = lstm_problem(3000, 5, 45)
+    problem = layer_problem(3000, 5, 45, cell=cell)
     alone = on_threads(1, problem, "float64")
     for count in THREADS[1:]:
         assert_results_close(on_threads(count, problem, "float64"), alone, "fused")

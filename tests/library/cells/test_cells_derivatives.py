@@ -13,6 +13,8 @@ from tests.support.cells import CELLS
 from tests.support.comparison import assert_close
 from tests.support.lstms import random, with_random_parameters
 
+pytestmark = pytest.mark.usefixtures("auto_backend")
+
 SMOOTH = ("RNN_TANH", "GRU")
 """The cells without a kink."""
 

@@ -39,6 +39,7 @@ def assert_same_results(ours: nn.Module, theirs: nn.Module, x: Tensor, hx: Tenso
         assert_close(actual, expected, quantity="gradient", backend="eager")
 
 
+@pytest.mark.usefixtures("auto_backend")
 class TestPlain:
     """`norm="none"`."""
 
@@ -139,6 +140,7 @@ def written_out(module: ATNRNN | ATNGRU, x: Tensor, window: int) -> Tensor:
 
 
 @pytest.mark.claim("eq-3")
+@pytest.mark.usefixtures("auto_backend")
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize(("norm", "k"), [("ln", None), ("atn", 1), ("atn", 3), ("atn", 100), ("atn", 300)])
 def test_normalized_cells_are_the_equations(cell: str, norm: Norm, k: int | None, placement: BiasPlacement) -> None:
@@ -153,6 +155,7 @@ def test_normalized_cells_are_the_equations(cell: str, norm: Norm, k: int | None
         assert_close(actual, expected, quantity="gradient", backend="eager", scale=scale)
 
 
+@pytest.mark.usefixtures("auto_backend")
 def test_weight_norm_is_the_parametrization_of_torch(cell: str) -> None:
     ours = with_random_parameters(CELLS[cell].module(3, 4, norm="wn"))
     _, theirs = CELLS[cell].pair(3, 4)
@@ -214,6 +217,7 @@ class TestParameters:
         assert module.extra_repr() == f"input_size=3, hidden_size=4, num_layers=2{shown}, k=3"
 
 
+@pytest.mark.usefixtures("auto_backend")
 @pytest.mark.parametrize("norm", ["atn", "ln", "none"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_types_are_computed_in_float32_and_rounded_once(cell: str, dtype: torch.dtype, norm: Norm) -> None:

@@ -17,7 +17,7 @@ from tests.support.cells import CELLS, hidden_in_chunks
 from tests.support.comparison import assert_close
 from tests.support.lstms import NORMS, random, with_exact_input_products, with_random_parameters
 
-pytestmark = pytest.mark.parametrize("cell", CELLS)
+pytestmark = [pytest.mark.parametrize("cell", CELLS), pytest.mark.usefixtures("auto_backend")]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])

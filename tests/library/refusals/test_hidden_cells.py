@@ -28,15 +28,15 @@ CASES: list[Case] = [
     ("gru, bias", lambda: gru(bias=1), TypeError, "bias must be True or False, got 1 of type int"),
     (
         "rnn, backend without the cell",
-        lambda: rnn(backend="fused"),
+        lambda: rnn(backend="triton"),
         ValueError,
-        "backend must be 'auto' or one of 'eager' for the cell RNN_TANH, got 'fused'",
+        "backend must be 'auto' or one of 'eager', 'fused' for the cell RNN_TANH, got 'triton'",
     ),
     (
         "gru, backend without the cell",
         lambda: gru(backend="triton"),
         ValueError,
-        "backend must be 'auto' or one of 'eager' for the cell GRU, got 'triton'",
+        "backend must be 'auto' or one of 'eager', 'fused' for the cell GRU, got 'triton'",
     ),
     (
         "gru, Norm-Prop",

@@ -8,7 +8,7 @@ import torch
 from atn.backend.eager import eager_norm
 from atn.backend.eager_cells import CELLS
 from atn.backend.eager_sites import any_layer
-from atn.backend.fused.backend import fused_layer, fused_norm
+from atn.backend.fused.backend import fused_cells, fused_layer, fused_norm
 from atn.backend.fused.build import compiled
 from atn.backend.interface import HiddenFunction, LayerFunction, NormFunction
 from atn.backend.triton import backend as triton_backend
@@ -46,7 +46,7 @@ class Backend(NamedTuple):
 
 _BACKENDS = {
     "eager": Backend(any_layer, CELLS, eager_norm, lambda: None, every_norm=True, half=False),
-    "fused": Backend(fused_layer, {}, fused_norm, lambda: ("cpu",), every_norm=False, half=False),
+    "fused": Backend(fused_layer, fused_cells, fused_norm, lambda: ("cpu",), every_norm=False, half=False),
     "triton": Backend(
         triton_backend.layer, {}, triton_backend.norm, triton_backend.devices, every_norm=False, half=True
     ),

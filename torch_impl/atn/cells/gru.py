@@ -50,7 +50,8 @@ class ATNGRU(HiddenLayers):
         blocks, biases 0, as the paper starts its LSTM. "orthogonal": an orthogonal block for each gate, biases 0.
         Shifts start at 0.
     backend
-        "eager" (any device), or "auto", which is the same: the other backends have no kernels for this cell.
+        "eager" (any device, any norm), "fused" (CPU), or "auto" for the fastest that has been checked on the device of
+        the input; "triton" has no kernels for this cell.
     device, dtype
         Of the parameters.
 

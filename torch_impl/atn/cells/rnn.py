@@ -46,7 +46,8 @@ class ATNRNN(HiddenLayers):
         "torch": uniform in +-1/sqrt(H), as `torch.nn.RNN` draws them. "paper": W_ih orthogonal, W_hh the identity,
         biases 0. "orthogonal": W_ih and W_hh orthogonal, biases 0. Shifts start at 0.
     backend
-        "eager" (any device), or "auto", which is the same: the other backends have no kernels for this cell.
+        "eager" (any device, any norm), "fused" (CPU), or "auto" for the fastest that has been checked on the device of
+        the input; "triton" has no kernels for this cell.
     device, dtype
         Of the parameters.
 

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from atn.backend.custom_ops.signatures import LSTMForward, NormForward
+from atn.backend.custom_ops.signatures import HiddenForward, LSTMForward, NormForward
 from atn.backend.eager import eager_layer, eager_norm
-from atn.backend.interface import Affine, LayerWeights, NormSettings
+from atn.backend.eager_cells import CELLS
+from atn.backend.interface import Affine, HiddenWeights, LayerWeights, NormSettings
 from atn.precision import state_dtype
-from atn.state import LayerMemory
+from atn.state import HiddenMemory, LayerMemory
 from atn.window import StepStatistics
 
 
@@ -59,6 +60,31 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
     out = eager_layer(x, weights, h_0, given.c_0, memory, norm, every_c=True)
     steps = given.memory if out.memory is None else torch.stack([*map(torch.stack, out.memory)])
     return out.h.to(given.x.dtype), out.c, steps
+
+
+def hidden_forward(given: HiddenForward) -> tuple[Tensor, Tensor]:
+    """The h (T, B, H) of a layer, and the statistics (2, 2, M, B) of at most the last k-1 steps."""
+    dtype = state_dtype(given.x.dtype)
+    norm = NormSettings(given.k, given.eps, "inside") if given.k > 0 else None
+    memory = HiddenMemory(*(StepStatistics(*steps.unbind()) for steps in given.memory.unbind())) if norm else None
+    weights = HiddenWeights(
+        weight_ih=given.weight_ih,
+        weight_hh=given.weight_hh,
+        bias_ih=given.bias_ih,
+        bias_hh=given.bias_hh,
+        norm_ih=_affine(given.gamma_ih, given.beta_ih),
+        norm_hh=_affine(given.gamma_hh, given.beta_hh),
+    )
+    out = CELLS[given.mode](given.x.to(dtype), weights.to(dtype), given.h_0.to(dtype), memory, norm)
+    steps = given.memory if out.memory is None else torch.stack([*map(torch.stack, out.memory)])
+    return out.h.to(given.x.dtype), steps
+
+
+def _affine(gamma: Tensor | None, beta: Tensor | None) -> Affine | None:
+    """Gain and shift of a norm, where there is either."""
+    if gamma is None:
+        return None if beta is None else Affine(torch.ones_like(beta), beta)
+    return Affine(gamma, beta)
 
 
 def _weights(given: LSTMForward) -> LayerWeights:

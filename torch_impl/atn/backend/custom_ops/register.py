@@ -42,6 +42,35 @@ class Operators(NamedTuple):
     kernels: Callable[[], Kernels]
 
 
+def register_operator(
+    backend: str,
+    kernels: Callable[[], Any],
+    device_types: Sequence[str],
+    name: str,
+    takes: type[Any],
+    fake: Callable[..., tuple[Tensor, ...]],
+    results: int,
+) -> Any:
+    """Register the operator `atn::<backend>_<name>`, which takes the fields of `takes` and calls the kernel `name`.
+
+    `fake` returns empty results of the right shapes from the same arguments.
+    """
+
+    def compute(*arguments: Any) -> tuple[Tensor, ...]:
+        computed: tuple[Tensor, ...] = getattr(kernels(), name)(takes(*map(_contiguous, arguments)))
+        return computed
+
+    registered = torch.library.custom_op(
+        f"atn::{backend}_{name}",
+        compute,
+        mutates_args=(),
+        device_types=tuple(device_types),
+        schema=schema(takes, results),
+    )
+    registered.register_fake(lambda *arguments: fake(takes(*arguments)))
+    return registered
+
+
 def register(
     backend: str,
     kernels: Callable[[], Kernels],
@@ -61,22 +90,7 @@ def register(
     kept_steps
         Returns the number of steps whose rows the backend's `lstm_forward` keeps.
     """
-
-    def operator(name: str, takes: type[Any], fake: Callable[..., tuple[Tensor, ...]], results: int) -> Any:
-        def compute(*arguments: Any) -> tuple[Tensor, ...]:
-            computed: tuple[Tensor, ...] = getattr(kernels(), name)(takes(*map(_contiguous, arguments)))
-            return computed
-
-        registered = torch.library.custom_op(
-            f"atn::{backend}_{name}",
-            compute,
-            mutates_args=(),
-            device_types=tuple(device_types),
-            schema=schema(takes, results),
-        )
-        registered.register_fake(lambda *arguments: fake(takes(*arguments)))
-        return registered
-
+    operator = partial(register_operator, backend, kernels, device_types)
     norm_forward = operator("norm_forward", NormForward, _fake_norm_forward, results=3)
     norm_backward = operator("norm_backward", NormBackward, _fake_norm_backward, results=4)
     lstm_forward = operator("lstm_forward", LSTMForward, partial(_fake_lstm_forward, kept_steps), results=7)
@@ -236,9 +250,9 @@ class _LSTMGradient:
         # The backward pass may run under the caller's autocast, which would round these products.
         with full_precision(x.device):
             return (
-                _input_gradient(rows_ih, inputs.weight_ih).view_as(x) if needs_x else None,
-                _weight_gradient(rows_ih, x.flatten(0, 1)) if needs_ih else None,
-                _recurrent_weight_gradient(da_hh, inputs.h_0, computed.h) if needs_hh else None,
+                input_gradient(rows_ih, inputs.weight_ih).view_as(x) if needs_x else None,
+                weight_gradient(rows_ih, x.flatten(0, 1)) if needs_ih else None,
+                recurrent_weight_gradient(da_hh, inputs.h_0, computed.h) if needs_hh else None,
                 None if inputs.bias_ih is None else rows_ih.sum(0),
                 None if inputs.bias_hh is None else rows_hh.sum(0),
                 None if inputs.bias is None else dbias,
@@ -254,7 +268,7 @@ class _LSTMGradient:
             )
 
 
-def _input_gradient(rows: Tensor, weight: Tensor) -> Tensor:
+def input_gradient(rows: Tensor, weight: Tensor) -> Tensor:
     """Gradient of the input (R, I) of a product with weight (G, I), from the gradient of its output, `rows` (R, G).
 
     For few columns I, as for one number per step, BLAS takes up to 3 times as long unless the columns of the weight are
@@ -263,7 +277,7 @@ def _input_gradient(rows: Tensor, weight: Tensor) -> Tensor:
     return functional.linear(rows, weight.t().contiguous())
 
 
-def _weight_gradient(rows: Tensor, x: Tensor) -> Tensor:
+def weight_gradient(rows: Tensor, x: Tensor) -> Tensor:
     """Gradient of the weight (G, I), from the gradient of the output, `rows` (R, G), and the input x (R, I).
 
     It is computed as a transposed product, which in BLAS is up to 9 times as fast for few columns I.
@@ -271,6 +285,6 @@ def _weight_gradient(rows: Tensor, x: Tensor) -> Tensor:
     return (x.t() @ rows).t().contiguous()
 
 
-def _recurrent_weight_gradient(da_hh: Tensor, h_0: Tensor, h: Tensor) -> Tensor:
+def recurrent_weight_gradient(da_hh: Tensor, h_0: Tensor, h: Tensor) -> Tensor:
     """Gradient of W_hh (4H, H): one product over all steps after the first, and one product for the first step."""
     return da_hh[0].t() @ h_0 + da_hh[1:].flatten(0, 1).t() @ h[:-1].flatten(0, 1)

@@ -142,6 +142,91 @@ class LSTMBackward(NamedTuple):
     eps: float
 
 
+class HiddenForward(NamedTuple):
+    """Arguments of `hidden_forward` and of `hidden_inference`, for a layer of a cell whose only state is h.
+
+    The equations are those of `atn.backend.interface`; a row has G blocks of H numbers, G = 1 for an RNN and 3 for a
+    GRU. `hidden_forward` also returns the values that its backward pass reads (`HiddenResult`); `hidden_inference` does
+    not (`HiddenInference`).
+    """
+
+    x: Tensor
+    """Input (T, B, I)."""
+    weight_ih: Tensor
+    weight_hh: Tensor
+    """Weights (G*H, I) and (G*H, H), as in nn.RNN and nn.GRU."""
+    bias_ih: Tensor | None
+    bias_hh: Tensor | None
+    """Added inside the norms (G*H,)."""
+    gamma_ih: Tensor | None
+    beta_ih: Tensor | None
+    gamma_hh: Tensor | None
+    beta_hh: Tensor | None
+    """Gain of each row, and all that is added to it after its norm (G*H,); None without a norm."""
+    h_0: Tensor
+    """State before the first step (B, H)."""
+    memory: Tensor
+    """Statistics by step (2, 2, M, B) of the norms ih and hh."""
+    mode: str
+    """Name of the cell, as `torch.nn.RNNBase.mode`."""
+    k: int
+    eps: float
+
+
+class HiddenResult(NamedTuple):
+    """Results of `hidden_forward`; all but h and steps serve the backward pass only."""
+
+    h: Tensor
+    """States after every step (T, B, H)."""
+    steps: Tensor
+    """Statistics by step (2, 2, M + T, B)."""
+    kept_ih: Tensor
+    kept_hh: Tensor
+    """Normalized preactivations (T, B, G*H) from input and state; (0, B, G*H) where they are not kept."""
+    gates: Tensor
+    """Of a layer without a norm, for a GRU r, z, n and the recurrent row of n (T, B, 4H), for an RNN (T, B, 0)."""
+    windows: Tensor
+    """Statistics by window (2, 2, T, B)."""
+
+
+class HiddenInference(NamedTuple):
+    """Results of `hidden_inference`."""
+
+    h: Tensor
+    """Output of every step (T, B, H)."""
+    memory: Tensor
+    """Statistics of the last steps (2, 2, min(M + T, k - 1), B), the memory of the next chunk; empty without a norm."""
+
+
+class HiddenBackward(NamedTuple):
+    """Arguments of `hidden_backward`, which returns the gradients of preactivations, gains, shifts and first state.
+
+    These are da_ih (T, B, G*H), empty for an RNN without a norm, where it equals da_hh; da_hh (T, B, G*H); dgamma_ih,
+    dbeta_ih, dgamma_hh and dbeta_hh (G*H,); dh_0 (B, H); dmemory (2, 2, M, B).
+    """
+
+    dh: Tensor | None
+    dsteps: Tensor | None
+    x: Tensor
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias_ih: Tensor | None
+    gamma_ih: Tensor | None
+    beta_ih: Tensor | None
+    gamma_hh: Tensor | None
+    beta_hh: Tensor | None
+    h_0: Tensor
+    h: Tensor
+    steps: Tensor
+    kept_ih: Tensor
+    kept_hh: Tensor
+    gates: Tensor
+    windows: Tensor
+    mode: str
+    k: int
+    eps: float
+
+
 @runtime_checkable
 class Kernels(Protocol):
     """The functions that compute the operators, one for each, on contiguous tensors."""
@@ -153,7 +238,16 @@ class Kernels(Protocol):
     lstm_backward: Callable[[LSTMBackward], tuple[Tensor, ...]]
 
 
-_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", int: "int", float: "float"}
+@runtime_checkable
+class HiddenKernels(Protocol):
+    """The functions that compute the operators of the cells whose only state is h, one for each."""
+
+    hidden_forward: Callable[[HiddenForward], tuple[Tensor, ...]]
+    hidden_inference: Callable[[HiddenForward], tuple[Tensor, Tensor]]
+    hidden_backward: Callable[[HiddenBackward], tuple[Tensor, ...]]
+
+
+_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", int: "int", float: "float", str: "str"}
 
 
 def schema(arguments: type[Any], results: int) -> str:

@@ -10,15 +10,16 @@ Inference keeps nothing.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
+from atn.backend.custom_ops.hidden import KEPT_BLOCKS, register_hidden, run_hidden
 from atn.backend.custom_ops.layer import run_layer, run_norm
 from atn.backend.custom_ops.register import register
-from atn.backend.custom_ops.signatures import KeptSteps, Kernels, LSTMForward
+from atn.backend.custom_ops.signatures import HiddenForward, HiddenKernels, KeptSteps, Kernels, LSTMForward
 from atn.backend.fused import fallback
 from atn.backend.fused.build import compiled
 from atn.backend.fused.fallback_norm import input_is_computed_again
-from atn.backend.interface import LayerFunction, NormFunction
+from atn.backend.interface import HiddenFunction, LayerFunction, NormFunction
 
 
 class CompiledKernels:
@@ -32,14 +33,19 @@ class CompiledKernels:
         return lambda given: operator(**given._asdict())
 
 
-def kernels() -> Kernels:
+@runtime_checkable
+class AllKernels(Kernels, HiddenKernels, Protocol):
+    """The kernels of every cell."""
+
+
+def kernels() -> AllKernels:
     """The compiled kernels, or the plain torch calls of `fallback` if they cannot be compiled."""
     operators = compiled().operators
-    return cast("Kernels", fallback if operators is None else CompiledKernels(operators))
+    return cast("AllKernels", fallback if operators is None else CompiledKernels(operators))
 
 
-def kept_steps(given: LSTMForward) -> KeptSteps:
-    """Number of steps whose rows `lstm_forward` keeps, compiled or not."""
+def kept_steps(given: LSTMForward | HiddenForward) -> KeptSteps:
+    """Number of steps whose rows a forward pass keeps, compiled or not."""
     T = given.x.shape[0]
     if given.k == 0:
         return KeptSteps(0, 0, T)
@@ -48,6 +54,8 @@ def kept_steps(given: LSTMForward) -> KeptSteps:
 
 # `kernels` is called at each call of an operator, so that nothing is compiled before it is needed.
 OPERATORS = register("fused", lambda: kernels(), ("cpu",), kept_steps)  # noqa: PLW0108 - so that a test may replace `kernels`
+HIDDEN_OPERATORS = register_hidden("fused", lambda: kernels(), ("cpu",), kept_steps)  # noqa: PLW0108 - as above
 
 fused_layer: LayerFunction = partial(run_layer, OPERATORS)
 fused_norm: NormFunction = partial(run_norm, OPERATORS)
+fused_cells: dict[str, HiddenFunction] = {mode: partial(run_hidden, HIDDEN_OPERATORS, mode) for mode in KEPT_BLOCKS}

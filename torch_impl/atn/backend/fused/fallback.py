@@ -1,7 +1,7 @@
 """The operators of the fused backend in plain torch calls, for machines on which `csrc/` cannot be compiled.
 
 They are the functions of `csrc/ops.cpp`, statement by statement, on the arguments of `signatures`, without autograd.
-The norms are those of `fallback_norm`.
+The norms are those of `fallback_norm`; the cells other than the LSTM are in `fallback_cells`.
 
 Letters: T time, B cases, I inputs, H hidden, k window length (0: no norm), M steps of memory.
 """
@@ -17,6 +17,7 @@ from atn.backend.custom_ops.signatures import (
     NormBackward,
     NormForward,
 )
+from atn.backend.fused.fallback_cells import hidden_backward, hidden_forward, hidden_inference
 from atn.backend.fused.fallback_norm import (
     LoopNorm,
     LoopNormGradient,
@@ -24,6 +25,17 @@ from atn.backend.fused.fallback_norm import (
     norm_of,
     with_memory,
 )
+
+__all__ = [
+    "hidden_backward",
+    "hidden_forward",
+    "hidden_inference",
+    "lstm_backward",
+    "lstm_forward",
+    "lstm_inference",
+    "norm_backward",
+    "norm_forward",
+]
 
 
 def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:

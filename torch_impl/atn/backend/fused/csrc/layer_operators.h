@@ -115,19 +115,6 @@ inline void run_steps(const LSTMForwardArguments& given, const LayerTensors& ten
   });
 }
 
-// Room for the statistics of a layer's norms, with those of the memory in front.
-struct Statistics {
-  Tensor steps, windows;
-
-  explicit Statistics(const LSTMForwardArguments& given) {
-    const int64_t T = given.x.size(0), B = given.x.size(1), M = given.memory.size(2);
-    const bool normed = given.k > 0;
-    steps = at::empty({3, 2, normed ? M + T : 0, B}, given.x.options());
-    windows = at::empty({3, 2, normed ? T : 0, B}, given.x.options());
-    if (normed) steps.narrow(2, 0, M).copy_(given.memory);
-  }
-};
-
 // h, c (T, B, H), steps (3, 2, M + T, B), and what the backward pass reads: xhat_ih, xhat_hh, gates (T, B, 4H) and windows
 // (3, 2, T, B). Of the rows of 4H those are kept that cost more to compute again: with a norm xhat_hh, and xhat_ih for an
 // input of many features; without one the gates. The others come back empty.
@@ -141,7 +128,7 @@ inline LayerOutput run(const LSTMForwardArguments& given) {
   const auto rows = [&](bool kept) { return at::empty({kept ? T : 1, B, 4 * H}, options); };
   const auto h = at::empty({T, B, H}, options), c = at::empty({T, B, H}, options);
   const auto xhat_ih = rows(keep_input), xhat_hh = rows(normed), gates = rows(!normed);
-  const Statistics statistics(given);
+  const Statistics statistics(given.memory, T, given.k);
   run_steps(given, {
                        .h = h,
                        .c = c,
@@ -180,7 +167,7 @@ inline InferenceOutput infer(const LSTMForwardArguments& given) {
   const auto options = given.x.options();
   const auto h = at::empty({T, B, H}, options), c = at::empty({1, B, H}, options);
   const auto xhat_ih = at::empty({1, B, 4 * H}, options), xhat_hh = at::empty({1, B, 4 * H}, options);
-  const Statistics statistics(given);
+  const Statistics statistics(given.memory, T, given.k);
   run_steps(given, {
                        .h = h,
                        .c = c,
@@ -197,9 +184,7 @@ inline InferenceOutput infer(const LSTMForwardArguments& given) {
                        .k = given.k,
                        .eps = given.eps,
                    });
-  const int64_t seen = statistics.steps.size(2), carried = given.k > 0 ? std::min(seen, given.k - 1) : 0;
-  const auto memory = statistics.steps.narrow(2, seen - carried, carried);
-  return {h, c.view({B, H}), carried < seen ? memory.clone() : memory};
+  return {h, c.view({B, H}), statistics.carried(given.k)};
 }
 
 struct LSTMBackwardArguments {
@@ -252,13 +237,6 @@ struct LSTMBackwardArguments {
 // da_ih, da_hh (T, B, 4H), dgamma_ih, dgamma_hh, dbias (4H,), dgamma_c, dbeta_c (H,), dh_0, dc_0 (B, H),
 // dmemory (3, 2, M, B). Without a norm da_ih is da_hh and comes back empty.
 using LayerGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-template <typename S>
-Tensor total(std::vector<Sums<S>>& sums, RowSum<S> Sums<S>::*member, int64_t n, const at::TensorOptions& options) {
-  const auto out = at::zeros({n}, options);
-  for (auto& one : sums) (one.*member).add_to(out.data_ptr<S>());
-  return out;
-}
 
 inline LayerGradients run(const LSTMBackwardArguments& given) {
   given.check();

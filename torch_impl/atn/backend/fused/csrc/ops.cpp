@@ -2,6 +2,7 @@
 
 #include <torch/library.h>
 
+#include "hidden_operators.h"
 #include "layer_operators.h"
 #include "norm_operators.h"
 
@@ -94,6 +95,71 @@ LayerGradients lstm_backward(const OptionalTensor& dh, const OptionalTensor& dc,
   });
 }
 
+HiddenForwardArguments hidden_arguments(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh,
+                                        const OptionalTensor& bias_ih, const OptionalTensor& bias_hh,
+                                        const HiddenAffine& affine, const Tensor& h_0, const Tensor& memory,
+                                        std::string_view mode, int64_t k, double eps) {
+  return {
+      .x = x,
+      .weight_ih = weight_ih,
+      .weight_hh = weight_hh,
+      .bias_ih = bias_ih,
+      .bias_hh = bias_hh,
+      .affine = affine,
+      .h_0 = h_0,
+      .memory = memory,
+      .mode = mode,
+      .k = k,
+      .eps = eps,
+  };
+}
+
+HiddenOutput hidden_forward(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh,
+                            const OptionalTensor& bias_ih, const OptionalTensor& bias_hh,
+                            const OptionalTensor& gamma_ih, const OptionalTensor& beta_ih,
+                            const OptionalTensor& gamma_hh, const OptionalTensor& beta_hh, const Tensor& h_0,
+                            const Tensor& memory, std::string mode, int64_t k, double eps) {
+  return run(hidden_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, {gamma_ih, beta_ih, gamma_hh, beta_hh}, h_0,
+                              memory, mode, k, eps));
+}
+
+HiddenInferenceOutput hidden_inference(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh,
+                                       const OptionalTensor& bias_ih, const OptionalTensor& bias_hh,
+                                       const OptionalTensor& gamma_ih, const OptionalTensor& beta_ih,
+                                       const OptionalTensor& gamma_hh, const OptionalTensor& beta_hh,
+                                       const Tensor& h_0, const Tensor& memory, std::string mode, int64_t k,
+                                       double eps) {
+  return infer(hidden_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, {gamma_ih, beta_ih, gamma_hh, beta_hh}, h_0,
+                                memory, mode, k, eps));
+}
+
+HiddenGradients hidden_backward(const OptionalTensor& dh, const OptionalTensor& dsteps, const Tensor& x,
+                                const Tensor& weight_ih, const Tensor& weight_hh, const OptionalTensor& bias_ih,
+                                const OptionalTensor& gamma_ih, const OptionalTensor& beta_ih,
+                                const OptionalTensor& gamma_hh, const OptionalTensor& beta_hh, const Tensor& h_0,
+                                const Tensor& h, const Tensor& steps, const Tensor& kept_ih, const Tensor& kept_hh,
+                                const Tensor& gates, const Tensor& windows, std::string mode, int64_t k, double eps) {
+  return run(HiddenBackwardArguments{
+      .dh = dh,
+      .dsteps = dsteps,
+      .x = x,
+      .weight_ih = weight_ih,
+      .weight_hh = weight_hh,
+      .bias_ih = bias_ih,
+      .affine = {gamma_ih, beta_ih, gamma_hh, beta_hh},
+      .h_0 = h_0,
+      .h = h,
+      .steps = steps,
+      .kept_ih = kept_ih,
+      .kept_hh = kept_hh,
+      .gates = gates,
+      .windows = windows,
+      .mode = mode,
+      .k = k,
+      .eps = eps,
+  });
+}
+
 }  // namespace
 }  // namespace atn
 
@@ -124,4 +190,20 @@ TORCH_LIBRARY(atn_compiled, library) {
       " Tensor gates, Tensor windows, int k, float eps)"
       " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
       &atn::lstm_backward);
+  library.def(
+      "hidden_forward(Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? gamma_ih,"
+      " Tensor? beta_ih, Tensor? gamma_hh, Tensor? beta_hh, Tensor h_0, Tensor memory, str mode, int k, float eps)"
+      " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+      &atn::hidden_forward);
+  library.def(
+      "hidden_inference(Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh,"
+      " Tensor? gamma_ih, Tensor? beta_ih, Tensor? gamma_hh, Tensor? beta_hh, Tensor h_0, Tensor memory, str mode,"
+      " int k, float eps) -> (Tensor, Tensor)",
+      &atn::hidden_inference);
+  library.def(
+      "hidden_backward(Tensor? dh, Tensor? dsteps, Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
+      " Tensor? gamma_ih, Tensor? beta_ih, Tensor? gamma_hh, Tensor? beta_hh, Tensor h_0, Tensor h, Tensor steps,"
+      " Tensor kept_ih, Tensor kept_hh, Tensor gates, Tensor windows, str mode, int k, float eps)"
+      " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+      &atn::hidden_backward);
 }

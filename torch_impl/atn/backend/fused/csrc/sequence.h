@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -39,6 +40,26 @@ StepRows<S> rows_of(const at::Tensor& rows) {
   const int64_t B = rows.size(1), N = rows.size(2);
   return {.data = rows.data_ptr<S>(), .step = rows.size(0) > 1 ? B * N : 0, .row = N};
 }
+
+// Room for the statistics of a layer's norms, with those of the memory (norms, 2, M, B) in front. k = 0 is no norm.
+struct Statistics {
+  at::Tensor steps, windows;  // (norms, 2, M + T, B) and (norms, 2, T, B)
+
+  Statistics(const at::Tensor& memory, int64_t T, int64_t k) {
+    const int64_t norms = memory.size(0), M = memory.size(2), B = memory.size(3);
+    const bool normed = k > 0;
+    steps = at::empty({norms, 2, normed ? M + T : 0, B}, memory.options());
+    windows = at::empty({norms, 2, normed ? T : 0, B}, memory.options());
+    if (normed) steps.narrow(2, 0, M).copy_(memory);
+  }
+
+  // The statistics of the last min(M + T, k - 1) steps: the memory of the next chunk.
+  at::Tensor carried(int64_t k) const {
+    const int64_t seen = steps.size(2), count = k > 0 ? std::min(seen, k - 1) : 0;
+    const auto memory = steps.narrow(2, seen - count, count);
+    return count < seen ? memory.clone() : memory;
+  }
+};
 
 // A weight (G, N) laid out for the products x W^T of `products` steps.
 template <typename S>

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <ATen/ATen.h>
+
 #include <vector>
 
 #include "rows.h"
@@ -36,5 +38,13 @@ class RowSum {
   std::vector<long double> total_;
   int rows_ = 0;
 };
+
+// The sum over all parts, each of which has its own `member`.
+template <typename S, typename Part>
+at::Tensor total(std::vector<Part>& parts, RowSum<S> Part::*member, int64_t n, const at::TensorOptions& options) {
+  const auto out = at::zeros({n}, options);
+  for (auto& part : parts) (part.*member).add_to(out.template data_ptr<S>());
+  return out;
+}
 
 }  // namespace atn
