@@ -1,12 +1,12 @@
-"""One call of `ATNLSTM` and of `torch.nn.LSTM` in each mode."""
+"""One call of a layer of ours and of torch's in each mode."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from atn import ATNLSTM
-from benchmarks.overhead.rows import Mode
+from atn import ATNGRU, ATNLSTM, ATNRNN
+from benchmarks.overhead.rows import ATN_LSTM, Cell, Member, Mode
 from benchmarks.peers import OutputOnly
 from benchmarks.sizes import Size
 from benchmarks.timing import Call, Data, random_data, training_call
@@ -14,22 +14,28 @@ from benchmarks.timing import Call, Data, random_data, training_call
 CPU = torch.device("cpu")
 
 
+OURS: dict[Cell, type[ATNLSTM | ATNRNN | ATNGRU]] = {"LSTM": ATNLSTM, "RNN": ATNRNN, "GRU": ATNGRU}
+PEERS: dict[Cell, type[nn.LSTM | nn.RNN | nn.GRU]] = {"LSTM": nn.LSTM, "RNN": nn.RNN, "GRU": nn.GRU}
+
+
 class Pair(NamedTuple):
-    """The call of an ATNLSTM and the corresponding call of an nn.LSTM."""
+    """The call of a layer of ours and the corresponding call of torch's."""
 
     ours: Call
     peer: Call
 
 
-def pair(size: Size, mode: Mode) -> Pair:
-    """A call of an ATN-LSTM and one of a `torch.nn.LSTM` of this size, on the same input."""
+def pair(size: Size, mode: Mode, member: Member = ATN_LSTM) -> Pair:
+    """A call of a cell with a norm and one of torch's plain cell of this size, on the same input."""
     torch.manual_seed(0)
-    ours, peer = ATNLSTM(size.I, size.H, k=size.k), nn.LSTM(size.I, size.H)
+    k = size.k if member.norm == "atn" else None
+    ours = OURS[member.cell](size.I, size.H, norm=member.norm, k=k)
+    peer = PEERS[member.cell](size.I, size.H)
     data = random_data(size, CPU)
     if mode == "training":
         return Pair(training_call(OutputOnly(ours), data), training_call(OutputOnly(peer), data))
     x = data.x.detach()
-    # In evaluation nn.LSTM keeps nothing for a backward pass; under no_grad alone it still does.
+    # In evaluation torch's layer keeps nothing for a backward pass; under no_grad alone it still does.
     ours.eval()
     peer.eval()
     if mode == "step of stream":
@@ -61,7 +67,7 @@ def _inference(lstm: nn.Module, x: Tensor) -> Call:
     return call
 
 
-def _stream(lstm: ATNLSTM, x: Tensor) -> Call:
+def _stream(lstm: Any, x: Tensor) -> Call:
     """The next steps of one long sequence, whose windows have been filled."""
     with torch.no_grad():
         _, state = lstm.stream(x.expand(2 * (lstm.k or 1), -1, -1))
@@ -74,8 +80,8 @@ def _stream(lstm: ATNLSTM, x: Tensor) -> Call:
     return call
 
 
-def _carried(lstm: nn.LSTM, x: Tensor) -> Call:
-    """The next steps of one long sequence in nn.LSTM, whose caller carries h and c."""
+def _carried(lstm: nn.RNNBase, x: Tensor) -> Call:
+    """The next steps of one long sequence in a layer of torch, whose caller carries the states."""
     with torch.no_grad():
         _, state = lstm(x)
 

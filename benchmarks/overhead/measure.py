@@ -21,7 +21,7 @@ from benchmarks.overhead.allocated import most_in_use
 from benchmarks.overhead.calls import CPU, inference_of, pair, training_of
 from benchmarks.overhead.record import Figures, Memory, Process, WindowCost
 from benchmarks.overhead.roofline import NUMBER_BYTES, measure_machine, work
-from benchmarks.overhead.rows import OVER_K, ROWS, Heap, modes
+from benchmarks.overhead.rows import ATN_LSTM, FAMILY, FAMILY_ROWS, OVER_K, ROWS, Heap, modes
 from benchmarks.peers import OutputOnly
 from benchmarks.sizes import Size
 from benchmarks.timing import Call, interleaved, random_data
@@ -64,13 +64,15 @@ def main(arguments: Sequence[str]) -> int:
 def measure(options: Options) -> Process:
     """Measure the rows in every mode."""
     rows = [ROWS[number] for number in options.rows] or list(ROWS)
-    jobs = [(size, mode) for size in rows for mode in modes(size)]
+    jobs = [(size, mode, ATN_LSTM) for size in rows for mode in modes(size)]
+    jobs += [(size, mode, member) for member in FAMILY for size in FAMILY_ROWS if size in rows for mode in modes(size)]
     machine = measure_machine()
     figures = []
-    for number, (size, mode) in enumerate(jobs, start=1):
-        _progress(f"threads={options.threads} heap={options.heap} [{number}/{len(jobs)}] {mode}, {size}")
-        ours, peer = _medians(list(pair(size, mode)), options.seconds / (len(jobs) + 2))
-        figures.append(Figures(size, mode, ours, peer, work(size, mode).seconds(machine)))
+    for number, (size, mode, member) in enumerate(jobs, start=1):
+        name = f"{member.cell}, norm={member.norm!r}, {mode}, {size}"
+        _progress(f"threads={options.threads} heap={options.heap} [{number}/{len(jobs)}] {name}")
+        ours, peer = _medians(list(pair(size, mode, member)), options.seconds / (len(jobs) + 2))
+        figures.append(Figures(size, mode, ours, peer, work(size, mode, member.cell).seconds(machine), member))
     over_k: list[WindowCost] = []
     for name, call_of in (("training", training_of), ("inference", inference_of)):
         _progress(f"threads={options.threads} heap={options.heap} k = {OVER_K.k} over k = 1, {name}")

@@ -3,16 +3,32 @@
 from pathlib import Path
 
 from benchmarks.overhead.record import Figures, Memory, Process, Record, load_record
-from benchmarks.overhead.rows import ALLOCATED, HEAPS, KEPT, LONG_WINDOW, RATIO, ROWS, THREADS, Bound, Heap, Mode
+from benchmarks.overhead.rows import (
+    ALLOCATED,
+    ATN_LSTM,
+    FAMILY,
+    FAMILY_ROWS,
+    HEAPS,
+    KEPT,
+    LONG_WINDOW,
+    RATIO,
+    ROWS,
+    THREADS,
+    Bound,
+    Heap,
+    Member,
+    Mode,
+)
 from benchmarks.sizes import Size
 from experiments.report.tables import markdown
 
 DASH = "–"
 
 ABOUT = """\
-Times of `ATNLSTM` as multiples of the time of `torch.nn.LSTM`. Each cell is "2 threads / 1 thread"; a figure above its
-limit is bold. *Kept heap*: malloc keeps freed memory, so that page faults do not hide the arithmetic. Training is
-forward and backward; inference and single steps run in evaluation mode, without gradients."""
+Times of `ATNLSTM` as multiples of the time of `torch.nn.LSTM`, and below them of other cells and norms as multiples of
+the time of torch's plain cell. Each cell is "2 threads / 1 thread"; a figure above its limit is bold. *Kept heap*:
+malloc keeps freed memory, so that page faults do not hide the arithmetic. Training is forward and backward; inference
+and single steps run in evaluation mode, without gradients."""
 
 
 def overhead_section(path: Path) -> list[str]:
@@ -26,6 +42,8 @@ def overhead_section(path: Path) -> list[str]:
         ABOUT,
         "",
         *_ratios(record),
+        "",
+        *_family(record),
         "",
         *_memory(record),
         "",
@@ -55,22 +73,43 @@ def _ratios(record: Record) -> list[str]:
         ("step of stream", "default"),
     ]
     header = ["T, B, I, H, k", *(f"{mode}, {heap} heap" if "step" not in mode else mode for mode, heap in columns)]
-    rows = [[_name(size), *(_cell(record, size, mode, heap) for mode, heap in columns)] for size in ROWS]
+    rows = [[_name(size), *(_ratio(record, size, mode, heap, RATIO[mode]) for mode, heap in columns)] for size in ROWS]
     rows.append(["*must (aim)*", *(f"*{RATIO[mode].must} ({RATIO[mode].aim})*" for mode, _ in columns)])
     return markdown(header, rows)
 
 
-def _cell(record: Record, size: Size, mode: Mode, heap: Heap) -> str:
-    found = [_figures(record, size, mode, heap, threads) for threads in THREADS]
+def _family(record: Record) -> list[str]:
+    """Other cells and norms, beside torch's plain cell."""
+    columns: list[tuple[Mode, Heap]] = [(mode, heap) for mode in ("training", "inference") for heap in HEAPS]
+    header = ["cell, norm", "T, B, I, H, k", *(f"{mode}, {heap} heap" for mode, heap in columns), "must (aim)"]
+    rows = [
+        [
+            f"{member.cell}, {member.norm}",
+            _name(size),
+            *(_ratio(record, size, mode, heap, bound, member) for mode, heap in columns),
+            f"*{bound.must} ({bound.aim})*",
+        ]
+        for member, bound in FAMILY.items()
+        for size in FAMILY_ROWS
+    ]
+    return markdown(header, rows)
+
+
+def _ratio(record: Record, size: Size, mode: Mode, heap: Heap, bound: Bound, member: Member = ATN_LSTM) -> str:
+    found = [_figures(record, size, mode, heap, threads, member) for threads in THREADS]
     if all(figures is None for figures in found):
         return DASH
-    return " / ".join(DASH if figures is None else _judged(figures.ratio, RATIO[mode]) for figures in found)
+    return " / ".join(DASH if figures is None else _judged(figures.ratio, bound) for figures in found)
 
 
-def _figures(record: Record, size: Size, mode: Mode, heap: Heap, threads: int) -> Figures | None:
+def _figures(
+    record: Record, size: Size, mode: Mode, heap: Heap, threads: int, member: Member = ATN_LSTM
+) -> Figures | None:
     for process in record.processes:
         if (process.threads, process.heap) == (threads, heap):
-            return next((figures for figures in process.figures if (figures.size, figures.mode) == (size, mode)), None)
+            wanted = (size, mode, member)
+            found = (figures for figures in process.figures if (figures.size, figures.mode, figures.member) == wanted)
+            return next(found, None)
     return None
 
 
@@ -112,7 +151,7 @@ def _rooflines(record: Record) -> list[str]:
         return ["Not measured."]
     rows = []
     for size in ROWS:
-        found = {figures.mode: figures for figures in process.figures if figures.size == size}
+        found = {f.mode: f for f in process.figures if (f.size, f.member) == (size, ATN_LSTM)}
         cells = []
         for mode in ("training", "inference"):
             figures = found.get(mode)

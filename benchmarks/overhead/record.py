@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.overhead.rows import Heap, Mode
+from benchmarks.overhead.rows import ATN_LSTM, Heap, Member, Mode
 from benchmarks.results import Conditions
 from benchmarks.sizes import Size
 from experiments.common.files import write_atomically
@@ -20,10 +20,12 @@ class Figures:
     ours: float
     peer: float
     roofline: float
+    member: Member = ATN_LSTM
+    """What is measured, beside torch's plain cell."""
 
     @property
     def ratio(self) -> float:
-        """Our time over nn.LSTM's."""
+        """Our time over that of torch's plain cell."""
         return self.ours / self.peer
 
 
@@ -72,7 +74,7 @@ def process_from(fields: dict[str, Any]) -> Process:
     return Process(
         **{
             **fields,
-            "figures": [_sized(Figures, found) for found in fields["figures"]],
+            "figures": [_sized(Figures, {**found, "member": Member(*found["member"])}) for found in fields["figures"]],
             "over_k": [WindowCost(**found) for found in fields["over_k"]],
             "memory": [_sized(Memory, found) for found in fields["memory"]],
         }

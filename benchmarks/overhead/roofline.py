@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.overhead.rows import Mode
+from benchmarks.overhead.rows import Cell, Mode
 from benchmarks.sizes import Size
 from benchmarks.timing import Call
 
@@ -54,16 +54,23 @@ def measure_machine() -> Machine:
     return Machine(2 * PRODUCT**3 / product, 3 * TRIAD * NUMBER_BYTES / triad)
 
 
-def work(size: Size, mode: Mode) -> Work:
+BLOCKS: dict[Cell, int] = {"LSTM": 4, "RNN": 1, "GRU": 3}
+"""Blocks of H rows of a weight."""
+
+STATES: dict[Cell, int] = {"LSTM": 2, "RNN": 1, "GRU": 1}
+
+
+def work(size: Size, mode: Mode, cell: Cell = "LSTM") -> Work:
     """Operations and bytes of one pass of a layer."""
     T, B, I, H = size.T, size.B, size.I, size.H
-    products = 2 * T * B * 4 * H * (I + H)
-    weights = 4 * H * (I + H)
+    rows = BLOCKS[cell] * H
+    products = 2 * T * B * rows * (I + H)
+    weights = rows * (I + H)
     forward = T * B * (I + H) + weights
     if mode != "training":
         return Work(products, forward * NUMBER_BYTES)
-    kept = 2 * T * B * (4 * H + 2 * H)  # gates, c and h: written, and read by the backward pass
-    gradients = 3 * T * B * 4 * H  # of the preactivations: written, read for W_hh and for W_ih
+    kept = 2 * T * B * (rows + STATES[cell] * H)  # gates and states: written, and read by the backward pass
+    gradients = 3 * T * B * rows  # of the preactivations: written, read for W_hh and for W_ih
     backward = T * B * (I + H) + weights  # of the input and from the output; of the weights
     return Work(3 * products, (forward + kept + gradients + backward) * NUMBER_BYTES)
 

@@ -2,8 +2,10 @@
 
 from typing import Literal, NamedTuple
 
+from atn.choices import Norm
 from benchmarks.sizes import Size
 
+Cell = Literal["LSTM", "RNN", "GRU"]
 Mode = Literal["training", "inference", "step of forward", "step of stream"]
 Heap = Literal["default", "kept"]
 """The default malloc, which returns large blocks to the system, or one that keeps freed memory."""
@@ -36,6 +38,27 @@ class Bound(NamedTuple):
     must: float
     aim: float
 
+
+class Member(NamedTuple):
+    """A cell with a norm, which is compared with torch's plain cell of that name."""
+
+    cell: Cell
+    norm: Norm
+
+
+ATN_LSTM = Member("LSTM", "atn")
+"""What the rows above are measured of."""
+
+FAMILY: dict[Member, Bound] = {
+    Member("RNN", "atn"): Bound(1.3, 1.0),
+    Member("GRU", "atn"): Bound(1.3, 1.0),
+    Member("LSTM", "prop"): Bound(1.1, 1.0),
+    Member("LSTM", "wn"): Bound(1.1, 1.0),
+}
+"""The other cells and norms, with the figure for the time in training and in inference over that of torch's cell."""
+
+FAMILY_ROWS = (ROWS[0], ROWS[1], ROWS[4])
+"""The sizes at which they are measured."""
 
 RATIO: dict[Mode, Bound] = {
     "training": Bound(1.15, 1.0),

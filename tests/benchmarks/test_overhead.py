@@ -8,13 +8,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from atn import ATNLSTM
 from benchmarks.overhead.allocated import most_in_use
-from benchmarks.overhead.calls import pair
+from benchmarks.overhead.calls import OURS, PEERS, pair
 from benchmarks.overhead.page import overhead_section
 from benchmarks.overhead.record import Figures, Memory, Process, Record, WindowCost, load_record, save_record
 from benchmarks.overhead.roofline import Machine, Work, work
-from benchmarks.overhead.rows import HEAPS, RATIO, ROWS, THREADS, Heap, Mode, modes
+from benchmarks.overhead.rows import (
+    ATN_LSTM,
+    FAMILY,
+    FAMILY_ROWS,
+    HEAPS,
+    RATIO,
+    ROWS,
+    THREADS,
+    Heap,
+    Member,
+    Mode,
+    modes,
+)
 from benchmarks.results import Conditions
 from benchmarks.sizes import Size
 
@@ -26,6 +37,12 @@ CONDITIONS = Conditions(
 
 def process(threads: int, heap: Heap, ratio: float) -> Process:
     figures = [Figures(size, mode, ratio * 0.25, 0.25, 0.125) for size in ROWS for mode in modes(size)]
+    figures += [
+        Figures(size, mode, 2 * ratio * 0.25, 0.25, 0.125, member)
+        for member in FAMILY
+        for size in FAMILY_ROWS
+        for mode in modes(size)
+    ]
     over_k = [WindowCost("training", 3.3, 3.0), WindowCost("inference", 3.0, 3.0)]
     memory = [Memory(size, 16_000_000, 10_000_000, 9.5) for size in ROWS] if (threads, heap) == (2, "default") else []
     return Process(threads, heap, 8e10, 1.5e10, figures, over_k, memory)
@@ -54,6 +71,9 @@ def test_the_page_says_what_the_record_says(record: Record, tmp_path: Path) -> N
     ]
     assert memory.split(" | ")[1:] == ["16.0 MB", "10.0 MB", "**1.60**", "9.50 |"]
     assert roofline.split(" | ")[1:] == ["4.4 / 2.0", "4.4 / 2.0 |"]
+    # Of the other cells and norms twice as much, where 1.3 is allowed.
+    (gru,) = (line for line in lines if line.startswith("| GRU, atn | 120, 128, 10, 68, 45 |"))
+    assert gru.split(" | ")[2:] == [*["**2.40** / **2.20**", "**4.40** / **4.20**"] * 2, "*1.3 (1.0)* |"]
     assert "| 1 thread, kept heap | **1.10** | 1.00 |" in lines
 
 
@@ -73,6 +93,10 @@ def test_the_work_of_a_pass_is_counted_by_hand() -> None:
     once = 2 * 3 * 12 + 28 * 12
     assert work(size, "inference") == Work(products, 4 * once)
     assert work(size, "training") == Work(3 * products, 4 * (2 * once + 2 * 6 * 42 + 3 * 6 * 28))
+    # A GRU: 21 rows, and one state.
+    assert work(size, "inference", "GRU") == Work(2 * 2 * 3 * 21 * 12, 4 * (2 * 3 * 12 + 21 * 12))
+    kept = 2 * 6 * 28 + 3 * 6 * 21
+    assert work(size, "training", "GRU").bytes == 4 * (2 * (2 * 3 * 12 + 21 * 12) + kept)
     assert Work(100.0, 10.0).seconds(Machine(operations=50.0, bytes=2.0)) == 5.0
 
 
@@ -101,14 +125,19 @@ def noting(original: Callable[..., Any], seen: list[Seen]) -> Callable[..., Any]
     return method
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_both_layers_of_a_pair_run_alike_on_the_same_input(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = pair(Size(T=1, B=1, I=3, H=4, k=2), mode)
+@pytest.mark.parametrize(
+    ("mode", "member"), [*((mode, ATN_LSTM) for mode in MODES), *(("training", member) for member in FAMILY)], ids=str
+)
+def test_both_layers_of_a_pair_run_alike_on_the_same_input(
+    mode: Mode, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = pair(Size(T=1, B=1, I=3, H=4, k=2), mode, member)
     ours: list[Seen] = []
     peers: list[Seen] = []
     method = "stream" if mode == "step of stream" else "forward"
-    monkeypatch.setattr(ATNLSTM, method, noting(getattr(ATNLSTM, method), ours))
-    monkeypatch.setattr(nn.LSTM, "forward", noting(nn.LSTM.forward, peers))
+    module, peer = OURS[member.cell], PEERS[member.cell]
+    monkeypatch.setattr(module, method, noting(getattr(module, method), ours))
+    monkeypatch.setattr(peer, "forward", noting(peer.forward, peers))
     calls.ours()
     calls.peer()
     assert ours == peers
