@@ -116,5 +116,14 @@ def test_invariance(cell: Cell, norm: Norm, change: str, subject: str, weight: s
         return
     for name, output in before.outputs.items():
         assert_close(after.outputs[name], output, quantity="output", backend=subject, what=name)
-    gradients = after.gradients | {f"{weight}_l0": factor * after.gradients[f"{weight}_l0"]}
-    assert_all_close(gradients, before.gradients, backend=subject)
+    name, values = f"{weight}_l0", getattr(problem.parameters[0][0], weight)
+    gradient = before.gradients[name]
+    assert_all_close(after.gradients | {name: factor * after.gradients[name]}, before.gradients, backend=subject)
+    # The derivative along the change, at the weight itself: Euler's theorem, or that of a shift.
+    along = {
+        "one row rescaled": (values * gradient).sum(1),
+        "all rows rescaled": (values * gradient).sum(keepdims=True),
+    }
+    derivative = along.get(change, gradient.sum(0))
+    scale = float(np.linalg.norm(values) * np.linalg.norm(gradient))
+    assert_close(derivative, np.zeros_like(derivative), quantity="gradient", backend=subject, scale=scale)
