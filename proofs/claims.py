@@ -24,6 +24,7 @@ EXPERIMENTS = (
     "one-example",
     "spectrum",
     "spectrum-ptb",
+    "zero-share",
 )
 """The experiments that can settle a measured claim."""
 

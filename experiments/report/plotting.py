@@ -20,6 +20,8 @@ COLORS: Mapping[ModelName, tuple[str, ...]] = {
     "bn": ("#CC79A7",),
     "shift": ("#D55E00",),
     "cn": ("#0072B2",),
+    "equal": ("#0072B2",),
+    "unequal": ("#E69F00",),
 }
 """Colors of Okabe and Ito's palette, which color-blind readers can distinguish. A single series has the middle
 color."""
@@ -34,6 +36,8 @@ MARKERS: Mapping[ModelName, tuple[str, ...]] = {
     "bn": ("D",),
     "shift": ("s",),
     "cn": ("o",),
+    "equal": ("o",),
+    "unequal": ("s",),
 }
 """Markers, which distinguish the series without color."""
 

@@ -23,6 +23,8 @@ NAMES: Mapping[ModelName, str] = {
     "bn": "BN",
     "shift": "shift alone",
     "cn": "channel norm",
+    "equal": "equal depth",
+    "unequal": "unequal depth",
 }
 """Names of the models in tables and figures."""
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.related.channel_norm import one_example
+from experiments.related.hippo import drop_outs
 from experiments.related.lyapunov import initial_spectrum, trained_spectrum
 from experiments.tasks import (
     adding,
@@ -43,6 +44,7 @@ _ALL: list[Task[Any]] = [
         plan=trained_spectrum.plan,
         reads_data=True,
     ),
+    Task(drop_outs.NAME, drop_outs.PRESETS, drop_outs.DropOuts, standard_models=drop_outs.MODELS),
 ]
 
 TASKS: Mapping[str, Task[Any]] = {task.name: task for task in _ALL}

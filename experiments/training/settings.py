@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from experiments.training.summary import Level
 
-ModelName = Literal["lstm", "ln", "atn", "detached", "prop", "wn", "bn", "shift", "cn"]
+ModelName = Literal["lstm", "ln", "atn", "detached", "prop", "wn", "bn", "shift", "cn", "equal", "unequal"]
 PresetName = Literal["paper", "released", "normprop", "demo", "smoke"]
 DtypeName = Literal["float32", "bfloat16"]
 
@@ -17,7 +17,7 @@ MODELS: tuple[ModelName, ...] = ("lstm", "ln", "atn")
 """The plain LSTM, LN-LSTM and ATN-LSTM, in the order of the paper's tables. The other models are of single tasks:
 "detached" is the ATN-LSTM whose statistics are constants to the gradient, "prop" the LSTM of Normalization Propagation,
 "wn" that with weight normalization and "bn" that with recurrent batch normalization; "shift" and "cn" are convolutional
-networks without and with channel normalization."""
+networks without and with channel normalization, "equal" and "unequal" depths of simulated cells."""
 
 LARGEST = 2**31 - 1
 """Largest integer that a setting takes: larger counts overflow in PyTorch."""

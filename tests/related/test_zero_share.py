@@ -130,7 +130,6 @@ class TestDepth:
 class TestTypes:
     """Counts of four known types."""
 
-    @pytest.mark.claim("hp-dropouts")
     def test_excess_of_zeros_goes_with_the_types_and_not_with_the_number_of_cells(self) -> None:
         cells = drawn()
         whole = int((zero_shares(cells.X).z > 2).sum())

@@ -9,6 +9,7 @@ from experiments.report.studies.norm_variance import NORM_VARIANCE
 from experiments.report.studies.one_example import ONE_EXAMPLE
 from experiments.report.studies.spectrum import SPECTRUM, TRAINED_SPECTRUM
 from experiments.report.studies.synthetic import ADDING, COPYING, DENOISE
+from experiments.report.studies.zero_share import ZERO_SHARE
 from experiments.training.record import Record
 
 STUDIES: tuple[Study, ...] = (
@@ -26,6 +27,7 @@ STUDIES: tuple[Study, ...] = (
     ONE_EXAMPLE,
     SPECTRUM,
     TRAINED_SPECTRUM,
+    ZERO_SHARE,
 )
 
 

@@ -136,7 +136,7 @@ def test_a_model_of_another_task_is_refused_by_name(name: str, model: ModelName)
     if model in having:
         assert only_run(name, "--preset", "smoke", "--model", model).model == model
         return
-    standard = ("shift", "cn") if name == "one-example" else ("lstm", "ln", "atn")
+    standard = {"one-example": ("shift", "cn"), "zero-share": ("equal", "unequal")}.get(name, ("lstm", "ln", "atn"))
     with pytest.raises(UsageError, match=f"--model {model}: {name} has {', '.join((*standard, *having))}$"):
         only_run(name, "--preset", "smoke", "--model", model)
 

@@ -189,6 +189,7 @@ def made_up(study: Study) -> list[Result]:
     exponents = {f"{kind} {i}": 0.01 * i for kind in ("lambda", "spread") for i in range(1, 61)}
     spectra = dict.fromkeys(("spectrum", "spectrum-ptb"), exponents)
     of_task = {"statistics": alternating, "norm-variance": variances, one_example.NAME: networks, **spectra}
+    of_task |= {"zero-share": {"whole": 100.0, "within": 2.0, "random": 50.0}}
 
     def measured(_: int, train: float) -> dict[str, float]:
         more = of_task.get(study.task, {"accuracy": 0.3, "test": train, "validation_carried": train})

@@ -154,6 +154,16 @@ def one_example_runs() -> tuple[Result, ...]:
     return (*normed, *(one_example_run("shift", init, {}, 1e-9) for init in one_example.INITS))
 
 
+def zero_share_run(model: ModelName, within: float = 2.0, random: float = 50.0, error: float = 0.05) -> Result:
+    """Flagged genes within a type and in random cells, of 100 in all cells."""
+    measured = {"validation": error, "whole": 100.0, "within": within, "random": random}
+    return make_run("zero-share", model, lambda _: error, measured=lambda *_: measured)
+
+
+def zero_share_runs() -> tuple[Result, ...]:
+    return zero_share_run("equal"), zero_share_run("unequal")
+
+
 LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
     "table-1": lambda: copying_runs(100) + copying_runs(200),
     "table-2": lambda: adding_runs(100) + adding_runs(200),
@@ -173,6 +183,9 @@ LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
     "cn-with": one_example_runs,
     "cn-without": one_example_runs,
     "cn-figure-2": one_example_runs,
+    "hp-dropouts": zero_share_runs,
+    "hp-dropouts-at-unequal-depth": zero_share_runs,
+    "hp-clusters": zero_share_runs,
 }
 """Claim -> runs that confirm it."""
 
@@ -205,6 +218,10 @@ UNLIKE_THE_PAPER: list[tuple[str, Callable[[], Result]]] = [
     ("cn-with", lambda: one_example_run("cn", "preserving", PUBLISHED, 1e-4)),
     ("cn-without", lambda: one_example_run("shift", "preserving", {12: 0.19}, 1e-9)),
     ("cn-without", lambda: one_example_run("shift", "default", {}, 0.01)),
+    ("hp-dropouts", lambda: zero_share_run("equal", within=6.0)),
+    ("hp-dropouts", lambda: zero_share_run("equal", random=30.0)),
+    ("hp-dropouts-at-unequal-depth", lambda: zero_share_run("unequal", within=6.0)),
+    ("hp-clusters", lambda: zero_share_run("equal", error=0.11)),
     ("cn-figure-2", lambda: one_example_run("cn", "default", {**PUBLISHED, 5: 0.01}, 0.05)),
 ]
 """Claim, and a run that takes the place of another one of these, and with which it is no longer true."""
