@@ -15,12 +15,12 @@ from atn.window import StepStatistics
 
 
 class Carried(NamedTuple):
-    """States, windows and their lengths, with a batch axis.
+    """States, windows and their lengths.
 
     Attributes
     ----------
     states
-        Every state of the cell, (L, B, H) each.
+        Every state of the cell, (L, B, H) each; (L, H) where a stream without a batch gives them out.
     memory
         For each layer and direction, a named tuple of the windows (M, B) of its norms, or None without a norm.
     lengths
@@ -28,7 +28,7 @@ class Carried(NamedTuple):
         every case.
     """
 
-    states: tuple[Float[Tensor, "L B H"], ...]
+    states: tuple[Float[Tensor, "L *B H"], ...]
     memory: tuple[Any, ...]  # Any: the named tuple is the cell's own type
     lengths: tuple[int, ...] | None
 

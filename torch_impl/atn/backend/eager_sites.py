@@ -135,23 +135,23 @@ class _OfBatch:
 
     def __init__(self, norm: BatchSettings, given: StepStatistics | None) -> None:
         self._norm, self._given = norm, given
-        self._used: list[StepStatistics] = []
+        self._used: list[tuple[Tensor, Tensor]] = []
         self._window: WindowOfSteps | LongWindowOfSteps | None = None
 
     def step(self, a: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
         """Eq. (9) with base "batch", without gain and shift."""
         t = len(self._used)
-        used = self._of_window(a) if self._given is None else StepStatistics(self._given.mean[t], self._given.var[t])
-        self._used.append(used)
-        return centered(a, used.mean) * reciprocal_deviation(used.var, self._norm.eps)
+        mean, var = self._of_window(a) if self._given is None else (self._given.mean[t], self._given.var[t])
+        self._used.append((mean, var))
+        return centered(a, mean) * reciprocal_deviation(var, self._norm.eps)
 
     def memory(self) -> StepStatistics:
         """Mean and variance (T, N) by which each step was normalized."""
         means, variances = zip(*self._used, strict=True)
         return StepStatistics(torch.stack(means), torch.stack(variances))
 
-    def _of_window(self, a: Float[Tensor, "B N"]) -> StepStatistics:
+    def _of_window(self, a: Float[Tensor, "B N"]) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
         if self._window is None:
             self._window = window_of_steps(self._norm.k, StepStatistics.none(a.shape[1], a, a.dtype))
         mean, var = self._window.add(*step_statistics(a.t().contiguous()))
-        return StepStatistics(mean.squeeze(1), var.squeeze(1))
+        return mean.squeeze(1), var.squeeze(1)

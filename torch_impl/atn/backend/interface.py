@@ -47,12 +47,15 @@ class Affine(NamedTuple):
 
 
 class LayerWeights(NamedTuple):
-    """Parameters of one LSTM layer in one direction, rows in the order i, f, g, o; None for an absent parameter."""
+    """Parameters of one LSTM layer in one direction; None for an absent parameter.
 
-    weight_ih: Float[Tensor, "4*H I"]
-    weight_hh: Float[Tensor, "4*H H"]
-    bias_ih: Float[Tensor, " 4*H"] | None
-    bias_hh: Float[Tensor, " 4*H"] | None
+    The GH rows are 4 blocks of H, in the order i, f, g, o.
+    """
+
+    weight_ih: Float[Tensor, "GH I"]
+    weight_hh: Float[Tensor, "GH H"]
+    bias_ih: Float[Tensor, " GH"] | None
+    bias_hh: Float[Tensor, " GH"] | None
     norm_ih: Affine | None
     norm_hh: Affine | None
     norm_c: Affine | None
@@ -69,7 +72,7 @@ class LayerWeights(NamedTuple):
 class HiddenWeights(NamedTuple):
     """Parameters of one layer in one direction of a cell whose only state is h; None for an absent parameter.
 
-    The rows are G blocks of H: G is 1 for the RNN, and 3 for the GRU, in the order r, z, n.
+    The GH rows are G blocks of H: G is 1 for the RNN, and 3 for the GRU, in the order r, z, n.
     """
 
     weight_ih: Float[Tensor, "GH I"]
