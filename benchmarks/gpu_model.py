@@ -16,7 +16,7 @@ from atn.backend.triton.blocks import LARGEST_AT_ONCE
 from benchmarks.sizes import AIM, MUST, NAMED, DType, Size
 from experiments.common.environment import ROOT
 from experiments.common.files import write_atomically
-from experiments.report.tables import markdown
+from experiments.common.markdown import markdown
 
 PAGE = ROOT / "benchmarks" / "GPU.md"
 
@@ -69,7 +69,7 @@ class Work(NamedTuple):
     operations: float
     """Operations of the matrix product."""
     weights: float
-    """Bytes of W_hh, read once a step."""
+    """Bytes of W_hh, read once per step."""
     rows: float
     """Bytes of all other data: rows of B cases, and the windows."""
 

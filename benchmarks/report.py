@@ -12,7 +12,7 @@ from benchmarks.sizes import AIM, MUST, MUST_KEEP, MUST_OVER_K, NAMED, POINTS, D
 from benchmarks.timing import LEAST_ROUNDS, PASSES
 from benchmarks.variants import BACKENDS, BASELINE
 from experiments.common.files import write_atomically
-from experiments.report.tables import markdown
+from experiments.common.markdown import markdown
 
 DEVICES: dict[Device, str] = {"cpu": "CPU", "cuda": "GPU"}
 """Kind of device, which is the name of its record and an argument of the command -> word for it."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.accuracy.measure import ORACLE, RESULTS, SUBJECTS, Row
 from experiments.common.files import write_atomically
-from experiments.report.tables import markdown
+from experiments.common.markdown import markdown
 
 BASELINE = "eager"
 LARGEST_RATIO = 2.0

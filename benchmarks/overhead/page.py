@@ -20,7 +20,7 @@ from benchmarks.overhead.rows import (
     Mode,
 )
 from benchmarks.sizes import Size
-from experiments.report.tables import markdown
+from experiments.common.markdown import markdown
 
 DASH = "–"
 

@@ -6,6 +6,7 @@ Every number is computed from the records. Equal records give an identical page.
 from pathlib import Path
 
 from experiments.common.files import write_atomically
+from experiments.common.markdown import markdown
 from experiments.report.paired import CONFIDENCE
 from experiments.report.results import Results, load_results
 from experiments.report.schema import Study
@@ -13,7 +14,6 @@ from experiments.report.section import figures, section
 from experiments.report.sensitivity import in_a_grid, sensitivity_section
 from experiments.report.sensitivity_figure import sensitivity_figures
 from experiments.report.studies.registry import STUDIES
-from experiments.report.tables import markdown
 from experiments.report.verdicts import claim_verdicts
 from experiments.training.curve import FINAL_VALIDATIONS
 from experiments.training.summary import FINAL_STEPS

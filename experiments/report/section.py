@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.common.markdown import markdown
 from experiments.report.missing import missing_lines
 from experiments.report.results import Result, Results
 from experiments.report.schema import (
@@ -19,7 +20,7 @@ from experiments.report.schema import (
     shows,
 )
 from experiments.report.studies.registry import home
-from experiments.report.tables import PROVENANCE, changes, markdown, number, over_seeds, provenance
+from experiments.report.tables import PROVENANCE, changes, number, over_seeds, provenance
 from experiments.report.verdicts import PENDING, Verdict, judge, named, seeds_in_words
 from experiments.training.summary import mean
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.common.errors import ExperimentError
+from experiments.common.markdown import markdown
 from experiments.report.paired import CONFIDENCE, Paired, in_words, paired
 from experiments.report.results import Result, Results
 from experiments.report.schema import NAMES
-from experiments.report.tables import duration, markdown, over_seeds
+from experiments.report.tables import duration, over_seeds
 from experiments.tasks.sensitivity import FOLLOWERS, GRIDS, Cell, Grid
 from experiments.training.record import Record
 from experiments.training.settings import ModelName

@@ -9,15 +9,6 @@ from experiments.training.record import UNVERIFIED, Record
 from experiments.training.summary import mean
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table."""
-    return [_line(header), _line(["---"] * len(header)), *(_line(row) for row in rows)]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def number(value: float) -> str:
     """A number with four significant digits; a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:#.4g}"

@@ -6,6 +6,7 @@ thresholds were written before the first run.
 
 from collections.abc import Callable, Mapping, Sequence
 
+from experiments.common.markdown import markdown
 from experiments.related.lyapunov import initial_spectrum, trained_spectrum
 from experiments.related.lyapunov.exponents import read_exponents
 from experiments.related.lyapunov.trained_spectrum import RELEASED, natural
@@ -24,7 +25,7 @@ from experiments.report.schema import (
     distinct,
 )
 from experiments.report.studies.spectrum_figures import draw_initial, draw_trained
-from experiments.report.tables import markdown, number
+from experiments.report.tables import number
 from experiments.training.metrics import VALIDATION
 from experiments.training.settings import MODELS, ModelName
 
