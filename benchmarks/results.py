@@ -1,4 +1,4 @@
-"""The record of measurements: one JSON file a kind of device, from which the report is made."""
+"""The record of measurements: one JSON file per kind of device, from which the report is made."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -14,7 +14,7 @@ from experiments.common.files import write_atomically
 
 @dataclass(frozen=True)
 class Conditions:
-    """Where, when and with what one run measured."""
+    """Date, machine, versions and command of one run."""
 
     date: str
     """Start of the run, UTC."""
@@ -29,33 +29,33 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was found of one variant at one size."""
+    """Results of one variant at one size."""
 
     variant: str
     norm: Norm
     backend: str | None
-    """None for a peer."""
+    """The backend of an `ATNLSTM`; None for a peer."""
 
     size: Size
     error: float | None
     """Largest relative error against the oracle; None where the variant did not run."""
 
     fault: str = ""
-    """Why nothing was measured; empty where it was."""
+    """The reason why the variant was not measured; empty if it was."""
 
     kept: int | None = None
     """Bytes kept for the backward pass."""
 
     peak: int | None = None
-    """Bytes of the peak; None where it was not measured."""
+    """Peak memory in bytes; None if it was not measured."""
 
     times: dict[str, Timing] = field(default_factory=dict)
-    """Name of the pass -> time; empty where it was not timed."""
+    """Times by the name of the pass; empty if the variant was not timed."""
 
 
 @dataclass(frozen=True)
 class GroupResult:
-    """All measurements of one group, in its order."""
+    """All measurements of one group, in the order of the group."""
 
     name: str
     axis: Axis | None
@@ -63,7 +63,7 @@ class GroupResult:
     measurements: list[Measurement]
 
     def ratio(self, measurement: Measurement, name: str) -> Timing | None:
-        """Time of a pass as a multiple of the baseline's median; None where one of them was not timed."""
+        """Time of a pass as a multiple of the baseline's median; None if one of them was not timed."""
         baseline = next(found for found in self.measurements if found.variant == BASELINE)
         if not measurement.times or not baseline.times:
             return None
@@ -73,21 +73,21 @@ class GroupResult:
 
 
 def save_results(path: Path, results: list[GroupResult]) -> None:
-    """Write the record, whole or not at all."""
+    """Write the record atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps([asdict(result) for result in results], indent=1)
     write_atomically(path, (text + "\n").encode())
 
 
 def load_results(path: Path) -> list[GroupResult]:
-    """Read the record; nothing where there is no file."""
+    """Read the record; an empty list if there is no file."""
     if not path.exists():
         return []
     return [_group(fields) for fields in json.loads(path.read_text("utf-8"))]
 
 
 def replaced(results: list[GroupResult], new: GroupResult) -> list[GroupResult]:
-    """The results with `new` in the place of the group of its name, or at the end."""
+    """The results, in which `new` replaces the group of the same name or is appended."""
     names = [result.name for result in results]
     if new.name not in names:
         return [*results, new]

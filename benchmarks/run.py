@@ -17,14 +17,14 @@ from benchmarks.variants import Entry, entries
 from experiments.common.environment import commit, describe, versions
 
 SECONDS = 420.0
-"""Time for the timed rounds of all groups together; the gate, the memory and slow variants come on top."""
+"""Seconds for the timed rounds of all groups; the check, the memory and slow variants take additional time."""
 
 QUICK_SECONDS = 30.0
-"""The same for a quick run."""
+"""Seconds for the timed rounds of a quick run."""
 
 
 def measure(groups: list[Group], device: torch.device, seconds: float, path: Path, command: str) -> None:
-    """Measure the groups, and put each into the record at `path` as soon as it is done."""
+    """Measure the groups, and save each in the record at `path` when it is complete."""
     _full_precision()
     conditions = _conditions(device, command)
     print(f"{conditions.device}, {conditions.threads} threads, {len(groups)} groups -> {path}", flush=True)
@@ -88,7 +88,7 @@ def _times(every: list[Entry], device: torch.device, seconds: float) -> dict[Ent
 
 
 def _full_precision() -> None:
-    """Float32 means float32: cuDNN's LSTM would use TF32 otherwise, and every other product not."""
+    """Switch TF32 off, which otherwise cuDNN's LSTM would use and the other products would not."""
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
 

@@ -1,4 +1,4 @@
-"""The sizes of the measurements: four by name, and four axes around a moderate one."""
+"""The sizes of the measurements: four named sizes, and four axes through a moderate size."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -21,7 +21,7 @@ class Size:
 
     @property
     def numbers(self) -> int:
-        """T*B*H, the numbers in the output."""
+        """Count T*B*H of the numbers in the output."""
         return self.T * self.B * self.H
 
     def __str__(self) -> str:
@@ -31,25 +31,25 @@ class Size:
 
 @dataclass(frozen=True)
 class Group:
-    """What is measured side by side, in turns: all that is normalized over a window at every size, the rest at one.
+    """Sizes that are measured together, in turns. Variants with a window run at every size, the others at the first.
 
-    The sizes differ in k alone, which changes nothing for what has no window.
+    The sizes differ only in k, on which a variant without a window does not depend.
     """
 
     name: str
     axis: Axis | None
-    """The axis that the group is a point of (or, for k, all of); None for a size by name, where the peers run too."""
+    """The axis of which the group is a point, or all of axis k; None for a named size, at which the peers run too."""
 
     sizes: tuple[Size, ...]
 
     @property
     def weight(self) -> int:
-        """Share of the time for measuring, beside the other groups'."""
+        """Share of the measuring time, relative to the shares of the other groups."""
         return WEIGHTS.get(self.name.partition(",")[0], 1)
 
 
 WEIGHTS = {"char-ptb": 12, "pixels": 12, "k": 4, "copying": 2, "adding": 2}
-"""Shares of the groups that take more than a point on an axis, so that all run in enough rounds."""
+"""Shares of the groups that need more time than a point on an axis, so that all run in enough rounds."""
 
 _ANYWHERE = {
     "copying": Size(120, 128, 10, 68, 45),  # the paper's copying problem, T = 100
@@ -61,7 +61,7 @@ _ANYWHERE = {
 _ON_GPU = {f"{name}, bfloat16": replace(_ANYWHERE[name], dtype="bfloat16") for name in ("copying", "char-ptb")}
 
 NAMED: dict[Device, dict[str, Size]] = {"cpu": _ANYWHERE, "cuda": _ANYWHERE | _ON_GPU}
-"""By kind of device. 16-bit data is for GPUs, whose products are several times as fast on it."""
+"""Named sizes by kind of device. Only GPUs have sizes in 16 bits, in which their products are several times faster."""
 
 MUST: dict[Device, dict[str, float]] = {
     "cpu": {"copying": 1.5, "adding": 2.0, "char-ptb": 1.5},
@@ -70,16 +70,16 @@ MUST: dict[Device, dict[str, float]] = {
 """Highest acceptable ratio of forward + backward to nn.LSTM, on two cores or on a GPU."""
 
 AIM: dict[Device, float] = {"cpu": 1.0, "cuda": 1.1}
-"""The ratio worth reaching."""
+"""The desired ratio."""
 
 MUST_OVER_K: dict[Device, float] = {"cpu": 1.1, "cuda": 1.05}
 """Highest acceptable time at k = 200 over time at k = 1."""
 
 MUST_KEEP = 12.0
-"""Highest acceptable number of numbers kept for the backward pass, in multiples of T*B*H, beside terms in T*B."""
+"""Highest acceptable count of numbers kept for the backward pass, in multiples of T*B*H; terms in T*B are extra."""
 
 BASE = Size(100, 32, 32, 128, 10)
-"""Where the axes cross."""
+"""The size at which the axes cross."""
 
 POINTS: dict[Axis, tuple[int, ...]] = {
     "k": (1, 2, 5, 10, 25, 50, 100, 200),
@@ -93,7 +93,7 @@ BASE_OF_K = replace(BASE, T=400)
 
 
 def groups(device: Device, *, quick: bool = False) -> list[Group]:
-    """All groups of a device; `quick` for those that a look at the code takes, in seconds."""
+    """All groups of a device; with `quick` the few small ones that check the code."""
     over_k = (1, 200) if quick else POINTS["k"]
     named = ("copying", "adding") if quick else tuple(NAMED[device])
     every = [Group(name, None, (NAMED[device][name],)) for name in named]
@@ -107,12 +107,12 @@ def groups(device: Device, *, quick: bool = False) -> list[Group]:
 
 
 def chosen(every: list[Group], names: list[str]) -> list[Group]:
-    """The groups with these names, or on the axes with these names; all of them for no name.
+    """The groups with these names or on the axes with these names; all groups if there are no names.
 
     Raises
     ------
     ValueError
-        For a name that no group and no axis has.
+        For a name of neither a group nor an axis.
     """
     known = {group.name for group in every} | {group.axis for group in every if group.axis is not None}
     if unknown := [name for name in names if name not in known]:

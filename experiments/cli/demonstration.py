@@ -1,4 +1,4 @@
-"""The end of ``copying --preset demo``: a table of the models' losses, a figure of them, and how to go on."""
+"""The end of ``copying --preset demo``: a table of the models' losses, a figure of them, and the next commands."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

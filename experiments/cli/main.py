@@ -25,7 +25,7 @@ class ReportCommand:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out a command line; return its exit status.
+    """Run a command line; return its exit status.
 
     The status is 0 for success, 1 for an error or a run that did not finish, 2 for an invalid command, 3 for a missing
     stamp, and 130 after Ctrl-C.

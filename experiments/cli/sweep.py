@@ -1,4 +1,4 @@
-"""``python -m experiments sweep``: many runs, each a job of its own; those that have finished are not run again."""
+"""``python -m experiments sweep``: many runs, one job for each; runs that have finished are not repeated."""
 
 import dataclasses
 import itertools
@@ -63,13 +63,13 @@ class SweepCommand:
     """Settings, each with the values to combine: T=100,200 lr=1e-3."""
 
     executor: ExecutorName = "auto"
-    """Where the jobs run: a SLURM cluster, this machine, or the one if there is one and else the other."""
+    """Where the jobs run: a SLURM cluster, this machine, or (auto) the cluster if there is one, else this machine."""
 
     jobs: int = 1
-    """Jobs at once. A cluster has a queue of its own: give it many."""
+    """Jobs at once. A cluster queues jobs itself: choose a large number there."""
 
     minutes: int = 1440
-    """Longest time of a job. One that needs longer goes on when the same sweep is started again."""
+    """Time limit of a job. A job that needs more time continues when the same sweep is started again."""
 
     cpus: int = 1
     """Cores of a job, and threads of PyTorch."""
@@ -150,7 +150,7 @@ def _has_ended(record: Record | None) -> bool:
 
 
 def run_sweep(arguments: Sequence[str]) -> int:
-    """Carry out the command of a sweep; return its exit status.
+    """Run a sweep; return its exit status.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def plan_sweep(options: SweepCommand) -> list[Entry]:
 
 
 def _combinations(options: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[Any], list[str]]]:
-    """Each task's command, and the arguments that say the same to a job, which is a process of its own."""
+    """Each task's command, and the arguments from which a job, a separate process, reads the same command."""
     if options.grid:
         yield from _of_grids(options)
         return
@@ -287,7 +287,7 @@ def _carry_out(entries: Sequence[Entry], options: SweepCommand) -> None:
 
 
 def _own_folder(runs: Path) -> Path:
-    """A new folder that nobody else may write to, since submitit loads what lies there."""
+    """A new folder that only this user may write to, since submitit loads files from it."""
     try:
         runs.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=_FOLDER, dir=runs.resolve()))

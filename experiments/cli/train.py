@@ -94,7 +94,7 @@ def parse_task(task: Task[Any], arguments: Sequence[str], prog: str) -> TaskComm
 
 
 def plan_runs(task: Task[Any], options: TaskCommand[Any], prog: str) -> list[Run]:
-    """The runs of a command in their order, none for a model that the task has not.
+    """The runs of a command in their order, without the models that the task does not have.
 
     Raises
     ------
@@ -121,12 +121,12 @@ def plan_runs(task: Task[Any], options: TaskCommand[Any], prog: str) -> list[Run
 
 
 def run_task(task: Task[Any], arguments: Sequence[str]) -> int:
-    """Carry out the runs in turn; return the exit status, 1 if a loss was not finite, 130 after Ctrl-C.
+    """Make the runs in turn; return the exit status, 1 if a loss was not finite, 130 after Ctrl-C.
 
     Raises
     ------
     ExperimentError
-        As `carry_out`; without a stamp; without what an option needs.
+        As `carry_out`; also without a stamp, or without a package that an option needs.
     """
     prog = f"{PROG} {task.name}"
     options = parse_task(task, arguments, prog)

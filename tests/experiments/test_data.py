@@ -112,13 +112,13 @@ class TestFolder:
 
 
 class Server:
-    """A web server on this machine that counts what it was asked for."""
+    """A web server on this machine that counts the requests for each name."""
 
     def __init__(self) -> None:
         self.pages: dict[str, bytes] = {}
         self.cut: set[str] = set()
         """Pages whose connection breaks half-way."""
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
@@ -127,7 +127,7 @@ class Server:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 name = self.path[1:]
-                site.asked.append(name)
+                site.requested.append(name)
                 content = site.pages.get(name)
                 if content is None:
                     self.send_error(404)
@@ -168,14 +168,14 @@ class TestDownload:
         server.pages["words.txt"] = TEXT
         file = described(TEXT, server.url("words.txt"))
         assert obtain(file, None) == obtain(file, None) == TEXT
-        assert server.asked == ["words.txt"]
+        assert server.requested == ["words.txt"]
         assert (tmp_path / "cache" / "atn" / "set" / "words.txt").read_bytes() == TEXT
 
     def test_from_the_next_place_if_one_has_none_or_another_content(self, server: Server) -> None:
         server.pages |= {"old.txt": TEXT + b"more", "words.txt": TEXT}
         file = described(TEXT, *(server.url(name) for name in ("gone.txt", "old.txt", "words.txt", "unused.txt")))
         assert obtain(file, None) == TEXT
-        assert server.asked == ["gone.txt", "old.txt", "words.txt"]
+        assert server.requested == ["gone.txt", "old.txt", "words.txt"]
 
     def test_a_broken_download_leaves_nothing_behind(self, server: Server, tmp_path: Path) -> None:
         server.pages["words.txt"] = TEXT * 1000
@@ -195,13 +195,13 @@ class TestDownload:
         with pytest.raises(ExperimentError, match="expected"):
             obtain(described(TEXT, server.url("words.txt")), None)
         assert path.read_bytes() == b"spoiled"
-        assert server.asked == []
+        assert server.requested == []
 
     def test_a_folder_that_is_given_is_not_downloaded_to(self, server: Server, tmp_path: Path) -> None:
         server.pages["words.txt"] = TEXT
         with pytest.raises(ExperimentError, match="is missing"):
             obtain(described(TEXT, server.url("words.txt")), tmp_path)
-        assert server.asked == []
+        assert server.requested == []
 
 
 def idx(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:

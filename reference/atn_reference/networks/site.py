@@ -72,7 +72,7 @@ class SiteCache(NamedTuple):
     Attributes
     ----------
     site : what it did
-    steps : T caches, one a step
+    steps : T caches, one per step
     memory_rows : M, or None where no memory was passed in
     newest : (B, N), the last row
     """

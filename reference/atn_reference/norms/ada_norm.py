@@ -36,7 +36,7 @@ class AdaNormCache(NamedTuple):
 
     Attributes
     ----------
-    steps : T caches, one a step
+    steps : T caches, one per step
     z : (T, B, N), the output
     """
 

@@ -29,7 +29,7 @@ class AssortedTimeNormCache(NamedTuple):
 
     Attributes
     ----------
-    steps : T caches, one a step
+    steps : T caches, one per step
     k : window length
     memory_rows : M, or None where no memory was passed in
     y : (T, B, N), the output

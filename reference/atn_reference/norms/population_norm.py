@@ -62,7 +62,7 @@ class PopulationNormCache(NamedTuple):
 
     Attributes
     ----------
-    steps : T caches, one a step
+    steps : T caches, one per step
     y : (T, B, N), the output
     """
 

@@ -150,8 +150,8 @@ def test_a_model_beside_the_paper_s_is_run_when_it_is_named() -> None:
     assert only_run("copying", "--preset", "released", "--model", "detached").name == (
         "copying-released-T100-detached-seed5544"
     )
-    asked = parse_task(TASKS["copying"], ("--preset", "released"), "test")
-    assert [run.model for run in plan_runs(TASKS["copying"], asked, "test")] == ["lstm", "ln", "atn"]
+    command = parse_task(TASKS["copying"], ("--preset", "released"), "test")
+    assert [run.model for run in plan_runs(TASKS["copying"], command, "test")] == ["lstm", "ln", "atn"]
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -54,7 +54,7 @@ class TestWindows:
             chosen = [window for window in made if window.epoch == epoch]
             assert chosen[0].start == 0
             assert all(before.end == after.start for before, after in itertools.pairwise(chosen))
-            # The last row is told only; a single word left over is not read.
+            # The last row is predicted and not read; a single symbol left over is neither.
             assert chosen[-1].end in {rows - 2, rows - 1}
             assert all(window.length > 0 for window in chosen)
 

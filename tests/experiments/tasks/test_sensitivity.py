@@ -135,7 +135,7 @@ def test_every_model_has_its_own_best_rate_on_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--grid", "nothing"], "unknown grid 'nothing'; there are denoise-settings, "),
         (["copying", "--grid", "windows"], "--grid has its own tasks"),
@@ -143,7 +143,7 @@ def test_every_model_has_its_own_best_rate_on_pixels() -> None:
     ],
 )
 def test_a_grid_that_cannot_be_understood(
-    words: Sequence[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: Sequence[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["sweep", *words, "--unverified", "--runs", str(tmp_path)]) != 0
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
