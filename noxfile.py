@@ -19,7 +19,8 @@ nox.options.sessions = ["verify"]
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 VERIFICATION = "verification.json"
-WORKERS = str(os.cpu_count() or 1)
+# A worker that has finished its share takes tests of another's, so that all of them end together.
+PARALLEL = ("-n", str(os.cpu_count() or 1), "--dist", "worksteal")
 QUIET_THREADS = {"OMP_NUM_THREADS": "1"}  # one thread a worker: pytest-xdist already fills the cores
 
 NO_STAMP = 3  # exit status of `experiments.stamp check` where nothing vouches for these sources
@@ -106,7 +107,7 @@ def verify(session: nox.Session) -> None:
     steps.run("spelling", "typos")
     steps.run("types", "mypy")
     steps.run("proofs", "python", "-m", "proofs")
-    arguments = ("-n", WORKERS, "--verification", VERIFICATION)
+    arguments = (*PARALLEL, "--verification", VERIFICATION)
     steps.run("tests", "python", "-m", "pytest", *arguments, ATN_PROFILE="ci")
     steps.run("claims", "python", "-m", "tests.verification.matrix", VERIFICATION)
     if not (ROOT / VERIFICATION).exists():
@@ -130,14 +131,14 @@ def verify(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run pytest, with any arguments: nox -s tests -- -k lstm."""
     install(session, "test")
-    session.run("python", "-m", "pytest", "-n", WORKERS, *session.posargs, env=QUIET_THREADS)
+    session.run("python", "-m", "pytest", *PARALLEL, *session.posargs, env=QUIET_THREADS)
 
 
 @nox.session
 def invariance(session: nox.Session) -> None:
     """Test the 40 cells of Table B.1 on the oracle and every backend, and the invariances of a whole network."""
     install(session, "test")
-    session.run("python", "-m", "pytest", "-n", WORKERS, "-k", "invariance", *session.posargs, env=QUIET_THREADS)
+    session.run("python", "-m", "pytest", *PARALLEL, "-k", "invariance", *session.posargs, env=QUIET_THREADS)
 
 
 @nox.session
@@ -201,7 +202,7 @@ def minimums(session: nox.Session) -> None:
     session.install(oldest_torch or pinned_torch(), *oldest)
     session.install("--no-deps", "-e", ".")
     session.run("pip", "check")
-    session.run("python", "-m", "pytest", "-n", WORKERS, "tests/library", *session.posargs, env=QUIET_THREADS)
+    session.run("python", "-m", "pytest", *PARALLEL, "tests/library", *session.posargs, env=QUIET_THREADS)
     if oldest_torch is None:
         session.warn(f"{lowest(torch)} was not tried: it has no build without CUDA here; {pinned_torch()} was")
 
@@ -212,7 +213,7 @@ def newer(session: nox.Session) -> None:
     if cpu_build(session, pinned_torch()) is None:
         session.skip(f"NOT TESTED on Python {session.python}: {pinned_torch()} has no build without CUDA for it here")
     install(session, "test")
-    session.run("python", "-m", "pytest", "-n", WORKERS, *session.posargs, env=QUIET_THREADS)
+    session.run("python", "-m", "pytest", *PARALLEL, *session.posargs, env=QUIET_THREADS)
 
 
 @nox.session
@@ -277,7 +278,7 @@ def experiments(session: nox.Session) -> None:
     if not has_stamp(session):
         print(FIRST_CHECK, flush=True)
         checked = digest(session)
-        arguments = ("-q", "-n", WORKERS, "-m", "gate", "--verification", VERIFICATION)
+        arguments = ("-q", *PARALLEL, "-m", "gate", "--verification", VERIFICATION)
         session.run("python", "-m", "pytest", *arguments, env={**QUIET_THREADS, "ATN_PROFILE": "ci"})
         write_stamp(session, "gate", checked)
     session.run("python", "-m", "experiments", *session.posargs)
