@@ -19,7 +19,7 @@ if not torch.cuda.is_available():
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 hypothesis.settings.register_profile("dev", max_examples=15, deadline=None)
-hypothesis.settings.register_profile("ci", max_examples=30, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("ci", max_examples=15, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("few", max_examples=3, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("soak", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("ATN_PROFILE", "dev"))

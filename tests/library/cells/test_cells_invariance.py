@@ -54,7 +54,7 @@ def rescaled(problem: HiddenProblem, weight: str, delta: float) -> HiddenProblem
 @pytest.mark.claim("eq-10", "s3-gradient-scaling")
 @pytest.mark.parametrize("weight", WEIGHTS)
 @pytest.mark.parametrize("subject", SUBJECTS)
-@hypothesis.settings(max_examples=15)
+@hypothesis.settings(max_examples=8)
 @given(
     T=st.integers(1, 8), k=st.integers(1, 9), affine=st.booleans(), seed=seeds,
     delta=st.sampled_from((0.125, 0.3, 3.7, 8.0)),
@@ -74,7 +74,7 @@ def test_weight_rescaling(
 @pytest.mark.claim("s3-gradient-scaling")
 @pytest.mark.parametrize("weight", WEIGHTS)
 @pytest.mark.parametrize("subject", SUBJECTS)
-@hypothesis.settings(max_examples=15)
+@hypothesis.settings(max_examples=8)
 @given(T=st.integers(1, 8), k=st.integers(1, 9), affine=st.booleans(), seed=seeds)
 def test_weight_is_orthogonal_to_its_gradient(
     *, cell: HiddenCell, subject: str, weight: str, T: int, k: int, affine: bool, seed: int

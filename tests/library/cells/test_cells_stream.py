@@ -20,8 +20,18 @@ from tests.support.lstms import NORMS, random, with_exact_input_products, with_r
 pytestmark = [pytest.mark.parametrize("cell", CELLS), pytest.mark.usefixtures("auto_backend")]
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("norm", "k"), [*NORMS, ("atn", 300), ("wn", None)])
+@pytest.mark.parametrize(
+    ("norm", "k", "dtype"),
+    [
+        ("none", None, torch.float32),
+        ("ln", None, torch.bfloat16),
+        ("atn", 2, torch.float64),
+        *(("atn", 5, dtype) for dtype in (torch.float64, torch.float32, torch.bfloat16)),
+        ("atn", 40, torch.float32),
+        ("atn", 300, torch.float64),
+        ("wn", None, torch.float64),
+    ],
+)
 @given(
     placement=st.sampled_from(["outside", "inside"]), T=st.integers(1, 20), B=st.integers(1, 4),
     layers=st.integers(1, 2), lengths=st.lists(st.integers(1, 8), max_size=6), seed=st.integers(0, 99),

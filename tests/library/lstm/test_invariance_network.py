@@ -56,7 +56,7 @@ def rescaled(problem: LSTMProblem, weight: str, delta: float) -> LSTMProblem:
 @pytest.mark.claim("eq-10", "s3-gradient-scaling")
 @pytest.mark.parametrize("weight", WEIGHTS)
 @pytest.mark.parametrize("subject", SUBJECTS)
-@hypothesis.settings(max_examples=20)
+@hypothesis.settings(max_examples=8)
 @given(problem=scale_invariant_problems(), delta=st.sampled_from((0.125, 0.3, 3.7, 8.0)))
 def test_weight_rescaling(subject: str, weight: str, problem: LSTMProblem, delta: float) -> None:
     """Outputs and every other gradient stay; the gradient of the re-scaled weight is divided by delta."""
@@ -70,7 +70,7 @@ def test_weight_rescaling(subject: str, weight: str, problem: LSTMProblem, delta
 @pytest.mark.claim("s3-gradient-scaling")
 @pytest.mark.parametrize("weight", WEIGHTS)
 @pytest.mark.parametrize("subject", SUBJECTS)
-@hypothesis.settings(max_examples=20)
+@hypothesis.settings(max_examples=8)
 @given(problem=scale_invariant_problems())
 def test_weight_is_orthogonal_to_its_gradient(subject: str, weight: str, problem: LSTMProblem) -> None:
     """Euler's theorem for a function that is homogeneous of degree 0: <W, dL/dW> = 0."""

@@ -15,8 +15,16 @@ from tests.support.lstms import NORMS, in_chunks, random, with_exact_input_produ
 pytestmark = pytest.mark.usefixtures("auto_backend")
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("norm", "k"), NORMS)
+@pytest.mark.parametrize(
+    ("norm", "k", "dtype"),
+    [
+        ("none", None, torch.float32),
+        ("ln", None, torch.bfloat16),
+        ("atn", 2, torch.float64),
+        *(("atn", 5, dtype) for dtype in (torch.float64, torch.float32, torch.bfloat16)),
+        ("atn", 40, torch.float32),
+    ],
+)
 @given(
     placement=st.sampled_from(["outside", "inside"]),
     T=st.integers(1, 20), B=st.integers(1, 4), layers=st.integers(1, 2),

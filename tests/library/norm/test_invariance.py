@@ -7,9 +7,9 @@ with linear part A, the chain rule makes the gradient at p equal A^T times the g
 is tested on generated problems and on one fixed rational example: the output must move by `MARGIN` at least.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import hypothesis
@@ -273,8 +273,14 @@ def run_library(backend: str, norm: str, k: int, x: Array, W: Array, dy: Array) 
 
 RUNNERS: dict[str, Callable[[str, int, Array, Array, Array], Outcome]] = {
     "oracle": run_oracle,
-    **{backend: partial(run_library, backend) for backend in (*BACKENDS, "triton")},
+    **{backend: functools.partial(run_library, backend) for backend in (*BACKENDS, "triton")},
 }
+
+
+@functools.lru_cache(maxsize=len(NORMS))
+def as_it_is(subject: str, norm: str, problem: LinearProblem) -> Outcome:
+    """The norm of a problem that no transformation has changed, kept for the other rows of its column."""
+    return RUNNERS[subject](norm, problem.k, *problem.arrays())
 
 
 def assert_invariant(subject: str, norm: str, row: str, problem: LinearProblem) -> None:
@@ -282,7 +288,7 @@ def assert_invariant(subject: str, norm: str, row: str, problem: LinearProblem) 
     x, W, dy = problem.arrays()
     moved = TRANSFORMATIONS[row](problem, x, W)
     run = RUNNERS[subject]
-    before, after = run(norm, problem.k, x, W, dy), run(norm, problem.k, moved.x, moved.W, dy)
+    before, after = as_it_is(subject, norm, problem), run(norm, problem.k, moved.x, moved.W, dy)
     assert_close(after.y, before.y, quantity="output", backend=subject, what="y")
     gradients = {"dx": after.dx * _like(after.dx, moved.x_factor), "dW": after.dW * _like(after.dW, moved.W_factor)}
     assert_all_close(gradients, {"dx": before.dx, "dW": before.dW}, backend=subject)
@@ -297,26 +303,26 @@ def change_of_output(subject: str, norm: str, row: str, problem: LinearProblem) 
     x, W, dy = problem.arrays()
     moved = TRANSFORMATIONS[row](problem, x, W)
     run = RUNNERS[subject]
-    before, after = run(norm, problem.k, x, W, dy).y, run(norm, problem.k, moved.x, moved.W, dy).y
+    before, after = as_it_is(subject, norm, problem).y, run(norm, problem.k, moved.x, moved.W, dy).y
     return float(abs(after - before).max() / abs(before).max())
 
 
 @st.composite
-def linear_problems(draw: st.DrawFn, *, small: bool = False) -> LinearProblem:
-    """Well-conditioned problems with T > k >= 2, at least three cases and features, and a delta away from 1.
-
-    The small ones have hardly more than that, for what runs slowly.
-    """
-    k = draw(st.integers(2, 3 if small else 5))
+def linear_problems(draw: st.DrawFn) -> LinearProblem:
+    """Well-conditioned problems with T > k >= 2, at least three cases and features, and a delta away from 1."""
+    k = draw(st.integers(2, 5))
     return LinearProblem(
-        T=draw(st.integers(k + 1, k + (1 if small else 5))),
-        B=draw(st.integers(3, 3 if small else 6)),
+        T=draw(st.integers(k + 1, k + 5)),
+        B=draw(st.integers(3, 6)),
         I=draw(st.integers(2, 4)),
         N=draw(st.integers(3, 7)),
         k=k,
         delta=draw(st.sampled_from((0.125, 0.3, 0.5, 2.0, 3.7, 8.0))),
         seed=draw(seeds),
     )
+
+
+SMALLEST = LinearProblem(T=3, B=3, I=2, N=3, k=2, delta=2.0, seed=0)
 
 
 def cells(*, invariant: bool) -> list[Any]:
@@ -344,15 +350,15 @@ class TestTableB1:
     """Appendix B, Table B.1, with the last row read as one case at one step and as the whole batch at one step."""
 
     @pytest.mark.parametrize(("norm", "row"), cells(invariant=True))
-    @hypothesis.settings(max_examples=25)
+    @hypothesis.settings(max_examples=10)
     @given(problem=linear_problems())
     def test_cell_says_yes(self, subject: str, norm: str, row: str, problem: LinearProblem) -> None:
         assert_invariant(subject, norm, row, problem)
 
     @pytest.mark.parametrize(("norm", "row"), cells(invariant=False))
-    @hypothesis.settings(max_examples=25)
+    @hypothesis.settings(max_examples=10)
     @given(problem=linear_problems())
-    @hypothesis.example(problem=LinearProblem(T=4, B=3, I=2, N=3, k=2, delta=2.0, seed=0))
+    @hypothesis.example(problem=SMALLEST)
     def test_cell_says_no(self, subject: str, norm: str, row: str, problem: LinearProblem) -> None:
         assert change_of_output(subject, norm, row, problem) >= MARGIN
 
@@ -362,34 +368,32 @@ class TestFurtherColumns:
     """The same rows for the norms beside the table's."""
 
     @pytest.mark.parametrize(("norm", "row"), further_cells(invariant=True))
-    @hypothesis.settings(max_examples=10)
+    @hypothesis.settings(max_examples=5)
     @given(problem=linear_problems())
     def test_cell_says_yes(self, subject: str, norm: str, row: str, problem: LinearProblem) -> None:
         assert_invariant(subject, norm, row, problem)
 
     @pytest.mark.parametrize(("norm", "row"), further_cells(invariant=False))
-    @hypothesis.settings(max_examples=10)
+    @hypothesis.settings(max_examples=5)
     @given(problem=linear_problems())
-    @hypothesis.example(problem=LinearProblem(T=4, B=3, I=2, N=3, k=2, delta=2.0, seed=0))
+    @hypothesis.example(problem=SMALLEST)
     def test_cell_says_no(self, subject: str, norm: str, row: str, problem: LinearProblem) -> None:
         assert change_of_output(subject, norm, row, problem) >= MARGIN
 
 
 class TestTableB1OfTheGPUKernels:
-    """The same for the GPU kernels under Triton's interpreter, on few problems."""
+    """The same for the GPU kernels under Triton's interpreter, which is slow: on one small problem.
+
+    That the kernels compute the norms, on many problems, is what `tests/library/backends/test_triton.py` shows.
+    """
 
     @pytest.mark.parametrize(("norm", "row"), cells(invariant=True))
-    @hypothesis.settings(max_examples=2)
-    @given(problem=linear_problems(small=True))
-    def test_cell_says_yes(self, norm: str, row: str, problem: LinearProblem) -> None:
-        assert_invariant("triton", norm, row, problem)
+    def test_cell_says_yes(self, norm: str, row: str) -> None:
+        assert_invariant("triton", norm, row, SMALLEST)
 
     @pytest.mark.parametrize(("norm", "row"), cells(invariant=False))
-    @hypothesis.settings(max_examples=1)
-    @given(problem=linear_problems(small=True))
-    @hypothesis.example(problem=LinearProblem(T=4, B=3, I=2, N=3, k=2, delta=2.0, seed=0))
-    def test_cell_says_no(self, norm: str, row: str, problem: LinearProblem) -> None:
-        assert change_of_output("triton", norm, row, problem) >= MARGIN
+    def test_cell_says_no(self, norm: str, row: str) -> None:
+        assert change_of_output("triton", norm, row, SMALLEST) >= MARGIN
 
 
 def test_invariance_has_forty_cells() -> None:

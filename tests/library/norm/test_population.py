@@ -280,21 +280,34 @@ class TestAsBatchNorm1d:
         assert batch_norm(2)(sequence(3, 1, 5)).isfinite().all()
 
 
-PROCESS = """
-import sys, torch, torch.distributed as dist
+PROGRAM = """
+import multiprocessing, sys, torch, torch.distributed as dist
+import torch._dynamo  # which DistributedDataParallel would import in each process
 from torch.nn.parallel import DistributedDataParallel
 from tests.library.norm.test_population import SHARED, output_of, share
-folder, rank = sys.argv[1], int(sys.argv[2])
+
+folder = sys.argv[1]
+torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
-dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-for kind, make in SHARED.items():
-    for broadcast in (True, False):
-        module = make()
-        model = DistributedDataParallel(module, broadcast_buffers=broadcast)
-        for step in range(3):
-            output_of(model, share(rank, step)).sum().backward()
-        torch.save(module.state_dict(), f"{folder}/{kind}{broadcast}{rank}")
-dist.destroy_process_group()
+
+def train(rank):
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    for kind, make in SHARED.items():
+        for broadcast in (True, False):
+            module = make()
+            model = DistributedDataParallel(module, broadcast_buffers=broadcast)
+            for step in range(3):
+                output_of(model, share(rank, step)).sum().backward()
+            torch.save(module.state_dict(), f"{folder}/{kind}{broadcast}{rank}")
+    dist.destroy_process_group()
+
+# Copies of this process, so that PyTorch is imported once.
+processes = [multiprocessing.get_context("fork").Process(target=train, args=(rank,)) for rank in range(2)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join()
+sys.exit(any(process.exitcode for process in processes))
 """
 
 
@@ -326,14 +339,8 @@ def output_of(module: nn.Module, x: Tensor) -> Tensor:
 def test_processes_with_other_numbers_of_steps(tmp_path: Path) -> None:
     """Each step's statistics, of a norm and of every site of a layer, are what `BatchNorm1d` would have."""
     # Two processes of one machine meet in a file: no port is taken.
-    root = str(Path(__file__).parents[3])
-    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": paths}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", PROCESS, str(tmp_path), str(rank)], env=environment)  # noqa: S603 - our own program
-        for rank in range(2)
-    ]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], env=environment, timeout=300, check=True)  # noqa: S603 - our own program
 
     def alone(kind: str, rank: int, start: dict[int, dict[str, Tensor]]) -> list[dict[str, Tensor]]:
         """State after each batch of a process; `start` replaces it before some."""
