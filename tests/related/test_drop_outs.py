@@ -27,8 +27,8 @@ def test_a_step_is_a_data_set_of_its_own_and_the_same_again() -> None:
 def test_flagged_genes_are_counted_in_all_cells_within_types_and_in_random_cells() -> None:
     """Genes that one type alone has are in excess of zeros in all cells and within no type."""
     rng = np.random.default_rng(0)
-    types = np.repeat([0, 1], [60, 30])
-    X = rng.poisson(np.where(types == 0, 4.0, 0.0), (40, 90))
+    types = np.repeat([0, 1, 2], [60, 20, 20])
+    X = rng.poisson(np.where(types == 0, 4.0, 0.0), (40, 100))
     found = flagged(X, types, 2.0, rng)
     assert found.whole == (zero_shares(X).z > 2).sum() == 40
     assert found.within < 3
