@@ -4,14 +4,18 @@ This is independent of the oracle and has another form. The oracle keeps the row
 the statistics from one mean and one variance per step, and the gradient of a row from sums over its windows. With
 m[s], q[s] the mean and variance of step s, mu and var those of the window, r = (var + eps)^(-1/2):
 
-    mu[t] = mean of m[s]          var[t] = mean of q[s] + (m[s] - mu[t])^2        over s = max(0, t-k+1) .. t
+    mu[t] = mean of m[s]          var[t] = mean of q[s] + m[s]^2, less mu[t]^2    over s = max(0, t-k+1) .. t
     da[s] = r[s] g[s] + sum over t = s .. min(s+k-1, T-1) of (dmu[t] + 2 dvar[t] (a[s] - mu[t])) / (N K_t)
-          = r[s] g[s] + P[s] + Q[s] (a[s] - m[s])     with P and Q from the numbers dmu, dvar, mu of those windows
+          = r[s] g[s] + P[s] - 2 R[s] + 2 Q[s] a[s]     P, Q, R the sums of dmu, dvar, dvar mu, each over N K_t
     dmu[t] = -r[t] sum of g[t]    dvar[t] = -r[t]^2 / 2 sum of g[t] xhat[t]      g = gamma dy
+
+Every sum runs on from step to step, the newest term added and the one that leaves the window taken off, so that a step
+costs the same whatever k is. In float32 that would lose every digit; here, at an offset of 1000, it costs ten of 50.
 
 Letters: T time, B batch, N features, I input, H hidden, k window length.
 """
 
+from collections import deque
 from typing import Any, NamedTuple
 
 import mpmath
@@ -61,6 +65,23 @@ def norm_of(values: Numbers) -> Any:
     return MP.sqrt(np.sum(values * values))
 
 
+class WindowSum:
+    """Sum of the last k terms."""
+
+    def __init__(self, k: int) -> None:
+        self._terms: deque[Any] = deque()
+        self._k = k
+        self._sum: Any = MP.zero
+
+    def add(self, term: Any) -> Any:
+        """The sum with one more term."""
+        self._terms.append(term)
+        self._sum = self._sum + term
+        if len(self._terms) > self._k:
+            self._sum = self._sum - self._terms.popleft()
+        return self._sum
+
+
 class NormSite:
     """One assorted-time normalization, step by step: first every `forward`, then every `backward` in reverse.
 
@@ -79,12 +100,10 @@ class NormSite:
         self._gamma: Any = MP.one if affine is None else affine.gamma
         self._beta: Any = MP.zero if affine is None else affine.beta
         self._a: list[Numbers] = []
-        self._m: list[Numbers] = []
-        self._q: list[Numbers] = []
         self._mu: list[Numbers] = []
         self._r: list[Numbers] = []
-        self._dmu: dict[int, Numbers] = {}
-        self._dvar: dict[int, Numbers] = {}
+        self._means, self._squares = WindowSum(k), WindowSum(k)
+        self._dmu, self._dvar, self._dvar_mu = WindowSum(k), WindowSum(k), WindowSum(k)
         self.dgamma: Any = MP.zero
         self.dbeta: Any = MP.zero
 
@@ -95,12 +114,11 @@ class NormSite:
     def forward(self, a: Numbers) -> Numbers:
         """Normalize the next row (B, N), Eqs. (7)-(9)."""
         m = self._mean(a)
+        q = self._mean((a - m) ** 2)
         self._a.append(a)
-        self._m.append(m)
-        self._q.append(self._mean((a - m) ** 2))
-        means, variances = self._m[-self._k :], self._q[-self._k :]
-        mu = np.sum(means, axis=0) / len(means)
-        var = np.sum([q + (m - mu) ** 2 for m, q in zip(means, variances, strict=True)], axis=0) / len(means)
+        steps = min(self._k, len(self._a))
+        mu = self._means.add(m) / steps
+        var = self._squares.add(q + m * m) / steps - mu * mu
         self._mu.append(mu)
         self._r.append(1 / _sqrt(var + self._eps))
         y: Numbers = self._gamma * (a - mu) * self._r[-1] + self._beta
@@ -108,18 +126,15 @@ class NormSite:
 
     def backward(self, s: int, dy: Numbers) -> Numbers:
         """Gradient of row s, complete once every later step has been through here."""
-        a, r = self._a[s], self._r[s]
-        xhat, g = (a - self._mu[s]) * r, self._gamma * dy
+        a, mu, r = self._a[s], self._mu[s], self._r[s]
+        xhat, g = (a - mu) * r, self._gamma * dy
         self.dgamma = self.dgamma + np.sum(dy * xhat, axis=0)
         self.dbeta = self.dbeta + np.sum(dy, axis=0)
-        self._dmu[s] = -r * np.sum(g, axis=self._axis, keepdims=True)
-        self._dvar[s] = -r * r * np.sum(g * xhat, axis=self._axis, keepdims=True) / 2
-        level, slope = MP.zero, MP.zero
-        for t in range(s, min(s + self._k, len(self._a))):
-            entries = a.shape[self._axis] * min(self._k, t + 1)
-            level = level + (self._dmu[t] + 2 * self._dvar[t] * (self._m[s] - self._mu[t])) / entries
-            slope = slope + 2 * self._dvar[t] / entries
-        da: Numbers = r * g + level + slope * (a - self._m[s])
+        entries = a.shape[self._axis] * min(self._k, s + 1)
+        dmu = -r * np.sum(g, axis=self._axis, keepdims=True) / entries
+        dvar = -r * r * np.sum(g * xhat, axis=self._axis, keepdims=True) / 2 / entries
+        level = self._dmu.add(dmu) - 2 * self._dvar_mu.add(dvar * mu)
+        da: Numbers = r * g + level + 2 * self._dvar.add(dvar) * a
         return da
 
     def affine_gradient(self) -> Affine:

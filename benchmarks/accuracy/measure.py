@@ -2,12 +2,14 @@
 
 ::
 
-    python -m benchmarks.accuracy            # a quarter of an hour, one core
-    python -m benchmarks.accuracy --quick    # few points, half a minute
+    python -m benchmarks.accuracy                  # a quarter of an hour, one core
+    python -m benchmarks.accuracy --axes long_k    # one axis; the rows of the others stay
+    python -m benchmarks.accuracy --quick          # few points, half a minute
 
-One setting varies at a time: T, k, H (N for the norm alone), and a common offset of the norms' inputs. The inputs are
-rounded to the tested dtype first, so that only the arithmetic differs. Small problems are held to 50 digits
-(`high_precision.py`), larger ones to the oracle in longdouble, which is itself held to the 50 digits on the small ones.
+One setting varies at a time: T, k, H (N for the norm alone), and a common offset of the norms' inputs. The norm alone
+has windows of up to 30,000 steps besides, at a common offset of 1000. The inputs are rounded to the tested dtype first,
+so that only the arithmetic differs. Small problems and long windows are held to 50 digits (`high_precision.py`), others
+to the oracle in longdouble, which is itself held to the 50 digits on the small ones.
 Each point has several random problems; the worst and the median of their errors are written.
 """
 
@@ -17,9 +19,9 @@ import json
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -33,7 +35,7 @@ from benchmarks.accuracy.high_precision import MP, Numbers, in_high_precision
 from benchmarks.variants import BACKENDS
 from experiments.common.environment import ROOT, describe, versions
 from experiments.common.files import write_atomically
-from tests.support.problems import Array, LSTMProblem, NormProblem, Problem, mapped
+from tests.support.problems import Array, LSTMProblem, NormProblem, P, Problem, mapped
 from tests.support.runners import Result, run_lstm_oracle, run_lstm_torch, run_norm_oracle, run_norm_torch
 
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
@@ -44,6 +46,9 @@ ORACLE = "oracle"
 
 SMALL = 16 * 16
 """Up to this product of T and H, or N, the reference has 50 digits."""
+
+LONG_WINDOW = 257
+"""From this k on the norm's reference has 50 digits too: its cost does not grow with k, that of the oracle does."""
 
 LSTM = LSTMProblem(
     T=16, B=2, I=3, H=8, layers=1, directions=1, norm="atn", k=5, eps=1e-5, bias_placement="inside",
@@ -63,13 +68,31 @@ SUBJECTS: dict[str, Problem] = {
 LONG = 256
 """T while k varies, so that the longest window is long."""
 
-AXES: dict[str, tuple[float, ...]] = {
+Axis = Literal["T", "k", "H", "offset", "long_k"]
+ALL_AXES: tuple[Axis, ...] = get_args(Axis)
+
+LONG_AXIS: Axis = "long_k"
+LONG_SUBJECT = "assorted_time_norm, layer"
+"""The subject that has windows of tens of thousands of steps."""
+
+LONG_OFFSET = 1e3
+LONG_PROBLEMS = 5
+"""Most random problems of a long window: each averages over tens of thousands of errors."""
+
+AXES: dict[Axis, tuple[float, ...]] = {
     "T": (4, 16, 64, 256, 512),
     "k": (1, 4, 16, 64, 256),
     "H": (4, 8, 16, 64, 256),
     "offset": (0, 1, 1e2, 1e4),
+    "long_k": (300, 1_000, 3_000, 10_000, 30_000),
 }
-QUICK_AXES: dict[str, tuple[float, ...]] = {"T": (4, 64), "k": (1, 64), "H": (4, 64), "offset": (0, 1e4)}
+QUICK_AXES: dict[Axis, tuple[float, ...]] = {
+    "T": (4, 64),
+    "k": (1, 64),
+    "H": (4, 64),
+    "offset": (0, 1e4),
+    "long_k": (300,),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +102,11 @@ class Accuracy:
     quick: bool = False
     """Few points and problems."""
 
+    axes: tuple[Axis, ...] = ALL_AXES
+    """What to measure; the rows of other axes stay as they are in the file."""
+
     problems: int = 31
-    """Random problems a point. Over 11 the ratio of two medians scatters beyond 2 now and then."""
+    """Random problems a point, 5 at a long window. Over 11 the ratio of two medians scatters beyond 2 now and then."""
 
     output: Path = RESULTS
     """Where the measurements go."""
@@ -90,7 +116,7 @@ class Point(NamedTuple):
     """One place on one axis."""
 
     subject: str
-    axis: str
+    axis: Axis
     value: float
 
 
@@ -108,9 +134,10 @@ class Row(NamedTuple):
     reference: str
 
 
-def points(axes: dict[str, tuple[float, ...]]) -> list[Point]:
-    """Every point of every subject."""
-    return [Point(subject, axis, value) for subject in SUBJECTS for axis, values in axes.items() for value in values]
+def points(axes: Mapping[Axis, tuple[float, ...]]) -> list[Point]:
+    """Every point of every subject; only one has long windows."""
+    every = [Point(subject, axis, value) for subject in SUBJECTS for axis, values in axes.items() for value in values]
+    return [point for point in every if point.axis != LONG_AXIS or point.subject == LONG_SUBJECT]
 
 
 def problem_at(point: Point, seed: int) -> Problem:
@@ -125,8 +152,13 @@ def problem_at(point: Point, seed: int) -> Problem:
             return _with_features(base, int(point.value))
         case "offset":
             return _with_offset(base, point.value)
-        case _:
-            raise ValueError(f"axis: was {point.axis!r}, must be one of {', '.join(AXES)}")
+        case "long_k":
+            return long_window(int(point.value), seed)
+
+
+def long_window(k: int, seed: int) -> NormProblem:
+    """A norm at a common offset of 1000, of 2 numbers a step, whose window slides along the sequence."""
+    return dataclasses.replace(NORM, T=k + 1_000, B=1, N=2, k=k, offset=LONG_OFFSET, seed=seed)
 
 
 def _with_features(problem: Problem, features: int) -> Problem:
@@ -151,7 +183,7 @@ def _shifted(bias: Array | None, offset: float) -> Array | None:
     return None if bias is None else bias + offset
 
 
-def rounded(problem: Problem, dtype: str) -> Problem:
+def rounded(problem: P, dtype: str) -> P:
     """The problem with every array rounded to `dtype`, kept in float64."""
 
     def round_array(array: Array) -> Array:
@@ -184,8 +216,13 @@ def run_high_precision(problem: Problem) -> Result:
     return high_precision.run_lstm(exact) if isinstance(exact, LSTMProblem) else high_precision.run_norm(exact)
 
 
+def has_long_window(problem: Problem) -> bool:
+    """Whether the oracle's cost, which grows with k, is beyond that of 50 digits, which does not."""
+    return isinstance(problem, NormProblem) and problem.k >= LONG_WINDOW
+
+
 def is_small(problem: Problem) -> bool:
-    """Whether 50 digits are affordable."""
+    """Whether both 50 digits and the oracle are affordable."""
     return problem.T * (problem.H if isinstance(problem, LSTMProblem) else problem.N) <= SMALL
 
 
@@ -218,11 +255,13 @@ class Measurement(NamedTuple):
 def measure(problem: Problem, dtype: str) -> Iterator[Measurement]:
     """Errors of every backend on a problem rounded to `dtype`, and of the longdouble oracle on a small one."""
     same = rounded(problem, dtype)
-    reference, name = run_longdouble(same), "longdouble oracle"
-    if is_small(problem):
-        exact = run_high_precision(same)
-        yield Measurement(ORACLE, "longdouble", "50 digits", errors(reference, exact))
-        reference, name = exact, "50 digits"
+    if has_long_window(problem):
+        reference, name = run_high_precision(same), "50 digits"
+    elif is_small(problem):
+        reference, name = run_high_precision(same), "50 digits"
+        yield Measurement(ORACLE, "longdouble", name, errors(run_longdouble(same), reference))
+    else:
+        reference, name = run_longdouble(same), "longdouble oracle"
     for backend in backends():
         yield Measurement(backend, dtype, name, errors(run_backend(same, backend, dtype), reference))
 
@@ -252,35 +291,57 @@ def rows_at(point: Point, seeds: int) -> list[Row]:
 
 
 def accuracy(options: Accuracy) -> dict[str, Any]:
-    """Measure every point, with progress; the result as it is written."""
+    """Measure every point of the chosen axes, with progress; the result as it is written."""
     if np.finfo(np.longdouble).eps > np.finfo(np.float64).eps / 1000:
         raise SystemExit("benchmarks.accuracy: NumPy's longdouble is no wider than float64 here, so nothing to hold to")
     torch.set_num_threads(1)
     seeds = 2 if options.quick else options.problems
-    every = points(QUICK_AXES if options.quick else AXES)
+    axes = {axis: values for axis, values in (QUICK_AXES if options.quick else AXES).items() if axis in options.axes}
     # Where there is no terminal, a line now and then.
     interval = 0.2 if sys.stderr.isatty() else 30.0
     rows: list[Row] = []
-    for point in (bar := tqdm(every, unit="point", mininterval=interval, dynamic_ncols=True)):
+    for point in (bar := tqdm(points(axes), unit="point", mininterval=interval, dynamic_ncols=True)):
         bar.set_postfix_str(f"{point.subject}, {point.axis} = {point.value:g}", refresh=False)
-        rows += rows_at(point, seeds)
+        rows += rows_at(point, min(seeds, LONG_PROBLEMS) if point.axis == LONG_AXIS else seeds)
+    conditions = {
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "machine": describe(torch.device("cpu")),
+        "versions": versions(),
+    }
     return {
         "quick": options.quick,
         "problems_a_point": seeds,
         "digits": MP.dps,
         "settings": {subject: dataclasses.asdict(problem) for subject, problem in SUBJECTS.items()},
         "T_while_k_varies": LONG,
-        "machine": describe(torch.device("cpu")),
-        "versions": versions(),
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "measured": dict.fromkeys(axes, conditions),
         "rows": [row._asdict() for row in rows],
     }
+
+
+def joined(before: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """`result`, and of an earlier one the axes that `result` has not measured.
+
+    Raises
+    ------
+    SystemExit
+        The earlier one was measured with other points or numbers of problems.
+    """
+    for name in ("quick", "problems_a_point", "digits"):
+        if before[name] != result[name]:
+            difference = f"{name} {before[name]}, not {result[name]}"
+            raise SystemExit(f"benchmarks.accuracy: the file has {difference}; choose another by --output")
+    kept = {axis: conditions for axis, conditions in before["measured"].items() if axis not in result["measured"]}
+    rows = [row for row in before["rows"] if row["axis"] in kept]
+    return {**result, "measured": {**kept, **result["measured"]}, "rows": [*rows, *result["rows"]]}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Command line."""
     options = tyro.cli(Accuracy, prog="python -m benchmarks.accuracy", args=arguments)
     result = accuracy(options)
+    if set(options.axes) != set(ALL_AXES) and options.output.exists():
+        result = joined(json.loads(options.output.read_text("utf-8")), result)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(options.output, (json.dumps(result, indent=1) + "\n").encode())
     print(f"{len(result['rows'])} rows; {options.output}")

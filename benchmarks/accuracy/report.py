@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.accuracy.measure import ORACLE, RESULTS, SUBJECTS, Row
+from benchmarks.accuracy.measure import AXES, LONG_AXIS, LONG_OFFSET, LONG_PROBLEMS, ORACLE, RESULTS, Row
 from experiments.common.files import write_atomically
 from experiments.common.markdown import markdown
 
@@ -24,7 +24,13 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 STYLES = {"output": ("-", "o"), "gradients": ("--", "^")}
 """Line and marker: the same distinction without color."""
 
-AXIS_LABELS = {"T": "time steps T", "k": "window k", "H": "hidden units H (features N)", "offset": "common offset"}
+AXIS_LABELS = {
+    "T": "time steps T",
+    "k": "window k",
+    "H": "hidden units H (features N)",
+    "offset": "common offset",
+    LONG_AXIS: "window k at a common offset of 1000",
+}
 
 
 def accuracy_section(path: Path = RESULTS) -> str:
@@ -47,7 +53,7 @@ def accuracy_section(path: Path = RESULTS) -> str:
         ["## Accuracy"],
         _method(result),
         _summary_table(tested),
-        _ratios(tested),
+        _ratios([row for row in tested if row.axis != LONG_AXIS]),
         _oracle_sentence([row for row in rows if row.backend == ORACLE]),
         _quantity_table(tested),
         _figures(tested, figures),
@@ -68,7 +74,9 @@ def _method(result: Mapping[str, Any]) -> list[str]:
         "Inputs are rounded to the tested dtype first, so that only the arithmetic differs. Small problems are held",
         f"to {result['digits']} digits (mpmath), larger ones to the oracle in longdouble. One setting varies at a time",
         f"from {settings}, eps = {lstm['eps']:g}, with T = {result['T_while_k_varies']} while k varies. The offset is",
-        "added to the input of the norm; in the LSTM, of the two norms of W_ih x and W_hh h, by the biases.",
+        "added to the input of the norm; in the LSTM, of the two norms of W_ih x and W_hh h, by the biases. Windows of",
+        f"up to {max(AXES[LONG_AXIS]):,.0f} steps are held to the same digits, at an offset of {LONG_OFFSET:g}, with",
+        f"T = k + 1000 and {LONG_PROBLEMS} problems a point, too few for the ratios of medians below.",
     ]
 
 
@@ -83,6 +91,8 @@ def _worst_and_median(rows: Sequence[Row]) -> str:
 
 
 def _offset(row: Row) -> float:
+    if row.axis == LONG_AXIS:
+        return LONG_OFFSET
     return row.value if row.axis == "offset" else 0.0
 
 
@@ -197,19 +207,19 @@ def _figures(rows: Sequence[Row], folder: Path) -> list[str]:
 
 def draw(axis: str, rows: Sequence[Row]) -> bytes:
     """PNG of the worst error along one axis: a column a subject, a row a dtype."""
-    dtypes = list(dict.fromkeys(row.dtype for row in rows))
+    dtypes, subjects = list(dict.fromkeys(row.dtype for row in rows)), list(dict.fromkeys(row.subject for row in rows))
     colors = dict(zip(dict.fromkeys(row.backend for row in rows), PALETTE, strict=False))
-    figure = Figure(figsize=(4.0 * len(SUBJECTS), 2.9 * len(dtypes)), dpi=130, layout="constrained")
-    grid = figure.subplots(len(dtypes), len(SUBJECTS), sharex=True, sharey="row", squeeze=False)
+    figure = Figure(figsize=(4.0 * len(subjects), 2.9 * len(dtypes)), dpi=130, layout="constrained")
+    grid = figure.subplots(len(dtypes), len(subjects), sharex=True, sharey="row", squeeze=False)
     for dtype, panels in zip(dtypes, grid, strict=True):
         panels[0].set_ylabel(f"{dtype}: worst relative L2 error")
-        by_subject = [[row for row in rows if (row.subject, row.dtype) == (subject, dtype)] for subject in SUBJECTS]
+        by_subject = [[row for row in rows if (row.subject, row.dtype) == (subject, dtype)] for subject in subjects]
         for ax, shown in zip(panels, by_subject, strict=True):
             _panel(ax, axis, shown, colors)
         # Only now are the limits, which the panels share, those that the labels have to fit in.
         for ax, shown in zip(panels, by_subject, strict=True):
             _label_ends(ax, shown, colors)
-    for ax, subject in zip(grid[0], SUBJECTS, strict=True):
+    for ax, subject in zip(grid[0], subjects, strict=True):
         ax.set_title(subject, fontsize=11)
     for ax in grid[-1]:
         ax.set_xlabel(AXIS_LABELS[axis])
@@ -309,8 +319,11 @@ def _tests(counts: Mapping[str, int] | None) -> str:
 
 
 def _provenance(result: Mapping[str, Any]) -> list[str]:
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    """When, where and with what, for each group of axes that were measured together."""
+    axes: dict[str, list[str]] = {}
+    for axis, found in result["measured"].items():
+        versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+        axes.setdefault(f"{found['date'][:10]} on {found['machine']}; {versions}", []).append(f"`{axis}`")
     quick = " A quick run, with few points." if result["quick"] else ""
-    return [
-        f"Measured {result['date'][:10]} on {result['machine']}; {versions}; by `python -m benchmarks.accuracy`.{quick}"
-    ]
+    measured = [f"- {', '.join(names)}: {conditions}" for conditions, names in axes.items()]
+    return [f"Measured by `python -m benchmarks.accuracy`.{quick}", "", *measured]

@@ -155,6 +155,56 @@ def test_axes_change_what_they_name() -> None:
     assert norm == dataclasses.replace(NORM, base="batch", seed=1, offset=32)
 
 
+def test_long_windows_are_held_to_50_digits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The norm's windows of up to 30,000 steps, where the oracle would take minutes."""
+    long = [point for point in accuracy.points(accuracy.AXES) if point.axis == "long_k"]
+    assert {point.subject for point in long} == {"assorted_time_norm, layer"}
+    assert max(point.value for point in long) == 30_000
+    point = Point("assorted_time_norm, layer", "long_k", 300)
+    problem = problem_at(point, seed=1)
+    assert isinstance(problem, NormProblem)
+    assert (problem.k, problem.offset) == (300, 1000)
+    assert problem.k < problem.T
+    monkeypatch.setattr(accuracy, "long_window", lambda k, seed: dataclasses.replace(problem, T=k + 20, seed=seed))
+    rows = rows_at(point, seeds=1)
+    assert {(row.backend, row.reference) for row in rows} == {(name, "50 digits") for name in accuracy.backends()}
+    assert all(0 < row.worst <= TOLERANCES["float32", "long window"].relative for row in rows if row.quantity == "y")
+
+
+def test_long_windows_have_a_figure_of_their_own(tmp_path: Path) -> None:
+    """With the one subject that was measured; no place among the errors without an offset, none among the ratios."""
+    rows = synthetic_rows(1.0)
+    long = [row._replace(axis="long_k", value=300 * row.value, worst=1.0) for row in rows if "layer" in row.subject]
+    long = [row._replace(median=9 * row.median) if row.backend == "fused" else row for row in long]
+    section = accuracy_section(write_measurement(tmp_path, [*rows, *long]))
+    assert "against the window k at a common offset of 1000](figures/accuracy_long_k.png)" in section
+    assert (tmp_path / "figures" / "accuracy_long_k.png").read_bytes().startswith(b"\x89PNG")
+    lines = [line.split("|") for line in section.splitlines() if line.startswith("| assorted_time_norm, layer")]
+    assert lines
+    assert "median error is at most 1.00 times" in section
+    for *_, output, gradients, output_at_1000, gradients_at_1000, _ in lines:
+        assert "1.0e+00" not in output + gradients
+        assert "1.0e+00" in output_at_1000
+        assert "1.0e+00" in gradients_at_1000
+
+
+def test_an_axis_is_measured_apart_and_the_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = json.loads(write_measurement(tmp_path, synthetic_rows(1.0)).read_text())
+    path = tmp_path / "results" / "accuracy.json"
+    monkeypatch.setattr(accuracy, "points", lambda axes: [Point("assorted_time_norm, layer", axis, 2) for axis in axes])
+    arguments = ["--axes", "k", "--output", str(path)]
+    with pytest.raises(SystemExit, match="the file has problems_a_point 5, not 1"):
+        accuracy.main([*arguments, "--problems", "1"])
+    assert json.loads(path.read_text()) == before
+    for _ in range(2):  # the second time its own rows are replaced
+        assert accuracy.main([*arguments, "--problems", "5"]) == 0
+        result = json.loads(path.read_text())
+        assert [row for row in result["rows"] if row["axis"] == "T"] == before["rows"]
+        assert {row["value"] for row in result["rows"] if row["axis"] != "T"} == {2}
+        assert len(result["rows"]) == len(before["rows"]) + len(rows_at(Point("assorted_time_norm, layer", "k", 2), 1))
+        assert result["measured"]["T"] == before["measured"]["T"] != result["measured"]["k"]
+
+
 def synthetic_rows(ratio: float) -> list[Row]:
     """A measurement in which "fused" is `ratio` times less accurate than "eager" at one place."""
 
@@ -185,9 +235,10 @@ def write_measurement(folder: Path, rows: list[Row]) -> Path:
         "digits": 50,
         "settings": {"ATNLSTM": dataclasses.asdict(LSTM)},
         "T_while_k_varies": 256,
-        "machine": "cpu: a machine",
-        "versions": {"torch": "2.13"},
-        "date": "2026-01-02T03:04:05+00:00",
+        "measured": {
+            axis: {"date": f"2026-01-0{day}T03:04:05+00:00", "machine": "cpu: a machine", "versions": {"torch": "2.13"}}
+            for axis, day in (("T", 2), ("k", 2), ("long_k", 3))
+        },
         "rows": [row._asdict() for row in rows],
     }
     path.write_text(json.dumps(result))
@@ -208,6 +259,7 @@ def test_section_compares_each_backend_with_eager(tmp_path: Path, ratio: float, 
     assert "| `d x` |" in section
     assert "within\n4.0e-19 without an offset" in section
     assert "No random differential run is recorded" in section
+    assert "- `T`, `k`: 2026-01-02 on cpu: a machine; torch 2.13\n- `long_k`: 2026-01-03 on" in section
     (name,) = {line.partition("(")[2].strip(")") for line in section.splitlines() if line.startswith("![")}
     assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 

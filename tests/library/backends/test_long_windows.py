@@ -4,8 +4,11 @@ import math
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 import atn.functional as F
 from atn import ATNLSTM
@@ -13,11 +16,12 @@ from atn.backend.fused import backend as fused
 from atn.backend.fused import fallback
 from atn.sliding_window import Parts, SlidingWindow, merges
 from atn.window import LONGEST_DIRECT_WINDOW
+from atn_reference import assorted_time_norm_forward
 from tests.support.against_oracle import assert_results_close
-from tests.support.comparison import assert_close
+from tests.support.comparison import assert_close, deviation
 from tests.support.dispatch import run_oracle, run_torch
 from tests.support.lstms import in_chunks, random, with_exact_input_products, with_random_parameters
-from tests.support.problems import HiddenProblem, LSTMProblem, NormProblem
+from tests.support.problems import Array, HiddenProblem, LSTMProblem, NormProblem
 
 KERNELS = ("eager", "compiled", "fallback")
 
@@ -25,12 +29,17 @@ LONG = (65, 100, 128, 255, 257, 300, 1000, sys.maxsize)
 """Beyond what is added up directly, with binary digits of every kind, and beyond the sequence."""
 
 
+def backend_named(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of the backend, with what computes for "fused" put in its place."""
+    if name == "fallback":
+        monkeypatch.setattr(fused, "kernels", lambda: fallback)
+    return "eager" if name == "eager" else "fused"
+
+
 @pytest.fixture(params=KERNELS)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of the backend, with what computes for "fused" put in its place."""
-    if request.param == "fallback":
-        monkeypatch.setattr(fused, "kernels", lambda: fallback)
-    return "eager" if request.param == "eager" else "fused"
+    """Each backend's name in turn."""
+    return backend_named(request.param, monkeypatch)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5, 8, 13, 64, 100, sys.maxsize])
@@ -95,13 +104,80 @@ def test_gradients_flow_through_a_long_memory(k: int, T: int, backend: str) -> N
         assert_close(actual, expected, quantity="gradient", backend=backend, scale=scale)
 
 
-@pytest.mark.parametrize("name", ["eager", "fused"])
-def test_thirty_thousand_steps_keep_their_digits(name: str) -> None:
-    """At a common offset of 1000 a sum of 30,000 float32 numbers, one after the other, would be off by 0.003."""
-    generator = torch.Generator().manual_seed(5)
-    a = torch.randn(30_000, 2, 4, generator=generator) + 1000
-    y = F.assorted_time_norm(a, 30_000, backend=name)
-    assert_close(y, F.assorted_time_norm(a.double(), 30_000), quantity="long window", backend=name, dtype="float32")
+OFFSET = 1000.0
+
+
+def sliding_sequence(k: int) -> NDArray[np.float32]:
+    """A sequence (T, 1, 2) at a common offset of 1000, along which the window slides for 500 steps."""
+    rng = np.random.default_rng(5)
+    return (rng.standard_normal((k + 500, 1, 2)) + OFFSET).astype(np.float32)
+
+
+def by_running_sums(a: NDArray[np.float32], k: int, dtype: str) -> Array:
+    """Eqs. (7)-(9) by sums to which the newest step is added and from which the oldest is taken off.
+
+    The mean's sum is of numbers at the offset, in `dtype`: in float64 it keeps eight digits more than float32 has.
+    """
+    steps = np.minimum(np.arange(1, len(a) + 1), k)[:, None, None]
+    centered = a.astype(np.float64) - OFFSET
+
+    def window_means(terms: Array, dtype: str) -> Array:
+        newest = terms.mean(axis=2, keepdims=True)
+        oldest = np.concatenate([np.zeros_like(newest[:k]), newest[:-k]])
+        running: Array = np.cumsum(np.concatenate([newest, -oldest], axis=2).reshape(-1), dtype=dtype)[1::2]
+        return running.reshape(steps.shape) / steps
+
+    var = window_means(centered**2, "float64") - window_means(centered, "float64") ** 2
+    return (a - window_means(a.astype(np.float64), dtype)) / np.sqrt(var + 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("k", "name"), [(300, "eager"), (300, "compiled"), (300, "fallback"), (30_000, "eager"), (30_000, "compiled")]
+)
+def test_a_long_window_keeps_its_digits(k: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One rounding of a mean costs 1000 units of the last digit. The fallback's loop would take half a minute."""
+    backend = backend_named(name, monkeypatch)
+    a = sliding_sequence(k)
+    y = F.assorted_time_norm(torch.from_numpy(a), k, backend=backend)
+    assert_close(y, by_running_sums(a, k, "float64"), quantity="long window", backend=backend, dtype="float32")
+
+
+def test_a_running_sum_loses_the_digits_of_a_long_window() -> None:
+    """In float32, all else exact: the bound above refuses it."""
+    a = sliding_sequence(30_000)
+    exact, running = (by_running_sums(a, 30_000, dtype) for dtype in ("float64", "float32"))
+    found = deviation(running.astype(np.float32), exact, quantity="long window", dtype="float32")
+    assert found.exceeds, str(found)
+
+
+def test_running_sums_in_float64_are_the_oracle() -> None:
+    a = sliding_sequence(65)
+    expected, _ = assorted_time_norm_forward(a.astype(np.longdouble), 65, eps=1e-5)
+    assert_close(by_running_sums(a, 65, "float64").astype(np.float32), expected, quantity="output", dtype="float32")
+
+
+@pytest.mark.parametrize("k", [3, 70, 300])
+def test_what_has_left_a_window_leaves_no_trace(k: int, backend: str) -> None:
+    """Neither a huge input nor a huge upstream gradient, bit for bit; in a running sum their roundings would stay."""
+    T, spike = k + 20, 5
+    a, dy = random(T, 2, 3, seed=1).float(), random(T, 2, 3, seed=2).float()
+
+    def run(a: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = a.requires_grad_()
+        y = F.assorted_time_norm(leaf, k, backend=backend)
+        return y.detach(), torch.autograd.grad(y, leaf, dy)[0]
+
+    def with_spike(rows: Tensor, at: int) -> Tensor:
+        huge = rows.detach().clone()
+        huge[at] *= 1e7
+        return huge
+
+    (y, da), (later, _), (_, earlier) = run(a, dy), run(with_spike(a, spike), dy), run(a, with_spike(dy, T - 1 - spike))
+    assert not torch.equal(later[spike + k - 1], y[spike + k - 1])
+    assert_close(later[spike + k :], y[spike + k :], quantity="exact", backend=backend)
+    first = T - spike - k
+    assert not torch.equal(earlier[first], da[first])
+    assert_close(earlier[:first], da[:first], quantity="exact", backend=backend)
 
 
 @pytest.mark.parametrize("k", [2**63, 10**30])
