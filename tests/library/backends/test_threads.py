@@ -1,5 +1,7 @@
 """The fused backend on several threads: forward and backward of layer and norm, against one thread and the oracle.
 
+Inference and chunks of a stream, whose scratch and memory are the threads' own, stand beside whole sequences.
+
 The rest of the suite runs on one thread. Cases are shared out among threads, so what differs from one thread to many is
 where a case is computed, and the order in which the sums over cases are added up.
 """
@@ -13,10 +15,11 @@ import torch
 from tests.support.against_oracle import assert_results_close
 from tests.support.comparison import assert_close
 from tests.support.dispatch import run_oracle, run_torch
+from tests.support.lstms import in_chunks, random
 from tests.support.problems import AnyProblem, HiddenProblem, LSTMProblem, NormProblem
-from tests.support.runners import Result
+from tests.support.runners import Result, make_module
 
-THREADS = (1, 2, 3, 5, 8)
+THREADS = (1, 2, 3, 5)
 
 CASES = (1, 3, 4, 7)
 """Fewer cases than threads, as many, more, and no multiple of them."""
@@ -129,3 +132,34 @@ def test_a_long_layer(cell: str) -> None:
     alone = on_threads(1, problem, "float64")
     for count in THREADS[1:]:
         assert_results_close(on_threads(count, problem, "float64"), alone, "fused")
+
+
+@pytest.mark.parametrize("H", [5, JOINT])
+def test_a_single_step(H: int) -> None:
+    """For one product each thread lays out the weight where it needs it, and keeps none."""
+    problem = lstm_problem(1, 7, 2, H)
+    expected = run_lstm_oracle(problem)
+    for count in THREADS:
+        assert_results_close(on_threads(count, problem, "float64"), expected, "fused")
+
+
+@pytest.mark.parametrize("k", [3, 70])
+@pytest.mark.parametrize("H", [5, JOINT])
+def test_inference_and_streams(H: int, k: int) -> None:
+    """Without a gradient a step overwrites the rows of the last; in a stream each thread takes in its cases' memory."""
+    module = make_module(lstm_problem(1, 1, k, H), "fused", "float64")
+    lengths = [72, 1] if H == 5 else [2, 3]
+    x = random(sum(lengths) + 7, 7, 3).requires_grad_()
+    torch.set_num_threads(1)
+    expected, leaves = module(x)[0], [x, *module.parameters()]
+    gradients = torch.autograd.grad(expected, leaves, torch.ones_like(expected))
+    largest = max(float(gradient.abs().max()) for gradient in gradients)
+    for count in THREADS:
+        torch.set_num_threads(count)
+        with torch.no_grad():
+            assert_close(module(x)[0], expected, quantity="output", backend="fused")
+        output = in_chunks(module, x, lengths)[0]
+        assert_close(output, expected, quantity="output", backend="fused")
+        found = torch.autograd.grad(output, leaves, torch.ones_like(expected))
+        for mine, whole in zip(found, gradients, strict=True):
+            assert_close(mine, whole, quantity="gradient", backend="fused", scale=largest)
