@@ -225,15 +225,17 @@ def test_a_gradient_penalty_reaches_every_parameter(backend: str) -> None:
 
 
 def test_one_tensor_in_two_places_counts_for_both(backend: str) -> None:
-    """A tensor that is both h_0 and c_0, in a recorded backward pass and in the pass after it."""
+    """One that is both gain and shift, or both h_0 and c_0, in a recorded backward pass and in the pass after it."""
     found = []
-    for module in (lstm(backend), lstm("eager")):
-        state = tensor(1, 2, 3, seed=8).requires_grad_()
-        output, _ = module(X, (state, state))
-        (gradient,) = torch.autograd.grad(output.pow(3).sum(), state, create_graph=True)
-        found += [gradient, *torch.autograd.grad(gradient.pow(3).sum(), state)]
-    assert_close(found[0], found[2], quantity="gradient")
-    assert_close(found[1], found[3], quantity="gradient")
+    for name in (backend, "eager"):
+        both, state = tensor(2, seed=3).requires_grad_(), tensor(1, 2, 3, seed=8).requires_grad_()
+        y = F.assorted_time_norm(X, 2, both, both, 1e-1, backend=name)
+        output, _ = lstm(name)(X, (state, state))
+        for leaf, result in ((both, y), (state, output)):
+            (gradient,) = torch.autograd.grad(result.pow(3).sum(), leaf, create_graph=True)
+            found += [gradient, *torch.autograd.grad(gradient.pow(3).sum(), leaf)]
+    for one, expected in zip(found[:4], found[4:], strict=True):
+        assert_close(one, expected, quantity="gradient")
 
 
 class Counted:
