@@ -2,7 +2,7 @@
 
 `draw_norm_problem`, `draw_lstm_problem` and `draw_hidden_problem` are the one place where settings are drawn, by
 hypothesis or by a plain generator; a new feature extends them. Lengths 1, windows of one step and windows longer than
-the sequence are drawn on purpose, not by luck.
+the sequence are drawn often; what no test goes without stands in `edges.py`.
 
 The arrays come from NumPy's generator rather than from hypothesis: what matters to an example is its shape and its
 settings, and those are what shrinks. All arrays are float64; a runner casts them to the dtype it runs in.
@@ -81,6 +81,15 @@ class RecurrentProblem:
     seed: int
     detach: tuple[Statistic, ...] = field(default=(), kw_only=True)
     base: Base = field(default="layer", kw_only=True)
+    constant_row: bool = field(default=False, kw_only=True)
+    """Whether x is 0 at the step in the middle, so that W_ih x is 0 for every feature there."""
+
+    def sequence(self, rng: np.random.Generator) -> Array:
+        """Input x (T, B, I)."""
+        x = rng.standard_normal((self.T, self.B, self.I))
+        if self.constant_row:
+            x[self.T // 2] = 0.0
+        return x
 
     @property
     def inputs(self) -> list[list[int]]:
@@ -111,7 +120,7 @@ class LSTMProblem(RecurrentProblem):
         rng = np.random.default_rng([self.seed, 2])
         state = (self.layers * self.directions, self.B, self.H)
         arrays = {
-            "x": rng.standard_normal((self.T, self.B, self.I)),
+            "x": self.sequence(rng),
             "dh": rng.standard_normal((self.T, self.B, self.H * self.directions)),
             "dh_n": rng.standard_normal(state),
             "dc_n": rng.standard_normal(state),
@@ -182,7 +191,7 @@ class HiddenProblem(RecurrentProblem):
         rng = np.random.default_rng([self.seed, 2])
         state = (self.layers * self.directions, self.B, self.H)
         arrays = {
-            "x": rng.standard_normal((self.T, self.B, self.I)),
+            "x": self.sequence(rng),
             "dh": rng.standard_normal((self.T, self.B, self.H * self.directions)),
             "dh_n": rng.standard_normal(state),
         }
@@ -327,4 +336,5 @@ def _draw_layers(draw: Draw, norms: Sequence[Norm]) -> dict[str, Any]:
         "affine": draw.choice((False, True)),
         "initial_state": draw.choice((False, True)),
         "seed": draw.integer(0, LARGEST_SEED),
+        "constant_row": draw.choice((False, True)),
     }

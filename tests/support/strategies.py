@@ -1,12 +1,14 @@
 """Hypothesis strategies of whole problems, which `problems.py` draws."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
+from hypothesis import example
 from hypothesis import strategies as st
 
 from tests.support.problems import (
     LARGEST_SEED,
+    AnyProblem,
     HiddenProblem,
     LSTMProblem,
     NormProblem,
@@ -18,6 +20,7 @@ from tests.support.problems import (
 )
 
 S = TypeVar("S")
+Test = TypeVar("Test", bound=Callable[..., Any])
 
 seeds = st.integers(0, LARGEST_SEED)
 
@@ -65,3 +68,14 @@ def eager_lstm_problems(draw: st.DrawFn) -> LSTMProblem:
 def eager_hidden_problems(draw: st.DrawFn) -> HiddenProblem:
     """Draw one pass of an RNN or a GRU with batch statistics, detached statistics or AdaNorm."""
     return draw_eager_hidden_problem(HypothesisDraw(draw))
+
+
+def with_edges(problems: Iterable[AnyProblem]) -> Callable[[Test], Test]:
+    """Decorator of a test of a drawn `problem`: it runs these too, whatever is drawn."""
+
+    def decorate(test: Test) -> Test:
+        for problem in problems:
+            test = example(problem=problem)(test)
+        return test
+
+    return decorate

@@ -9,6 +9,8 @@ import torch
 from hypothesis import given
 
 import atn.functional as F
+from atn.backend.fused import backend as fused
+from atn.backend.fused import fallback
 from atn.choices import Base, BiasPlacement, Norm
 from atn_reference import assorted_time_norm_forward
 from tests.support.against_oracle import (
@@ -21,6 +23,7 @@ from tests.support.against_oracle import (
 )
 from tests.support.comparison import assert_close
 from tests.support.condition import assert_agrees
+from tests.support.edges import LSTM_EDGES, NORM_EDGES
 from tests.support.problems import LSTMProblem, NormProblem
 from tests.support.runners import (
     BACKENDS,
@@ -29,7 +32,7 @@ from tests.support.runners import (
     run_norm_oracle,
     run_norm_torch,
 )
-from tests.support.strategies import eager_lstm_problems, lstm_problems, norm_problems
+from tests.support.strategies import eager_lstm_problems, lstm_problems, norm_problems, with_edges
 
 pytestmark = pytest.mark.gate
 
@@ -38,6 +41,7 @@ pytestmark = pytest.mark.gate
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(problem=norm_problems())
+@with_edges(NORM_EDGES)
 def test_norm(backend: str, dtype: str, problem: NormProblem) -> None:
     assert_agrees(problem, run_norm_oracle, run_norm_torch(problem, backend, dtype), backend)
 
@@ -46,6 +50,7 @@ def test_norm(backend: str, dtype: str, problem: NormProblem) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(problem=lstm_problems())
+@with_edges(LSTM_EDGES)
 def test_lstm(backend: str, dtype: str, problem: LSTMProblem) -> None:
     assert_agrees(problem, run_lstm_oracle, run_lstm_torch(problem, backend, dtype), backend)
 
@@ -54,6 +59,15 @@ def test_lstm(backend: str, dtype: str, problem: LSTMProblem) -> None:
 @given(problem=eager_lstm_problems())
 def test_lstm_with_a_norm_of_eager_alone(dtype: str, problem: LSTMProblem) -> None:
     assert_agrees(problem, run_lstm_oracle, run_lstm_torch(problem, "eager", dtype), "eager")
+
+
+def test_the_plain_loop_at_the_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fused backend without its compiled part."""
+    monkeypatch.setattr(fused, "kernels", lambda: fallback)
+    for norm in NORM_EDGES:
+        assert_agrees(norm, run_norm_oracle, run_norm_torch(norm, "fused", "float64"), "fused")
+    for lstm in LSTM_EDGES:
+        assert_agrees(lstm, run_lstm_oracle, run_lstm_torch(lstm, "fused", "float64"), "fused")
 
 
 @pytest.mark.claim("eq-7", "eq-8", "eq-9")

@@ -18,11 +18,12 @@ from tests.support.against_oracle import (
 )
 from tests.support.comparison import assert_all_close, assert_close
 from tests.support.condition import assert_agrees
+from tests.support.edges import HIDDEN_EDGES
 from tests.support.hidden_cells import HIDDEN_BACKENDS, make_hidden_module, run_hidden_oracle, run_hidden_torch
 from tests.support.oracle_cases import rnn_parameters
 from tests.support.problems import HiddenCell, HiddenProblem
 from tests.support.runners import oracle_norm
-from tests.support.strategies import eager_hidden_problems, hidden_problems
+from tests.support.strategies import eager_hidden_problems, hidden_problems, with_edges
 
 pytestmark = pytest.mark.gate
 
@@ -33,6 +34,7 @@ CELLS: tuple[HiddenCell, ...] = ("RNN_TANH", "GRU")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("backend", HIDDEN_BACKENDS)
 @given(problem=hidden_problems())
+@with_edges(HIDDEN_EDGES)
 def test_cell(backend: str, dtype: str, problem: HiddenProblem) -> None:
     assert_agrees(problem, run_hidden_oracle, run_hidden_torch(problem, backend, dtype), backend)
 
