@@ -64,7 +64,8 @@ class ATNLSTM(RecurrentLayers):
     inside, torch rounds the products in the gradient of "eager"; those of "fused" keep float32.
 
     `torch.compile` and `torch.export` keep the number of cases free, and with "fused" the number of steps; "eager"
-    writes out its loop over the steps in the graph. Packed input is one graph, too.
+    writes out its loop over the steps in the graph. Packed input is one graph with `fullgraph=True`; without it torch
+    reads the number of cases, which no shape of a `PackedSequence` holds, between graphs.
 
     Every derivative that torch knows is there on every backend: second ones, forward mode, the transforms of
     `torch.func`. The kernels of "fused" and "triton" compute plain forward and backward passes; the other
