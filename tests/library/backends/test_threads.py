@@ -137,8 +137,8 @@ def test_a_long_layer(cell: str) -> None:
 @pytest.mark.parametrize("H", [5, JOINT])
 def test_a_single_step(H: int) -> None:
     """For one product each thread lays out the weight where it needs it, and keeps none."""
-    problem = lstm_problem(1, 7, 2, H)
-    expected = run_lstm_oracle(problem)
+    problem = layer_problem(1, 7, 2, H)
+    expected = run_oracle(problem)
     for count in THREADS:
         assert_results_close(on_threads(count, problem, "float64"), expected, "fused")
 
@@ -147,7 +147,9 @@ def test_a_single_step(H: int) -> None:
 @pytest.mark.parametrize("H", [5, JOINT])
 def test_inference_and_streams(H: int, k: int) -> None:
     """Without a gradient a step overwrites the rows of the last; in a stream each thread takes in its cases' memory."""
-    module = make_module(lstm_problem(1, 1, k, H), "fused", "float64")
+    problem = layer_problem(1, 1, k, H)
+    assert isinstance(problem, LSTMProblem)
+    module = make_module(problem, "fused", "float64")
     lengths = [72, 1] if H == 5 else [2, 3]
     x = random(sum(lengths) + 7, 7, 3).requires_grad_()
     torch.set_num_threads(1)
