@@ -18,7 +18,7 @@ struct GRU {
   // r, z, n, and the recurrent row of n.
   static std::array<Vec<S>, KEPT> kept(const Preactivations<S, BLOCKS>& a) {
     const auto r = sigmoid(a.ih[0] + a.hh[0]), z = sigmoid(a.ih[1] + a.hh[1]);
-    return {r, z, (a.ih[2] + r * a.hh[2]).tanh(), a.hh[2]};
+    return {r, z, tanh(a.ih[2] + r * a.hh[2]), a.hh[2]};
   }
 
   static Vec<S> state(const Preactivations<S, BLOCKS>&, const std::array<Vec<S>, KEPT>& kept, Vec<S> h_prev) {

@@ -18,6 +18,7 @@
 
 #include <array>
 
+#include "activations.h"
 #include "norm.h"
 #include "sequence.h"
 #include "sums.h"

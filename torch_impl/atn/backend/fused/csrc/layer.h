@@ -15,6 +15,7 @@
 
 #pragma once
 
+#include "activations.h"
 #include "norm.h"
 #include "sequence.h"
 
@@ -57,7 +58,7 @@ struct Layer {
     };
     return {.i = sigmoid(preactivation(j)),
             .f = sigmoid(preactivation(j + H)),
-            .g = preactivation(j + 2 * H).tanh(),
+            .g = tanh(preactivation(j + 2 * H)),
             .o = sigmoid(preactivation(j + 3 * H))};
   }
 

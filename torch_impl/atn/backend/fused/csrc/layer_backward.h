@@ -102,7 +102,7 @@ class LayerBackward {
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
       auto d = load(dh + j, n);
       if (dh_out) d = d + load(dh_out + i * H + j, n);
-      const auto xhat = layer_.xhat_c(t, b, j, n), th = layer_.z(xhat, j, n).tanh(), og = load(o + j, n);
+      const auto xhat = layer_.xhat_c(t, b, j, n), th = tanh(layer_.z(xhat, j, n)), og = load(o + j, n);
       store(d * th * og * (Vec<S>(S(1)) - og), out + j, n);
       auto g = d * og * (Vec<S>(S(1)) - th * th);
       if (c.beta) sums.beta_c.add(j, g, n);

@@ -68,7 +68,7 @@ class LayerForward {
     const S* o = layer_.gates.at(t, b) + 3 * H;
     S* h = layer_.h + (t * layer_.B + b) * H;
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
-      store(load(o + j, n) * layer_.z(layer_.xhat_c(t, b, j, n), j, n).tanh(), h + j, n);
+      store(load(o + j, n) * tanh(layer_.z(layer_.xhat_c(t, b, j, n), j, n)), h + j, n);
     });
   }
 

@@ -9,7 +9,7 @@ namespace atn {
 struct Tanh {
   template <typename S>
   static Vec<S> of(Vec<S> a) {
-    return a.tanh();
+    return tanh(a);
   }
 
   // The derivative, from the function's value.

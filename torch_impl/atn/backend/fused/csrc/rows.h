@@ -47,11 +47,6 @@ inline Vec<S> masked(Vec<S> v, int64_t count) {
   return count == Vec<S>::size() ? v : Vec<S>::set(Vec<S>(S(0)), v, count);
 }
 
-template <typename S>
-inline Vec<S> sigmoid(Vec<S> x) {
-  return Vec<S>(S(1)) / (Vec<S>(S(1)) + x.neg().exp());
-}
-
 // Mean and biased variance of a row, in two passes.
 template <typename S>
 inline void row_statistics(const S* row, int64_t n, S* mean, S* var) {
