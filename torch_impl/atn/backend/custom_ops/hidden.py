@@ -14,7 +14,7 @@ from torch import Tensor
 
 from atn.backend.custom_ops import differentiable
 from atn.backend.custom_ops.differentiable import transform_is_active
-from atn.backend.custom_ops.layer import gradient_is_wanted, is_plain
+from atn.backend.custom_ops.plain import gradient_is_wanted, is_plain
 from atn.backend.custom_ops.register import (
     input_gradient,
     recurrent_weight_gradient,

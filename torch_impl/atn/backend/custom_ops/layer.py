@@ -4,15 +4,13 @@ Without a norm, the biases are added up to one vector. With a norm, all shifts a
 norms of the gates are added up to one vector.
 """
 
-from collections.abc import Iterable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import Parameter
 
 from atn.backend.custom_ops import differentiable
 from atn.backend.custom_ops.differentiable import transform_is_active
+from atn.backend.custom_ops.plain import gradient_is_wanted
 from atn.backend.custom_ops.register import Operators
 from atn.backend.custom_ops.signatures import LSTMForward, NormForward
 from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, total
@@ -59,26 +57,11 @@ def run_layer(
     elif every_c or gradient_is_wanted(given):
         h, c, steps, *_ = operators.lstm_forward(*given)
     else:
-        h, c_n, steps = _inference(operators, given)
+        h, c_n, steps = operators.lstm_inference(*given)
         c = c_n.unsqueeze(0)
     if norm is None:
         return LayerOutput(h, c, None)
     return LayerOutput(h, c, _unpacked(steps, norm.k - 1))
-
-
-def gradient_is_wanted(arguments: Iterable[object]) -> bool:
-    """Whether autograd records operations on these arguments."""
-    return torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in arguments)
-
-
-def is_plain(arguments: Iterable[object]) -> bool:
-    """Whether a kernel may be called directly: the call is not traced, and no argument is of a subclass of Tensor."""
-    return not torch.compiler.is_compiling() and all(
-        type(value) in _PLAIN for value in arguments if isinstance(value, Tensor)
-    )
-
-
-_PLAIN = (Tensor, Parameter)
 
 
 def _packed(memory: LayerMemory) -> Float[Tensor, "3 2 M B"]:
@@ -92,14 +75,6 @@ def _unpacked(steps: Float[Tensor, "3 2 S B"], count: int) -> LayerMemory:
     ih_mean, ih_var, hh_mean, hh_var, c_mean, c_var = steps.flatten(0, 1).unbind()
     every = (StepStatistics(ih_mean, ih_var), StepStatistics(hh_mean, hh_var), StepStatistics(c_mean, c_var))
     return LayerMemory(*(statistics.last(count) for statistics in every))
-
-
-def _inference(operators: Operators, given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, last cell state and memory, by the kernels that keep nothing for a backward pass."""
-    if not is_plain(given):
-        return operators.lstm_inference(*given)
-    contiguous = (value.contiguous() if isinstance(value, Tensor) else value for value in given)
-    return operators.kernels().lstm_inference(LSTMForward._make(contiguous))
 
 
 def _biases(
@@ -139,9 +114,5 @@ def _norm_of_rows(operators: Operators, given: NormForward) -> tuple[Tensor, Ten
     """Output and statistics by step, by the kernels unless a transform needs differentiable operations."""
     if transform_is_active():
         return differentiable.norm_forward(given)
-    if gradient_is_wanted(given) or not is_plain(given):
-        y, steps, _ = operators.norm_forward(*given)
-    else:
-        contiguous = (value.contiguous() if isinstance(value, Tensor) else value for value in given)
-        y, steps, _ = operators.kernels().norm_forward(NormForward._make(contiguous))
+    y, steps, _ = operators.norm_forward(*given)
     return y, steps

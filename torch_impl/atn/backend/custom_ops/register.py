@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from atn.backend.custom_ops import differentiable
+from atn.backend.custom_ops.plain import direct, in_memory, recorded
 from atn.backend.custom_ops.signatures import (
     KeptSteps,
     Kernels,
@@ -30,16 +31,24 @@ from atn.precision import full_precision
 
 
 class Operators(NamedTuple):
-    """The operators of a backend that a layer calls, and the kernels behind them.
+    """The operators of a backend that a layer calls; autograd differentiates the first two.
 
-    Autograd differentiates the first two. Where no gradient is needed, a kernel may be called directly, since the
-    dispatch of a registered operator, which torch.compile and autograd need, costs more than a single step.
+    A plain call runs the kernel (`atn.backend.custom_ops.plain`), any other the registered operator.
     """
 
     norm_forward: Callable[..., tuple[Tensor, Tensor, Tensor]]
     lstm_forward: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]]
     lstm_inference: Callable[..., tuple[Tensor, Tensor, Tensor]]
-    kernels: Callable[[], Kernels]
+
+
+def kernel_call(kernels: Callable[[], Any], name: str, takes: type[Any]) -> Callable[..., tuple[Tensor, ...]]:
+    """A function of the fields of `takes` that calls the kernel `name`."""
+
+    def compute(*arguments: Any) -> tuple[Tensor, ...]:
+        computed: tuple[Tensor, ...] = getattr(kernels(), name)(takes(*map(in_memory, arguments)))
+        return computed
+
+    return compute
 
 
 def register_operator(
@@ -55,14 +64,9 @@ def register_operator(
 
     `fake` returns empty results of the right shapes from the same arguments.
     """
-
-    def compute(*arguments: Any) -> tuple[Tensor, ...]:
-        computed: tuple[Tensor, ...] = getattr(kernels(), name)(takes(*map(_contiguous, arguments)))
-        return computed
-
     registered = torch.library.custom_op(
         f"atn::{backend}_{name}",
-        compute,
+        kernel_call(kernels, name, takes),
         mutates_args=(),
         device_types=tuple(device_types),
         schema=schema(takes, results),
@@ -90,19 +94,21 @@ def register(
     kept_steps
         Returns the number of steps whose rows the backend's `lstm_forward` keeps.
     """
-    operator = partial(register_operator, backend, kernels, device_types)
+    operator, compute = partial(register_operator, backend, kernels, device_types), partial(kernel_call, kernels)
     norm_forward = operator("norm_forward", NormForward, _fake_norm_forward, results=3)
     norm_backward = operator("norm_backward", NormBackward, _fake_norm_backward, results=4)
     lstm_forward = operator("lstm_forward", LSTMForward, partial(_fake_lstm_forward, kept_steps), results=7)
     lstm_inference = operator("lstm_inference", LSTMForward, _fake_lstm_inference, results=3)
     lstm_backward = operator("lstm_backward", LSTMBackward, _fake_lstm_backward, results=10)
-    norm_forward.register_autograd(_NormGradient(norm_backward), setup_context=_keep_for_norm)
-    lstm_forward.register_autograd(_LSTMGradient(lstm_backward), setup_context=_keep_for_lstm)
-    return Operators(norm_forward, lstm_forward, lstm_inference, kernels)
-
-
-def _contiguous(argument: Any) -> Any:
-    return argument.contiguous() if isinstance(argument, Tensor) else argument
+    of_norm = _NormGradient(direct(norm_backward, compute("norm_backward", NormBackward)))
+    of_lstm = _LSTMGradient(direct(lstm_backward, compute("lstm_backward", LSTMBackward)))
+    norm_forward.register_autograd(of_norm, setup_context=_keep_for_norm)
+    lstm_forward.register_autograd(of_lstm, setup_context=_keep_for_lstm)
+    return Operators(
+        recorded(norm_forward, compute("norm_forward", NormForward), _keep_for_norm, of_norm),
+        recorded(lstm_forward, compute("lstm_forward", LSTMForward), _keep_for_lstm, of_lstm),
+        direct(lstm_inference, compute("lstm_inference", LSTMForward)),
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- the norm
@@ -272,9 +278,9 @@ def input_gradient(rows: Tensor, weight: Tensor) -> Tensor:
     """Gradient of the input (R, I) of a product with weight (G, I), from the gradient of its output, `rows` (R, G).
 
     For few columns I, as for one number per step, BLAS takes up to 3 times as long unless the columns of the weight are
-    contiguous.
+    contiguous; for a single row it takes longer to lay them out so.
     """
-    return functional.linear(rows, weight.t().contiguous())
+    return rows @ weight if rows.shape[0] == 1 else functional.linear(rows, weight.t().contiguous())
 
 
 def weight_gradient(rows: Tensor, x: Tensor) -> Tensor:
@@ -287,4 +293,5 @@ def weight_gradient(rows: Tensor, x: Tensor) -> Tensor:
 
 def recurrent_weight_gradient(da_hh: Tensor, h_0: Tensor, h: Tensor) -> Tensor:
     """Gradient of W_hh (4H, H): one product over all steps after the first, and one product for the first step."""
-    return da_hh[0].t() @ h_0 + da_hh[1:].flatten(0, 1).t() @ h[:-1].flatten(0, 1)
+    first = da_hh[0].t() @ h_0
+    return first if da_hh.shape[0] == 1 else first + da_hh[1:].flatten(0, 1).t() @ h[:-1].flatten(0, 1)

@@ -66,6 +66,8 @@ class Check {
     TORCH_CHECK_VALUE(tensor.device().is_cpu(), name, " must be on the CPU, got ", tensor.device());
     TORCH_CHECK_VALUE(tensor.layout() == at::kStrided && tensor.is_contiguous(), name,
                       " must be contiguous, got strides ", tensor.strides());
+    TORCH_CHECK_VALUE(!tensor.is_neg() && !tensor._is_zerotensor(), name,
+                      " must lie in memory as it is, got one whose sign or zeros are implied");
   }
 
   const char* name_;
