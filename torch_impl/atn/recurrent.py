@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from atn.backend.interface import Settings
 from atn.backend.registry import Backend, backend_for, check_backend
 from atn.carried import Carried, map_memory, run_pieces, without_batch
+from atn.cells.short_way import ShortWay
 from atn.choices import BiasPlacement, Init, Norm
 from atn.initial_state import Chunk, Shape, StateKind, check_reset, initial_states, streamed_states
 from atn.initialization import FILLS, start_anew
@@ -113,6 +114,7 @@ class RecurrentLayers(nn.Module, ABC):
             )
         for suffix, inputs in self._layers():
             self._register_layer(suffix, inputs, device, dtype)
+        self._short_way = ShortWay.of(self, self._norm)
 
     # ------------------------------------------------------------------------------------------------------ the cell
 
@@ -169,9 +171,7 @@ class RecurrentLayers(nn.Module, ABC):
     @property
     def all_weights(self) -> list[list[Tensor]]:
         """The parameters that a module of torch has too, by layer and direction, as `torch.nn.RNNBase` gives them."""
-        return [
-            [getattr(self, f"{name}_{suffix}") for name in self._parameters_of_torch] for suffix, _ in self._layers()
-        ]
+        return [[getattr(self, f"{name}_{suffix}") for name in self.parameter_names] for suffix, _ in self._layers()]
 
     @property
     def _flat_weights(self) -> list[Tensor]:
@@ -183,7 +183,7 @@ class RecurrentLayers(nn.Module, ABC):
         What stands behind a parametrization, pruning, weight or spectral normalization is started anew, too.
         """
         for suffix, _ in self._layers():
-            for name in self._parameters_of_torch:
+            for name in self.parameter_names:
                 start_anew(self, f"{name}_{suffix}", partial(self._fill, name))
             for name, site in self._modules_of(suffix).items():
                 weight = getattr(self, f"{name.replace('norm', 'weight')}_{suffix}", None)
@@ -222,8 +222,14 @@ class RecurrentLayers(nn.Module, ABC):
         return ", ".join(changed + [f"{name}={value!r}" for name, value in self.norm_options.items()])
 
     @property
-    def _parameters_of_torch(self) -> tuple[str, ...]:
+    def parameter_names(self) -> tuple[str, ...]:
+        """Those of `PARAMETERS` that a layer has."""
         return PARAMETERS if self.bias else PARAMETERS[:2]
+
+    @property
+    def norm_sites(self) -> tuple[str, ...]:
+        """Names of the norms of a layer."""
+        return tuple(self._sites())
 
     @property
     def _directions(self) -> int:
@@ -239,7 +245,7 @@ class RecurrentLayers(nn.Module, ABC):
         self, suffix: str, inputs: int, device: torch.device | str | None, dtype: torch.dtype | None
     ) -> None:
         shapes = self._shapes(inputs)
-        for name in self._parameters_of_torch:
+        for name in self.parameter_names:
             parameter = nn.Parameter(torch.empty(shapes[name], device=device, dtype=dtype))
             self.register_parameter(f"{name}_{suffix}", parameter)
         for name, features in self._sites().items():
@@ -273,7 +279,9 @@ class RecurrentLayers(nn.Module, ABC):
     def _forward(self, x: Tensor | PackedSequence, hx: Any) -> tuple[Tensor | PackedSequence, Any]:
         """Run whole sequences; or the next chunk of a stream, which comes this way so that hooks run."""
         if isinstance(hx, Chunk):
-            return self._next(x, hx)
+            return (self._short_way and self._short_way.stream(self, x, hx)) or self._next(x, hx)
+        if self._short_way and (inferred := self._short_way.forward(self, x, hx)):
+            return inferred
         if isinstance(x, PackedSequence):
             return self._forward_packed(x, hx)
         data, batched = self._time_major(x)

@@ -23,7 +23,7 @@ the simple RNN of Eqs. (1) and (3) is h = f(a_ih + a_hh) with f = tanh or relu, 
     h    = (1 - z) * n + z * h
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -218,6 +218,40 @@ class NormFunction(Protocol):
         base: Base,
     ) -> tuple[Float[Tensor, "T B N"], StepStatistics]:
         """Normalize `a`, which follows the steps in `memory`; return the output and the step statistics of both."""
+
+
+class StackSettings(NamedTuple):
+    """Hidden size, norm (k = 0: none) and parameters of the layers of a stack."""
+
+    hidden_size: int
+    k: int
+    eps: float
+    biased: bool
+    """Whether there are bias_ih and bias_hh."""
+    affine: bool
+    """Whether each norm has a gain and a shift."""
+    inside: bool
+    """Whether the biases stand inside the norms."""
+
+
+@runtime_checkable
+class StackFunction(Protocol):
+    """Signature of a backend's inference of all layers of a cell in one direction, without gradients."""
+
+    def __call__(
+        self,
+        x: Float[Tensor, "T B I"],
+        parameters: Sequence[Tensor],
+        states: Sequence[Float[Tensor, "L B H"]],
+        memory: Sequence[Float[Tensor, "M B"]],
+        settings: StackSettings,
+    ) -> tuple[Float[Tensor, "T B H"], tuple[Float[Tensor, "L B H"], ...], list[Float[Tensor, "M B"]]]:
+        """Return the output of the last layer, the last states, and the windows for the next chunk.
+
+        The parameters are those of each layer: weight_ih, weight_hh, bias_ih and bias_hh, then gain and shift of each
+        norm, as far as there are any. No `states` stand for zeros, no `memory` for empty windows; else `memory` has
+        mean and variance of each norm of each layer. A TypeError or ValueError says that an argument does not fit.
+        """
 
 
 def total(*terms: Tensor | None) -> Tensor | None:

@@ -8,9 +8,9 @@ import torch
 from atn.backend.eager import eager_norm
 from atn.backend.eager_cells import CELLS
 from atn.backend.eager_sites import any_layer
-from atn.backend.fused.backend import fused_cells, fused_layer, fused_norm
+from atn.backend.fused.backend import fused_cells, fused_layer, fused_norm, fused_stack
 from atn.backend.fused.build import compiled
-from atn.backend.interface import HiddenFunction, LayerFunction, NormFunction
+from atn.backend.interface import HiddenFunction, LayerFunction, NormFunction, StackFunction
 from atn.backend.triton import backend as triton_backend
 
 
@@ -37,6 +37,8 @@ class Backend(NamedTuple):
     """Whether `layer` computes every kind of `Settings`, or only `NormSettings`."""
     half: bool
     """Whether it takes 16-bit data, with statistics, memory and carry in float32; otherwise data are widened first."""
+    stack: Callable[[str], StackFunction | None] = lambda _: None
+    """Inference of all layers of the cell of this name in one call; None where there is no such function."""
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -46,7 +48,9 @@ class Backend(NamedTuple):
 
 _BACKENDS = {
     "eager": Backend(any_layer, CELLS, eager_norm, lambda: None, every_norm=True, half=False),
-    "fused": Backend(fused_layer, fused_cells, fused_norm, lambda: ("cpu",), every_norm=False, half=False),
+    "fused": Backend(
+        fused_layer, fused_cells, fused_norm, lambda: ("cpu",), every_norm=False, half=False, stack=fused_stack
+    ),
     "triton": Backend(
         triton_backend.layer, {}, triton_backend.norm, triton_backend.devices, every_norm=False, half=True
     ),
@@ -119,6 +123,14 @@ def backend_for(name: str, device: torch.device, mode: str | None = None, rare: 
             "use 'eager' there, or 'auto' to choose by device"
         )
     return backend
+
+
+def stack_for(name: str, device_type: str, mode: str) -> StackFunction | None:
+    """The function by which the backend `name` infers all layers of the cell `mode` in one call; None without one."""
+    backend = _BACKENDS.get(_FASTEST.get(device_type, "eager") if name == "auto" else name)
+    if backend is None or device_type not in (backend.devices() or ()):
+        return None
+    return backend.stack(mode)
 
 
 def _computes(backend: Backend, rare: str | None) -> bool:

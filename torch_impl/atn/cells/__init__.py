@@ -1,1 +1,1 @@
-"""The cells, one file each."""
+"""The cells, one file each, and the short way through one."""

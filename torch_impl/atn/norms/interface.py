@@ -155,6 +155,11 @@ class LayerNorm(ABC):
         """How an error calls what not every backend computes; None for what all do."""
         return None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a layer runs by `settings` alone, with its weights as they are."""
+        return type(self).folded is LayerNorm.folded and type(self).run is LayerNorm.run
+
     def settings(self) -> Settings | None:
         """What a backend needs; None for a plain layer."""
         return None

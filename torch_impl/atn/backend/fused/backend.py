@@ -8,9 +8,11 @@ and the gates, also 6 numbers. The other values are computed again, which costs 
 Inference keeps nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, cast, runtime_checkable
+
+from torch import Tensor
 
 from atn.backend.custom_ops.hidden import KEPT_BLOCKS, register_hidden, run_hidden
 from atn.backend.custom_ops.layer import run_layer, run_norm
@@ -19,7 +21,7 @@ from atn.backend.custom_ops.signatures import HiddenForward, HiddenKernels, Kept
 from atn.backend.fused import fallback
 from atn.backend.fused.build import compiled
 from atn.backend.fused.fallback_norm import input_is_computed_again
-from atn.backend.interface import HiddenFunction, LayerFunction, NormFunction
+from atn.backend.interface import HiddenFunction, LayerFunction, NormFunction, StackFunction, StackSettings
 
 
 class CompiledKernels:
@@ -32,6 +34,20 @@ class CompiledKernels:
         operator = getattr(self._operators, name)
         return lambda given: operator(**given._asdict())
 
+    def lstm_stack_inference(
+        self,
+        x: Tensor,
+        parameters: Sequence[Tensor],
+        states: Sequence[Tensor],
+        memory: Sequence[Tensor],
+        settings: StackSettings,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], list[Tensor]]:
+        """Run all layers; see `atn.backend.interface.StackFunction`."""
+        h_0, c_0 = states or (None, None)
+        run = self._operators.lstm_stack_inference.default
+        output, h_n, c_n, left = run(x, parameters, h_0, c_0, memory, *settings)
+        return output, (h_n, c_n), left
+
 
 @runtime_checkable
 class AllKernels(Kernels, HiddenKernels, Protocol):
@@ -42,6 +58,12 @@ def kernels() -> AllKernels:
     """The compiled kernels, or the plain torch calls of `fallback` if they cannot be compiled."""
     operators = compiled().operators
     return cast("AllKernels", fallback if operators is None else CompiledKernels(operators))
+
+
+def fused_stack(mode: str) -> StackFunction | None:
+    """Inference of all layers of a cell in one call; None without compiled kernels, and for a cell but the LSTM."""
+    running = kernels()
+    return running.lstm_stack_inference if mode == "LSTM" and isinstance(running, CompiledKernels) else None
 
 
 def kept_steps(given: LSTMForward | HiddenForward) -> KeptSteps:

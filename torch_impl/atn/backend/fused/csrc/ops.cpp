@@ -5,6 +5,7 @@
 #include "hidden_operators.h"
 #include "layer_operators.h"
 #include "norm_operators.h"
+#include "stack.h"
 
 namespace atn {
 namespace {
@@ -160,6 +161,19 @@ HiddenGradients hidden_backward(const OptionalTensor& dh, const OptionalTensor& 
   });
 }
 
+StackOutput lstm_stack_inference(const Tensor& x, at::TensorList parameters, const OptionalTensor& h_0,
+                                 const OptionalTensor& c_0, at::TensorList memory, int64_t H, int64_t k, double eps,
+                                 bool biased, bool affine, bool inside) {
+  return infer(StackArguments{
+      .x = x,
+      .parameters = parameters,
+      .h_0 = h_0,
+      .c_0 = c_0,
+      .memory = memory,
+      .settings = {.H = H, .k = k, .eps = eps, .biased = biased, .affine = affine, .inside = inside},
+  });
+}
+
 }  // namespace
 }  // namespace atn
 
@@ -206,4 +220,8 @@ TORCH_LIBRARY(atn_compiled, library) {
       " Tensor kept_ih, Tensor kept_hh, Tensor gates, Tensor windows, str mode, int k, float eps)"
       " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
       &atn::hidden_backward);
+  library.def(
+      "lstm_stack_inference(Tensor x, Tensor[] parameters, Tensor? h_0, Tensor? c_0, Tensor[] memory, int H, int k,"
+      " float eps, bool biased, bool affine, bool inside) -> (Tensor, Tensor, Tensor, Tensor[])",
+      &atn::lstm_stack_inference);
 }
