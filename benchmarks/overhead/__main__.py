@@ -26,7 +26,7 @@ class Overhead:
     """Measure ATNLSTM over nn.LSTM in training, inference and single steps. Wants a quiet machine."""
 
     seconds: float = 120.0
-    """Time for the rounds of one process; there are four, and each takes somewhat longer."""
+    """Time for the rounds of one process; there are four. The largest rows take a minute of each, whatever this is."""
 
     rows: tuple[int, ...] = ()
     """Numbers of the rows to measure, counted from 0; none for all of them."""

@@ -85,13 +85,10 @@ def measure(options: Options) -> Process:
 
 def _medians(calls: Sequence[Call], seconds: float) -> list[float]:
     """Median time of each call, measured in turns."""
-    repeats = max(1, round(SHORTEST / max(min(_once(call) for call in calls), 1e-7)))
+    repeats = max(1, round(SHORTEST / max(min(_about(call) for call in calls), 1e-7)))
 
     def clock(call: Call) -> float:
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        return (time.perf_counter() - start) / repeats
+        return _seconds(call, repeats) / repeats
 
     gc.collect()
     gc.disable()
@@ -101,14 +98,17 @@ def _medians(calls: Sequence[Call], seconds: float) -> list[float]:
         gc.enable()
 
 
-def _once(call: Call) -> float:
-    call()
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
+def _about(call: Call) -> float:
+    """About how long a call takes; of one that need not be repeated, how long the first one takes."""
+    first = _seconds(call)
+    return first if first > 10 * SHORTEST else statistics.median(_seconds(call) for _ in range(3))
+
+
+def _seconds(call: Call, repeats: int = 1) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
         call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return time.perf_counter() - start
 
 
 def _memory(size: Size) -> Memory:
