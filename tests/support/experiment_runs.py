@@ -15,6 +15,9 @@ from experiments.training.summary import summarize
 
 STAMP = "verify abcdef0123456789"
 
+SYNTHETIC = ("copying", "adding", "denoise")
+"""The tasks whose batches are drawn from the seed."""
+
 Curve = Callable[[int], float]
 """Training loss of a step."""
 

@@ -38,7 +38,8 @@ def test_a_measured_claim_has_its_verdict_numbers_and_runs() -> None:
     assert row[2] == "**measured**: confirmed at 3 seeds"
     assert row[4].startswith(
         "ATN is below LN (T = 100, `released`): confirmed by the minimum, "
-        "ATN 0.1000 ± 0 / 0.1010 ± 0, LN 0.2000 ± 0 / 0.2010 ± 0<br>"
+        "ATN 0.1000 ± 0 / 0.1010 ± 0, LN 0.2000 ± 0 / 0.2010 ± 0, "
+        "paired difference -0.1 [-0.1, -0.1] / -0.1 [-0.1, -0.1]<br>"
     )
     assert row[4].count("`copying-released-T100-atn-seed") == 3
     assert cells(text, "figure-2")[2] == "**measured**: not confirmed at 3 seeds"
@@ -47,7 +48,7 @@ def test_a_measured_claim_has_its_verdict_numbers_and_runs() -> None:
         "—",
         "none yet",
     ]
-    assert "1 measured and confirmed, 1 measured and not confirmed, 10 measured and pending" in text
+    assert "1 measured and confirmed, 1 measured and not confirmed, 11 measured and pending" in text
 
 
 def test_every_paper_has_a_section_with_its_own_claims_and_tally() -> None:

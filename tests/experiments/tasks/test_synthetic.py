@@ -18,10 +18,9 @@ from experiments.tasks.registry import TASKS
 from experiments.tasks.synthetic import SyntheticProblem
 from experiments.training.metrics import VALIDATION
 from experiments.training.settings import MODELS, ModelName
+from tests.support.experiment_runs import SYNTHETIC
 
 CPU = torch.device("cpu")
-SYNTHETIC = ("copying", "adding", "denoise")
-"""The tasks whose batches are drawn from the seed."""
 
 
 def problem(name: str, model: ModelName = "lstm", **changes: Any) -> SyntheticProblem[Any]:

@@ -18,7 +18,7 @@ from experiments.training import distributed, run
 from experiments.training.checkpoint import Checkpoint, Times, capture, load_checkpoint, save_checkpoint
 from experiments.training.metrics import VALIDATION
 from experiments.training.record import load_record
-from tests.experiments.tasks.test_synthetic import SYNTHETIC
+from tests.support.experiment_runs import SYNTHETIC
 
 CPU = torch.device("cpu")
 SMOKE = wikitext2.SMOKE
