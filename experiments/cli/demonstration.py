@@ -10,10 +10,10 @@ from experiments.report.results import Result, read_result
 from experiments.report.schema import NAMES, Axis, Case, Panel, Runs, Series
 from experiments.report.tables import over_seeds
 from experiments.tasks import copying
-from experiments.training.metrics import VALIDATION
-from experiments.training.record import Record
+from experiments.training.records.metrics import VALIDATION
+from experiments.training.records.record import Record
+from experiments.training.records.summary import FINAL_STEPS, mean
 from experiments.training.settings import MODELS
-from experiments.training.summary import FINAL_STEPS, mean
 
 NEXT = """\
 Go on with

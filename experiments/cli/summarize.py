@@ -11,10 +11,10 @@ from pathlib import Path
 
 from experiments.common.errors import ExperimentError, UsageError
 from experiments.tasks.registry import TASKS
-from experiments.training.conclusion import conclude, with_comparisons
-from experiments.training.metrics import METRICS, metrics_digest
-from experiments.training.record import RECORD, Record, load_record, save_record
-from experiments.training.summary import Level
+from experiments.training.records.conclusion import conclude, with_comparisons
+from experiments.training.records.metrics import METRICS, metrics_digest
+from experiments.training.records.record import RECORD, Record, load_record, save_record
+from experiments.training.records.summary import Level
 
 
 def summarize_runs(runs: Path) -> int:

@@ -21,7 +21,7 @@ from experiments.common.errors import ExperimentError, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.tasks.registry import TASKS
 from experiments.tasks.sensitivity import find_grids
-from experiments.training.record import Record, load_record, load_records
+from experiments.training.records.record import Record, load_record, load_records
 from experiments.training.settings import MODELS, ModelName, PresetName
 from experiments.training.task import Task
 from experiments.training.tensorboard_log import require_tensorboard

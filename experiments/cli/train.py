@@ -20,7 +20,7 @@ from experiments.stamp import check_stamp
 from experiments.tasks import copying
 from experiments.tasks.registry import TASKS
 from experiments.training import distributed
-from experiments.training.record import UNVERIFIED, Record
+from experiments.training.records.record import UNVERIFIED, Record
 from experiments.training.run import Conditions, Run, carry_out
 from experiments.training.settings import ModelName, PresetName
 from experiments.training.task import Task

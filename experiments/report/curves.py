@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from experiments.report.plotting import Look, legend_below, looks, png, tidy
 from experiments.report.results import Result
 from experiments.report.schema import Axis, Panel, Runs
-from experiments.training.metrics import VALIDATION
-from experiments.training.summary import running_mean
+from experiments.training.records.metrics import VALIDATION
+from experiments.training.records.summary import running_mean
 
 SMOOTHING = 50
 """Smallest number of steps of the running mean that the strong lines show. The mean takes as many rows of the curve as

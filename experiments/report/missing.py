@@ -8,7 +8,7 @@ from experiments.report.results import Result, Results
 from experiments.report.schema import Case, Presets, Series, Study, select
 from experiments.report.studies.registry import home
 from experiments.report.tables import duration
-from experiments.training.record import Record
+from experiments.training.records.record import Record
 from experiments.training.settings import Settings
 
 SAME_COST = ("batch", "hidden", "depth", "embedding", "bptt")

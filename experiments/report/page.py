@@ -15,8 +15,8 @@ from experiments.report.sensitivity import in_a_grid, sensitivity_section
 from experiments.report.sensitivity_figure import sensitivity_figures
 from experiments.report.studies.registry import STUDIES
 from experiments.report.verdicts import claim_verdicts
-from experiments.training.curve import FINAL_VALIDATIONS
-from experiments.training.summary import FINAL_STEPS
+from experiments.training.records.curve import FINAL_VALIDATIONS
+from experiments.training.records.summary import FINAL_STEPS
 
 HOW_TO_RUN = """\
 # Experiments

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from scipy import stats
 
-from experiments.training.summary import mean
+from experiments.training.records.summary import mean
 
 CONFIDENCE = 0.95
 """Level of the intervals."""

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from experiments.common.errors import ExperimentError
 from experiments.report.paper_numbers import Losses
-from experiments.training.curve import CURVE, FINAL_VALIDATIONS, Point, read_curve
-from experiments.training.metrics import VALIDATION
-from experiments.training.record import Record, load_records
+from experiments.training.records.curve import CURVE, FINAL_VALIDATIONS, Point, read_curve
+from experiments.training.records.metrics import VALIDATION
+from experiments.training.records.record import Record, load_records
+from experiments.training.records.summary import Summary, mean
 from experiments.training.settings import FOR_LOOKING
-from experiments.training.summary import Summary, mean
 
 
 class Result(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from experiments.report.paper_numbers import Losses
 from experiments.report.results import Result, Results
-from experiments.training.record import Record
+from experiments.training.records.record import Record
 from experiments.training.settings import FOR_LOOKING, ModelName, PresetName, Settings
 
 NAMES: Mapping[ModelName, str] = {

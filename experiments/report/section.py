@@ -22,7 +22,7 @@ from experiments.report.schema import (
 from experiments.report.studies.registry import home
 from experiments.report.tables import PROVENANCE, changes, number, over_seeds, provenance
 from experiments.report.verdicts import PENDING, Verdict, judge, named, seeds_in_words
-from experiments.training.summary import mean
+from experiments.training.records.summary import mean
 
 
 def section(study: Study, results: Results) -> list[str]:

@@ -14,7 +14,7 @@ from experiments.report.results import Result, Results
 from experiments.report.schema import NAMES
 from experiments.report.tables import duration, over_seeds
 from experiments.tasks.sensitivity import FOLLOWERS, GRIDS, Cell, Grid
-from experiments.training.record import Record
+from experiments.training.records.record import Record
 from experiments.training.settings import ModelName
 
 TITLE = "What the order depends on"

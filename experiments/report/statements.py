@@ -12,7 +12,7 @@ from experiments.report.paper_numbers import Losses
 from experiments.report.results import Result
 from experiments.report.schema import Observation, Sentence, Test
 from experiments.report.tables import number
-from experiments.training.summary import COMPARED_AFTER, Comparison, Level
+from experiments.training.records.summary import COMPARED_AFTER, Comparison, Level
 
 
 class Measure(NamedTuple):

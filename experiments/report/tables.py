@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from experiments.report.results import Result, spread
-from experiments.training.record import UNVERIFIED, Record
-from experiments.training.summary import mean
+from experiments.training.records.record import UNVERIFIED, Record
+from experiments.training.records.summary import mean
 
 
 def number(value: float) -> str:

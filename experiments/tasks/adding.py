@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.tasks.synthetic import Split, SyntheticProblem, SyntheticSettings, generator
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
+from experiments.training.records.summary import Level
 from experiments.training.settings import ModelName, PresetName, require_at_least
-from experiments.training.summary import Level
 
 CHANCE = 1 / 6
 """Squared error of the best constant, 1: the variance of the sum of two numbers uniform in [0, 1)."""

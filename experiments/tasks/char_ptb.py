@@ -24,7 +24,7 @@ from torch import Tensor
 
 from experiments.datasets.penn import character_corpus
 from experiments.tasks.language import LanguageProblem, LanguageSettings, generated_corpus
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, PresetName, require_at_least
 
 VALIDATION_CARRIED = "validation_carried"

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.tasks.synthetic import Split, SyntheticProblem, SyntheticSettings, generator
+from experiments.training.records.summary import Level
 from experiments.training.settings import ModelName, PresetName, require_at_least
-from experiments.training.summary import Level
 
 NAME = "copying"
 

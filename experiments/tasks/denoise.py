@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.tasks.synthetic import Split, SyntheticProblem, SyntheticSettings, generator
+from experiments.training.records.summary import Level
 from experiments.training.settings import ModelName, PresetName, require_at_least
-from experiments.training.summary import Level
 
 SYMBOLS = 9
 """The symbols are 1 to 9; 0 is the blank and 10 the marker."""

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from experiments.models.recurrent_layer import RecurrenceSettings
-from experiments.training.metrics import VALIDATION
 from experiments.training.problem import Problem
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, PresetName, require_at_least
 
 NAME = "norm-variance"

@@ -26,8 +26,8 @@ from experiments.datasets.generated import generated_images
 from experiments.datasets.mnist import CLASSES, MNIST, SIDE, Images, Split, read_images
 from experiments.models.recurrent_layer import RecurrenceSettings
 from experiments.models.sequence_model import SequenceModel
-from experiments.training.metrics import VALIDATION
 from experiments.training.problem import Problem
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, PresetName, require_at_least
 
 ACCURACY = "accuracy"

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from experiments.common.errors import ExperimentError
 from experiments.tasks import copying, window_lengths
-from experiments.training.record import Record
+from experiments.training.records.record import Record
+from experiments.training.records.summary import mean
 from experiments.training.settings import MODELS, ModelName, PresetName
-from experiments.training.summary import mean
 
 Cell = Mapping[str, Any]
 """Values of some settings, by name."""

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from experiments.models.recurrent_layer import RecurrenceSettings
 from experiments.models.sequence_model import SequenceModel
-from experiments.training.metrics import VALIDATION
 from experiments.training.problem import Problem
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, require_at_least
 
 Split = Literal["train", "validation"]

@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from experiments.datasets.wikitext import word_corpus
 from experiments.models.awd_lstm import Dropout, LanguageModel
 from experiments.tasks.language import LanguageProblem, LanguageSettings, generated_corpus
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, PresetName, require_at_least
 
 TEST = "test"

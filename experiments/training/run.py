@@ -17,11 +17,11 @@ from experiments.common.environment import commit, describe, versions
 from experiments.common.errors import ExperimentError
 from experiments.training import distributed
 from experiments.training.checkpoint import NO_TIME, Checkpoint, Times, load_checkpoint, restore
-from experiments.training.conclusion import conclude, with_comparisons
-from experiments.training.metrics import METRICS, cut_metrics
 from experiments.training.problem import Problem
 from experiments.training.progress import Progress
-from experiments.training.record import Record, Session, load_record, save_record
+from experiments.training.records.conclusion import conclude, with_comparisons
+from experiments.training.records.metrics import METRICS, cut_metrics
+from experiments.training.records.record import Record, Session, load_record, save_record
 from experiments.training.settings import ModelName, PresetName, Settings, run_name
 from experiments.training.task import Task
 from experiments.training.tensorboard_log import board

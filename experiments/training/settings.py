@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from experiments.training.summary import Level
+from experiments.training.records.summary import Level
 
 ModelName = Literal["lstm", "ln", "atn", "detached", "prop", "wn", "bn", "shift", "cn", "equal", "unequal"]
 PresetName = Literal["paper", "released", "normprop", "demo", "smoke"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from experiments.common.errors import ExperimentError
-from experiments.training.metrics import Row
+from experiments.training.records.metrics import Row
 
 BOARD = "tensorboard"
 """Folder of the event files inside a run's folder."""

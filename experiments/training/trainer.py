@@ -15,9 +15,9 @@ from experiments.training import distributed
 from experiments.training.active_clock import ActiveClock
 from experiments.training.checkpoint import Times, capture, save_checkpoint
 from experiments.training.data_parallel import shared_loss
-from experiments.training.metrics import METRICS, MetricsLog, Row
 from experiments.training.problem import Problem
 from experiments.training.progress import Progress
+from experiments.training.records.metrics import METRICS, MetricsLog, Row
 from experiments.training.settings import Settings
 
 READ_EVERY = 10

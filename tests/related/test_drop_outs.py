@@ -10,8 +10,8 @@ import torch
 from experiments.cli.main import main
 from experiments.related.hippo.drop_outs import MODELS, PRESETS, DropOuts, flagged
 from experiments.related.hippo.zero_share import zero_shares
-from experiments.training.metrics import METRICS, VALIDATION, read_metrics
-from experiments.training.record import load_record
+from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
+from experiments.training.records.record import load_record
 
 CPU = torch.device("cpu")
 

@@ -29,8 +29,8 @@ from experiments.related.channel_norm.one_example import (
     plan,
     smallest_gradient,
 )
-from experiments.training.metrics import METRICS, VALIDATION, read_metrics
-from experiments.training.record import load_record
+from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
+from experiments.training.records.record import load_record
 from experiments.training.settings import ModelName
 from tests.support.comparison import assert_close
 from tests.support.complex_step import Array

@@ -19,8 +19,8 @@ from experiments.related.lyapunov.trained_spectrum import RELEASED, TrainedSpect
 from experiments.report.results import Result
 from experiments.report.studies.spectrum import SPECTRUM, TRAINED_SPECTRUM
 from experiments.report.verdicts import CONFIRMED, NOT_CONFIRMED, judge
-from experiments.training.metrics import METRICS, read_metrics
-from experiments.training.record import load_record
+from experiments.training.records.metrics import METRICS, read_metrics
+from experiments.training.records.record import load_record
 from experiments.training.settings import MODELS
 from tests.support.comparison import assert_close
 from tests.support.experiment_runs import gathered, make_run

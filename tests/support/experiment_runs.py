@@ -7,11 +7,11 @@ from typing import Any
 
 from experiments.report.results import Result, Results
 from experiments.tasks.registry import TASKS
-from experiments.training.curve import CURVE, curve_digest, encode_curve, make_curve
-from experiments.training.metrics import Row
-from experiments.training.record import Record, Session, Status, save_record
+from experiments.training.records.curve import CURVE, curve_digest, encode_curve, make_curve
+from experiments.training.records.metrics import Row
+from experiments.training.records.record import Record, Session, Status, save_record
+from experiments.training.records.summary import summarize
 from experiments.training.settings import ModelName, PresetName, run_name
-from experiments.training.summary import summarize
 
 STAMP = "verify abcdef0123456789"
 

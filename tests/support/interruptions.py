@@ -10,10 +10,10 @@ from torch import Tensor
 
 from experiments.cli.main import main
 from experiments.training.checkpoint import NEWEST
-from experiments.training.curve import CURVE
-from experiments.training.metrics import METRICS
 from experiments.training.problem import Problem
-from experiments.training.record import load_record
+from experiments.training.records.curve import CURVE
+from experiments.training.records.metrics import METRICS
+from experiments.training.records.record import load_record
 
 
 def only_folder(runs: Path) -> Path:

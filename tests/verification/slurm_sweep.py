@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 from experiments.cli.main import main
-from experiments.training.metrics import METRICS, read_metrics
-from experiments.training.record import load_record
+from experiments.training.records.metrics import METRICS, read_metrics
+from experiments.training.records.record import load_record
 from tests.support.slurm_cluster import cluster, missing_programs
 
 STEPS = 12

@@ -9,8 +9,8 @@ import pytest
 
 from experiments.report.results import load_results
 from experiments.report.schema import counts
+from experiments.training.records.summary import mean
 from experiments.training.settings import MODELS
-from experiments.training.summary import mean
 from tests.support.commands import faults, nox_commands
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from experiments.related.channel_norm.network import InitName, Networks
-from experiments.training.metrics import VALIDATION
 from experiments.training.problem import Problem
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, Part, PresetName, Settings, require_at_least
 
 NAME = "one-example"

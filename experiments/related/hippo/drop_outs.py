@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from experiments.related.hippo.clustering import cluster
 from experiments.related.hippo.simulation import Design, simulate
 from experiments.related.hippo.zero_share import Counts, zero_shares
-from experiments.training.metrics import VALIDATION
 from experiments.training.problem import Problem
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, PresetName, Settings, require_at_least
 
 NAME = "zero-share"

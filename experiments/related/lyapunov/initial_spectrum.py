@@ -15,8 +15,8 @@ from torch import Tensor
 from atn.choices import BiasPlacement, Init
 from experiments.models.recurrent_layer import Recurrence
 from experiments.related.lyapunov.exponents import measured_exponents
-from experiments.training.metrics import VALIDATION
 from experiments.training.problem import Problem
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, Part, PresetName, Settings, require_at_least
 
 NAME = "spectrum"

@@ -18,7 +18,7 @@ from torch import Tensor
 from experiments.related.lyapunov.exponents import measured_exponents
 from experiments.tasks import char_ptb
 from experiments.tasks.char_ptb import CharPtb, CharPtbSettings
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, Part, PresetName, require_at_least
 
 NAME = "spectrum-ptb"

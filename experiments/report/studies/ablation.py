@@ -8,7 +8,7 @@ from experiments.report.statements import ends_between, goes_below, is_below
 from experiments.report.studies.synthetic import COLUMNS, LAST, LOSS, MARGIN
 from experiments.report.tables import number
 from experiments.tasks import copying, pixel_mnist, window_lengths
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
 
 _PIXELS = Case(
     title="",

@@ -24,7 +24,7 @@ from experiments.report.schema import (
 from experiments.report.tables import number
 from experiments.tasks import norm_statistics
 from experiments.tasks.norm_statistics import NORMS, Curves, NormName, read_statistics
-from experiments.training.summary import mean
+from experiments.training.records.summary import mean
 
 PRODUCTS: Mapping[NormName, str] = {"hh": "W_hh h", "ih": "W_ih x", "c": "c"}
 """What each norm is applied to, in the order of Figures 6a to 6c."""

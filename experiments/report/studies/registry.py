@@ -10,7 +10,7 @@ from experiments.report.studies.one_example import ONE_EXAMPLE
 from experiments.report.studies.spectrum import SPECTRUM, TRAINED_SPECTRUM
 from experiments.report.studies.synthetic import ADDING, COPYING, DENOISE
 from experiments.report.studies.zero_share import ZERO_SHARE
-from experiments.training.record import Record
+from experiments.training.records.record import Record
 
 STUDIES: tuple[Study, ...] = (
     COPYING,

@@ -26,7 +26,7 @@ from experiments.report.schema import (
 )
 from experiments.report.studies.spectrum_figures import draw_initial, draw_trained
 from experiments.report.tables import number
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import MODELS, ModelName
 
 EXPLODING = 0.05

@@ -11,9 +11,9 @@ from experiments.related.lyapunov.trained_spectrum import RELEASED, natural
 from experiments.report.plotting import COLORS, MARKERS, legend_below, looks, png, tidy
 from experiments.report.results import Result
 from experiments.report.schema import NAMES, Panel
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
+from experiments.training.records.summary import mean
 from experiments.training.settings import MODELS
-from experiments.training.summary import mean
 
 LOWEST = -3.0
 """Lower limit of the exponents that are drawn; some are far below."""

@@ -20,7 +20,7 @@ from experiments.report.statements import (
 from experiments.report.tables import number
 from experiments.tasks import adding, copying, denoise
 from experiments.tasks.denoise_floor import floor
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import MODELS
 
 MARGIN = 0.01

@@ -25,8 +25,8 @@ from experiments.report.schema import (
 )
 from experiments.report.statements import show_share
 from experiments.report.tables import number
-from experiments.training.metrics import VALIDATION
-from experiments.training.summary import mean
+from experiments.training.records.metrics import VALIDATION
+from experiments.training.records.summary import mean
 
 GONE = 0.05
 """Share of the genes flagged in all cells below which a number counts as gone."""

@@ -13,8 +13,8 @@ from experiments.common.errors import ExperimentError
 from experiments.report.studies.registry import STUDIES
 from experiments.tasks.copying import PRESETS, Copying
 from experiments.tasks.registry import TASKS
-from experiments.training.curve import CURVE
-from experiments.training.record import Record, load_record
+from experiments.training.records.curve import CURVE
+from experiments.training.records.record import Record, load_record
 from experiments.training.settings import ModelName
 from tests.support.commands import faults, nox_commands
 from tests.support.experiment_runs import falls_to, write_run

@@ -19,9 +19,9 @@ from experiments.cli.train import parse_task, plan_runs
 from experiments.common.errors import UsageError
 from experiments.tasks.copying import Copying
 from experiments.tasks.registry import TASKS
-from experiments.training.metrics import METRICS, read_metrics
 from experiments.training.progress import Progress
-from experiments.training.record import RECORD, Record, load_record
+from experiments.training.records.metrics import METRICS, read_metrics
+from experiments.training.records.record import RECORD, Record, load_record
 from experiments.training.run import Run
 from experiments.training.settings import ModelName
 from experiments.training.tensorboard_log import BOARD

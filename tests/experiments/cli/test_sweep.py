@@ -16,7 +16,7 @@ from experiments.cli import jobs, sweep, train
 from experiments.cli.jobs import Resources, make_executor, run_jobs
 from experiments.cli.main import main
 from experiments.tasks.registry import TASKS
-from experiments.training.record import load_record
+from experiments.training.records.record import load_record
 from tests.support import slurm_cluster
 
 SIZE = ["T=2", "batch=4", "hidden=6", "k=3", "steps=12", "validate_every=5"]

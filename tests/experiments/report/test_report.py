@@ -25,8 +25,8 @@ from experiments.report.studies.synthetic import COPYING, DENOISE
 from experiments.report.tables import duration, over_seeds
 from experiments.tasks.copying import baseline
 from experiments.tasks.denoise_floor import floor
-from experiments.training.curve import CURVE, curve_digest, encode_curve, read_curve
-from experiments.training.record import RECORD, UNVERIFIED, load_record, save_record
+from experiments.training.records.curve import CURVE, curve_digest, encode_curve, read_curve
+from experiments.training.records.record import RECORD, UNVERIFIED, load_record, save_record
 from experiments.training.settings import MODELS, ModelName
 from tests.support.experiment_runs import falls_to, gathered, make_run, write_run
 

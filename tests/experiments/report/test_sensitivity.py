@@ -10,7 +10,7 @@ from experiments.report.results import Result, Results
 from experiments.report.sensitivity import grid_result, in_a_grid, sensitivity_section, verdict
 from experiments.report.sensitivity_figure import lowest_at_every_seed, sensitivity_figures
 from experiments.tasks.sensitivity import COPYING_PLACEMENT, DENOISE_SETTINGS, Cell, Grid
-from experiments.training.record import UNVERIFIED
+from experiments.training.records.record import UNVERIFIED
 from experiments.training.settings import ModelName
 from tests.support.experiment_runs import gathered, make_run
 

@@ -19,7 +19,7 @@ from experiments.report.studies.registry import STUDIES
 from experiments.report.verdicts import ClaimVerdict, claim_verdicts, deciding_line, judge, measured_verdicts
 from experiments.tasks import char_ptb, norm_statistics, norm_variance
 from experiments.tasks.registry import TASKS
-from experiments.training.record import UNVERIFIED
+from experiments.training.records.record import UNVERIFIED
 from experiments.training.settings import MODELS, ModelName
 from proofs.claims import EXPERIMENTS, load_claims
 from tests.support.experiment_runs import falls_to, gathered, make_run, write_run

@@ -9,7 +9,7 @@ import torch
 from experiments.tasks import adding
 from experiments.tasks.adding import CHANCE, PRESETS, Adding, AddingSettings, draw_sequences
 from experiments.tasks.synthetic import generator
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import MODELS, ModelName, run_name
 
 CPU = torch.device("cpu")

@@ -14,8 +14,8 @@ from atn import ATNLSTM, LSTMState
 from experiments.common.errors import UsageError
 from experiments.tasks.char_ptb import PRESETS, VALIDATION_CARRIED, CharPtb, CharPtbSettings, bits_per_character
 from experiments.tasks.language import Windows, flatten, generated_corpus, unflatten, window_lengths
-from experiments.training.metrics import VALIDATION
 from experiments.training.problem import Problem
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import MODELS, ModelName, run_name
 from tests.support.interruptions import assert_interruption_changes_nothing
 

@@ -19,8 +19,8 @@ from experiments.tasks.norm_statistics import (
     plan,
     read_statistics,
 )
-from experiments.training.metrics import METRICS, VALIDATION, read_metrics
-from experiments.training.record import load_record
+from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
+from experiments.training.records.record import load_record
 from experiments.training.settings import MODELS, ModelName
 
 CPU = torch.device("cpu")

@@ -20,7 +20,7 @@ from experiments.tasks.pixel_mnist import (
     make_sequences,
     training_indices,
 )
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import MODELS, ModelName, run_name
 from tests.support.interruptions import assert_interruption_changes_nothing
 

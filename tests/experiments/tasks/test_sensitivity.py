@@ -23,9 +23,9 @@ from experiments.tasks.sensitivity import (
     find_grids,
     ranked_cells,
 )
-from experiments.training.record import Record
+from experiments.training.records.record import Record
+from experiments.training.records.summary import summarize
 from experiments.training.settings import ModelName, run_name
-from experiments.training.summary import summarize
 
 
 def record(grid: Grid, cell: Cell, model: ModelName, seed: int, loss: float, **more: Any) -> Record:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from experiments.tasks import copying, denoise
 from experiments.tasks.registry import TASKS
 from experiments.tasks.synthetic import SyntheticProblem
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import MODELS, ModelName
 from tests.support.experiment_runs import SYNTHETIC
 

@@ -14,7 +14,7 @@ from atn import ATNLSTM, LSTMState
 from experiments.models.awd_lstm import Dropout, LanguageModel
 from experiments.models.recurrent_layer import Recurrence
 from experiments.tasks.wikitext2 import AVERAGED, PRESETS, TEST, WikiText2, WikiText2Settings, perplexity
-from experiments.training.metrics import VALIDATION
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import MODELS, ModelName, run_name
 from tests.support.interruptions import assert_interruption_changes_nothing
 

@@ -11,7 +11,7 @@ from experiments.cli.main import main
 from experiments.tasks import copying
 from experiments.tasks.registry import TASKS
 from experiments.tasks.window_lengths import PRESETS, plan
-from experiments.training.record import load_record
+from experiments.training.records.record import load_record
 from experiments.training.settings import MODELS, PresetName, run_name
 
 CPU = torch.device("cpu")

@@ -23,9 +23,9 @@ from experiments.common.errors import ExperimentError
 from experiments.tasks.copying import Copying
 from experiments.training import checkpoint
 from experiments.training.checkpoint import NEWEST, PREVIOUS, Checkpoint, Times, load_checkpoint, save_checkpoint
-from experiments.training.metrics import METRICS, VALIDATION, read_metrics
 from experiments.training.problem import Problem
-from experiments.training.record import RECORD, Record, load_record
+from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
+from experiments.training.records.record import RECORD, Record, load_record
 
 TIMES = Times(0.5, 0.25)
 

@@ -16,8 +16,8 @@ from experiments.tasks import char_ptb, copying, pixel_mnist, wikitext2
 from experiments.tasks.registry import TASKS
 from experiments.training import distributed, run
 from experiments.training.checkpoint import Checkpoint, Times, capture, load_checkpoint, save_checkpoint
-from experiments.training.metrics import VALIDATION
-from experiments.training.record import load_record
+from experiments.training.records.metrics import VALIDATION
+from experiments.training.records.record import load_record
 from tests.support.experiment_runs import SYNTHETIC
 
 CPU = torch.device("cpu")

@@ -31,9 +31,9 @@ from experiments.tasks.registry import TASKS
 from experiments.training import distributed
 from experiments.training.checkpoint import NEWEST, NO_TIME, capture, restore
 from experiments.training.data_parallel import shared_loss
-from experiments.training.metrics import METRICS, VALIDATION, read_metrics
 from experiments.training.problem import Problem
-from experiments.training.record import Record, load_record
+from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
+from experiments.training.records.record import Record, load_record
 
 PROCESSES = 2
 STEPS = 16

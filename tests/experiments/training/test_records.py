@@ -14,12 +14,20 @@ from experiments.common.errors import ExperimentError
 from experiments.report.results import Result, load_results
 from experiments.report.statements import share_below
 from experiments.tasks import copying
-from experiments.training.conclusion import with_comparisons
-from experiments.training.curve import CURVE, MOST_ROWS, Point, curve_digest, encode_curve, make_curve, read_curve
-from experiments.training.metrics import METRICS, VALIDATION, Row, metrics_digest, read_metrics
-from experiments.training.record import RECORD, Record, load_record, save_record
+from experiments.training.records.conclusion import with_comparisons
+from experiments.training.records.curve import (
+    CURVE,
+    MOST_ROWS,
+    Point,
+    curve_digest,
+    encode_curve,
+    make_curve,
+    read_curve,
+)
+from experiments.training.records.metrics import METRICS, VALIDATION, Row, metrics_digest, read_metrics
+from experiments.training.records.record import RECORD, Record, load_record, save_record
+from experiments.training.records.summary import Crossing, Level, compare, running_mean, summarize
 from experiments.training.settings import name_with_model
-from experiments.training.summary import Crossing, Level, compare, running_mean, summarize
 from tests.support.experiment_runs import falls_to, make_run, write_run
 
 STEPS = 24

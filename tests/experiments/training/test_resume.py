@@ -21,9 +21,9 @@ from experiments.cli.main import main
 from experiments.common import files
 from experiments.tasks import copying
 from experiments.training.checkpoint import NEWEST, PREVIOUS
-from experiments.training.curve import CURVE
-from experiments.training.metrics import METRICS
-from experiments.training.record import load_record
+from experiments.training.records.curve import CURVE
+from experiments.training.records.metrics import METRICS
+from experiments.training.records.record import load_record
 from experiments.training.trainer import Trainer
 from tests.support.interruptions import assert_same_run, only_folder
 
@@ -193,7 +193,7 @@ def test_ctrl_c_ends_all_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Trainer, "_make", press)
-    monkeypatch.setattr("experiments.training.metrics.MetricsLog.read", lambda _: None)
+    monkeypatch.setattr("experiments.training.records.metrics.MetricsLog.read", lambda _: None)
     assert main(command(tmp_path, "all")) == 130
     assert only_folder(tmp_path).name.startswith("copying-smoke-T2-lstm-")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atn import carried, window
 from atn.backend import eager
-from atn.carried import Carried
+from atn.layers.carried import Carried
 from atn.population import PopulationStatistics
 from atn.window import StepStatistics
 from tests.library.lstm import test_stream_restarts as restarts

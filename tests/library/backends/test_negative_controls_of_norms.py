@@ -12,13 +12,13 @@ from torch import Tensor
 from atn import window
 from atn.backend import eager_sites
 from atn.backend.interface import DetachedSettings
+from atn.layers.stack import CellOutput, Layer
 from atn.norms import prop, rows
 from atn.norms.ada import AdaNorm
 from atn.norms.bn import BatchStatistics
 from atn.norms.prop import NormProp
 from atn.norms.wn import WeightNormalization
 from atn.population import PopulationStatistics
-from atn.stack import CellOutput, Layer
 from atn.window import StepStatistics
 from tests.library.lstm import test_batch_statistics as batch_statistics
 from tests.library.lstm import test_detached_statistics as detached

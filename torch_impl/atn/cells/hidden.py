@@ -8,9 +8,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from atn.backend.interface import HiddenWeights, NormSettings, Settings
 from atn.backend.registry import Backend
-from atn.initial_state import Chunk
-from atn.recurrent import RecurrentLayers
-from atn.stack import CellFunction, CellOutput
+from atn.layers.initial_state import Chunk
+from atn.layers.recurrent import RecurrentLayers
+from atn.layers.stack import CellFunction, CellOutput
 from atn.state import HiddenMemory, HiddenState
 
 

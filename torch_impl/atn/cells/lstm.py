@@ -10,11 +10,11 @@ from torch.nn.utils.rnn import PackedSequence
 from atn.backend.interface import LayerWeights, NormSettings, Settings
 from atn.backend.registry import Backend
 from atn.choices import BiasPlacement, Init, Norm
-from atn.initial_state import Chunk
-from atn.initialization import forget_bias_start
+from atn.layers.initial_state import Chunk
+from atn.layers.initialization import forget_bias_start
+from atn.layers.recurrent import RecurrentLayers
+from atn.layers.stack import CellFunction, CellOutput
 from atn.norms.interface import NormOptions
-from atn.recurrent import RecurrentLayers
-from atn.stack import CellFunction, CellOutput
 from atn.state import LayerMemory, LSTMState
 
 States = tuple[Tensor, Tensor]

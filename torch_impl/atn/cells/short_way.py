@@ -17,7 +17,7 @@ from atn.backend.custom_ops.differentiable import transform_is_active
 from atn.backend.custom_ops.plain import PLAIN
 from atn.backend.interface import NormSettings, StackSettings
 from atn.backend.registry import stack_for
-from atn.initial_state import Chunk
+from atn.layers.initial_state import Chunk
 from atn.norms.interface import LayerNorm
 from atn.precision import autocast_is_on
 from atn.state import StreamOrigin
@@ -27,7 +27,7 @@ COMPUTED = frozenset((torch.float32, torch.float64))
 
 
 class ShortWay(NamedTuple):
-    """What a call needs to know of a module, an `atn.recurrent.RecurrentLayers`, which stays as it is.
+    """What a call needs to know of a module, an `atn.layers.recurrent.RecurrentLayers`, which stays as it is.
 
     Attributes
     ----------

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from atn.layers.recurrent import RecurrentLayers
 from atn.lyapunov.growth import Growth, checked_burn_in, general_directions
 from atn.lyapunov.state_vector import dimension, kept_pairs
 from atn.lyapunov.stepping import Stepper
-from atn.recurrent import RecurrentLayers
 from atn.validation import check_flag, check_floating, check_steps, whole_number
 
 Progress = Callable[[int, int], object]

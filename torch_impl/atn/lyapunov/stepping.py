@@ -17,9 +17,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import functional_call
 
-from atn.initial_state import Chunk
+from atn.layers.initial_state import Chunk
+from atn.layers.recurrent import RecurrentLayers
 from atn.lyapunov.state_vector import dimension, joined, kept_pairs, pack, unpack
-from atn.recurrent import RecurrentLayers
 
 LARGEST = 2**21
 """Numbers in the largest tensors of one call: what bounds the memory, for any number of steps, cases and units."""

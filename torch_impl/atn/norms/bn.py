@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from atn.backend.interface import BatchSettings, Settings
-from atn.initialization import start_anew
+from atn.layers.initialization import start_anew
+from atn.layers.stack import CellFunction, CellOutput, Layer
 from atn.norms.gain_shift import GainShift
 from atn.norms.interface import SITES, LayerNorm, NormArguments, affine_gammas
 from atn.population import PopulationStatistics, checked_population, population_steps
-from atn.stack import CellFunction, CellOutput, Layer
 from atn.state import StreamOrigin
 from atn.validation import epsilon, probability
 

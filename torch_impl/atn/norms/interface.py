@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from atn.backend.interface import Settings
 from atn.choices import Base, BiasPlacement, Statistic, Variance
+from atn.layers.stack import CellFunction, CellOutput, Layer
 from atn.norms.gain_shift import GainShift
-from atn.stack import CellFunction, CellOutput, Layer
 from atn.state import StreamOrigin
 from atn.validation import number
 

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from atn.backend.interface import Affine, Settings
 from atn.choices import Variance
+from atn.layers.stack import CellFunction, CellOutput, Layer
 from atn.norms.gain_shift import Gain
 from atn.norms.interface import SITES, LayerNorm, NormArguments, checked_gammas
 from atn.norms.rows import to_unit_rows, with_folded_rows
 from atn.precision import state_dtype
-from atn.stack import CellFunction, CellOutput, Layer
 from atn.state import StreamOrigin
 from atn.validation import check_choice, number
 

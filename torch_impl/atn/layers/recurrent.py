@@ -14,18 +14,18 @@ from torch.nn.utils.rnn import PackedSequence
 
 from atn.backend.interface import Settings
 from atn.backend.registry import Backend, backend_for, check_backend
-from atn.carried import Carried, map_memory, run_pieces, without_batch
 from atn.cells.short_way import ShortWay
 from atn.choices import BiasPlacement, Init, Norm
-from atn.initial_state import Chunk, Shape, StateKind, check_reset, initial_states, streamed_states
-from atn.initialization import FILLS, start_anew
+from atn.layers.carried import Carried, map_memory, run_pieces, without_batch
+from atn.layers.initial_state import Chunk, Shape, StateKind, check_reset, initial_states, streamed_states
+from atn.layers.initialization import FILLS, start_anew
+from atn.layers.packing import Steps, StepsPacked, StepsTogether
+from atn.layers.stack import CellFunction, Layer, Weights, run_stack
 from atn.norms.gain_shift import affine_of
 from atn.norms.interface import LayerNorm, NormArguments, NormOptions
 from atn.norms.registry import checked_norm
 from atn.norms.rows import to_unit_rows
-from atn.packing import Steps, StepsPacked, StepsTogether
 from atn.precision import compute_dtype, data_dtype, full_precision, state_dtype
-from atn.stack import CellFunction, Layer, Weights, run_stack
 from atn.state import StreamOrigin
 from atn.validation import (
     check_choice,

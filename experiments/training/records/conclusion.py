@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.common.files import write_atomically
-from experiments.training.curve import CURVE, curve_digest, encode_curve, make_curve
-from experiments.training.metrics import METRICS, metrics_digest, read_metrics
-from experiments.training.record import Record, load_record
+from experiments.training.records.curve import CURVE, curve_digest, encode_curve, make_curve
+from experiments.training.records.metrics import METRICS, metrics_digest, read_metrics
+from experiments.training.records.record import Record, load_record
+from experiments.training.records.summary import Comparison, Level, compare, summarize
 from experiments.training.settings import MODELS, ModelName, name_with_model
-from experiments.training.summary import Comparison, Level, compare, summarize
 
 
 def conclude(folder: Path, record: Record, levels: Sequence[Level]) -> Record:

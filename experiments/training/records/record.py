@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from experiments.common.errors import ExperimentError
 from experiments.common.files import write_atomically
+from experiments.training.records.summary import Summary
 from experiments.training.settings import ModelName, PresetName
-from experiments.training.summary import Summary
 
 Status = Literal["running", "finished", "interrupted", "nan"]
 

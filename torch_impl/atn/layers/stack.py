@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atn.carried import Carried
-from atn.packing import Steps
+from atn.layers.carried import Carried
+from atn.layers.packing import Steps
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.common.errors import ExperimentError
-from experiments.training.metrics import Row
+from experiments.training.records.metrics import Row
 
 CURVE = "curve.csv"
 
