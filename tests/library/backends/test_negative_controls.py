@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from atn import carried, window
+from atn import window
 from atn.backend import eager
+from atn.layers import carried
 from atn.layers.carried import Carried
 from atn.population import PopulationStatistics
 from atn.window import StepStatistics

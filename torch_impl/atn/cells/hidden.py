@@ -1,17 +1,37 @@
 """What the modules share whose only state is h: how they are called, and how they reach a backend."""
 
-from typing import Any, ClassVar, cast, overload
+from typing import Any, ClassVar, NamedTuple, cast, overload
 
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from atn.backend.interface import HiddenWeights, NormSettings, Settings
+from atn.backend.interface import HiddenFunction, HiddenWeights, NormSettings, Settings
 from atn.backend.registry import Backend
 from atn.layers.initial_state import Chunk
+from atn.layers.layer import CellOutput
 from atn.layers.recurrent import RecurrentLayers
-from atn.layers.stack import CellFunction, CellOutput
 from atn.state import HiddenMemory, HiddenState
+
+
+class HiddenCell(NamedTuple):
+    """A cell whose only state is h, on a backend."""
+
+    layer: HiddenFunction
+
+    def run(
+        self,
+        x: Float[Tensor, "T B I"],
+        weights: HiddenWeights,
+        states: tuple[Float[Tensor, "B H"], ...],
+        memory: HiddenMemory | None,
+        settings: Settings | None,
+    ) -> CellOutput:
+        """Run one layer in one direction; see `atn.layers.layer.Cell`."""
+        (h_0,) = states
+        # The registry has chosen a backend that computes these settings.
+        out = self.layer(x, weights, h_0, memory, cast("NormSettings | None", settings))
+        return CellOutput((out.h,), out.memory)
 
 
 class HiddenLayers(RecurrentLayers):
@@ -95,15 +115,5 @@ class HiddenLayers(RecurrentLayers):
         """
         return cast("tuple[Tensor, HiddenState]", self(input, Chunk(state, reset)))
 
-    def _cell(self, backend: Backend, norm: Settings | None, *, every_state: bool) -> CellFunction:  # noqa: ARG002 - h is the only state
-        run = backend.hidden[self.mode]
-
-        def cell(
-            x: Tensor, weights: HiddenWeights, states: tuple[Tensor, ...], memory: HiddenMemory | None
-        ) -> CellOutput:
-            (h_0,) = states
-            # The registry has chosen a backend that computes these settings.
-            out = run(x, weights, h_0, memory, cast("NormSettings | None", norm))
-            return CellOutput((out.h,), out.memory)
-
-        return cell
+    def _cell(self, backend: Backend, *, every_state: bool) -> HiddenCell:  # noqa: ARG002 - h is the only state
+        return HiddenCell(backend.hidden[self.mode])

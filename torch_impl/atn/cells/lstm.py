@@ -1,9 +1,9 @@
 """The ATN-LSTM as a module that stands where `torch.nn.LSTM` stood."""
 
-from typing import Any, ClassVar, Unpack, cast, overload
+from typing import Any, ClassVar, NamedTuple, Unpack, cast, overload
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
@@ -12,13 +12,36 @@ from atn.backend.registry import Backend
 from atn.choices import BiasPlacement, Init, Norm
 from atn.layers.initial_state import Chunk
 from atn.layers.initialization import forget_bias_start
+from atn.layers.layer import CellOutput
 from atn.layers.recurrent import RecurrentLayers
-from atn.layers.stack import CellFunction, CellOutput
 from atn.norms.interface import NormOptions
 from atn.state import LayerMemory, LSTMState
 
 States = tuple[Tensor, Tensor]
 """h and c by layer and direction, (L*D, B, H) each, or (L*D, H) without a batch."""
+
+
+class LSTMCell(NamedTuple):
+    """The LSTM on a backend."""
+
+    backend: Backend
+    every_c: bool
+    """Whether c is needed after every step, or only after the last."""
+
+    def run(
+        self,
+        x: Float[Tensor, "T B I"],
+        weights: LayerWeights,
+        states: tuple[Float[Tensor, "B H"], ...],
+        memory: LayerMemory | None,
+        settings: Settings | None,
+    ) -> CellOutput:
+        """Run one layer in one direction; see `atn.layers.layer.Cell`."""
+        h_0, c_0 = states
+        # The registry has chosen a backend that computes these settings.
+        norm = cast("NormSettings | None", settings)
+        out = self.backend.layer(x, weights, h_0, c_0, memory, norm, every_c=self.every_c)
+        return CellOutput((out.h, out.c), out.memory)
 
 
 class ATNLSTM(RecurrentLayers):
@@ -278,17 +301,8 @@ class ATNLSTM(RecurrentLayers):
     def _sites(self) -> dict[str, int]:
         return {**super()._sites(), "norm_c": self.hidden_size}
 
-    def _cell(self, backend: Backend, norm: Settings | None, *, every_state: bool) -> CellFunction:
-        def cell(
-            x: Tensor, weights: LayerWeights, states: tuple[Tensor, ...], memory: LayerMemory | None
-        ) -> CellOutput:
-            h_0, c_0 = states
-            # The registry has chosen a backend that computes these settings.
-            settings = cast("NormSettings | None", norm)
-            out = backend.layer(x, weights, h_0, c_0, memory, settings, every_c=every_state)
-            return CellOutput((out.h, out.c), out.memory)
-
-        return cell
+    def _cell(self, backend: Backend, *, every_state: bool) -> LSTMCell:
+        return LSTMCell(backend, every_state)
 
     def _fill(self, name: str, values: Tensor) -> None:
         super()._fill(name, values)

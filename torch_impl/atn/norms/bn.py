@@ -4,7 +4,6 @@ While training a step is normalized by mean and variance over the cases, and ove
 keeps running averages of them for each of the first `max_steps` time steps, which evaluation uses.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -12,9 +11,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from atn.backend.interface import BatchSettings, Settings
+from atn.backend.interface import BatchSettings
 from atn.layers.initialization import start_anew
-from atn.layers.stack import CellFunction, CellOutput, Layer
+from atn.layers.layer import Cell, CellOutput, Layer
 from atn.norms.gain_shift import GainShift
 from atn.norms.interface import SITES, LayerNorm, NormArguments, affine_gammas
 from atn.population import PopulationStatistics, checked_population, population_steps
@@ -91,7 +90,7 @@ class BatchStatistics(LayerNorm):
 
     def run(
         self,
-        cell: Callable[[Settings | None], CellFunction],
+        cell: Cell,
         x: Tensor,
         layer: Layer,
         states: tuple[Tensor, ...],
@@ -104,7 +103,7 @@ class BatchStatistics(LayerNorm):
         ]
         given = tuple(None if found.training else found.at(0, x.shape[0], x.dtype) for found in populations)
         settings = BatchSettings(self.steps, self.eps, self.bias_placement, given)
-        out = cell(settings)(x, layer.weights, states, memory)
+        out = cell.run(x, layer.weights, states, memory, settings)
         for population, used in zip(populations, out.memory, strict=True):
             if population.training and population.track_running_stats:
                 population.update(0, used)

@@ -5,7 +5,6 @@ backends that compute it, if it is none that a plain cell with other weights com
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple, TypedDict, get_args
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from atn.backend.interface import Settings
 from atn.choices import Base, BiasPlacement, Statistic, Variance
-from atn.layers.stack import CellFunction, CellOutput, Layer
+from atn.layers.layer import Cell, CellOutput, Layer
 from atn.norms.gain_shift import GainShift
 from atn.state import StreamOrigin
 from atn.validation import number
@@ -193,11 +192,11 @@ class LayerNorm(ABC):
 
     def run(
         self,
-        cell: Callable[[Settings | None], CellFunction],
+        cell: Cell,
         x: Tensor,
         layer: Layer,
         states: tuple[Tensor, ...],
         memory: Any,
     ) -> CellOutput:
-        """Run a folded layer in one direction by the cell function for some settings."""
-        return cell(self.settings())(x, layer.weights, states, memory)
+        """Run a folded layer in one direction."""
+        return cell.run(x, layer.weights, states, memory, self.settings())

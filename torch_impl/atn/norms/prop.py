@@ -11,7 +11,6 @@ computed once a sequence and whose cell has a gain on its way into h. What enter
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self, get_args
 
@@ -19,9 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.backend.interface import Affine, Settings
+from atn.backend.interface import Affine
 from atn.choices import Variance
-from atn.layers.stack import CellFunction, CellOutput, Layer
+from atn.layers.layer import Cell, CellOutput, Layer
 from atn.norms.gain_shift import Gain
 from atn.norms.interface import SITES, LayerNorm, NormArguments, checked_gammas
 from atn.norms.rows import to_unit_rows, with_folded_rows
@@ -137,7 +136,7 @@ class NormProp(LayerNorm):
 
     def run(
         self,
-        cell: Callable[[Settings | None], CellFunction],
+        cell: Cell,
         x: Tensor,
         layer: Layer,
         states: tuple[Tensor, ...],
@@ -147,7 +146,7 @@ class NormProp(LayerNorm):
         site_c: Any = layer.sites["norm_c"]
         h_0, *others = states
         root = site_c.var_h.sqrt().to(h_0.dtype)
-        out = cell(None)(x, layer.weights, (h_0 * root, *others), memory)
+        out = cell.run(x, layer.weights, (h_0 * root, *others), memory, None)
         h, *rest = out.states
         return CellOutput((h / root, *rest), out.memory)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from atn.layers.initialization import start_anew
-from atn.layers.stack import Layer
+from atn.layers.layer import Layer
 from atn.norms.gain_shift import Gain
 from atn.norms.interface import LayerNorm, NormArguments
 from atn.norms.rows import row_lengths, with_folded_rows

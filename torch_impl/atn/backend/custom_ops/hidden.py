@@ -6,6 +6,7 @@ one vector for each row.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,13 +15,9 @@ from torch import Tensor
 
 from atn.backend.custom_ops import differentiable
 from atn.backend.custom_ops.differentiable import transform_is_active
-from atn.backend.custom_ops.plain import gradient_is_wanted, is_plain
-from atn.backend.custom_ops.register import (
-    input_gradient,
-    recurrent_weight_gradient,
-    register_operator,
-    weight_gradient,
-)
+from atn.backend.custom_ops.plain import direct, gradient_is_wanted, recorded
+from atn.backend.custom_ops.products import product_gradients
+from atn.backend.custom_ops.register import kernel_call, register_operator
 from atn.backend.custom_ops.signatures import (
     HiddenBackward,
     HiddenForward,
@@ -30,7 +27,6 @@ from atn.backend.custom_ops.signatures import (
     KeptSteps,
 )
 from atn.backend.interface import HiddenOutput, HiddenWeights, NormSettings, total
-from atn.precision import full_precision
 from atn.state import HiddenMemory
 from atn.window import StepStatistics
 
@@ -39,11 +35,10 @@ KEPT_BLOCKS = {"RNN_TANH": 0, "RNN_RELU": 0, "GRU": 4}
 
 
 class HiddenOperators(NamedTuple):
-    """The operators of a backend that a layer calls, and the kernels behind them; see `register.Operators`."""
+    """The operators of a backend that a layer calls; see `register.Operators`."""
 
     forward: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]]
     inference: Callable[..., tuple[Tensor, Tensor]]
-    kernels: Callable[[], HiddenKernels]
 
 
 def register_hidden(
@@ -57,14 +52,18 @@ def register_hidden(
     def fake_forward(given: HiddenForward) -> tuple[Tensor, ...]:
         return _fake_forward(given, kept_steps(given))
 
-    def operator(name: str, *arguments: Any) -> Any:
-        return register_operator(backend, kernels, device_types, name, *arguments)
-
-    forward = operator("hidden_forward", HiddenForward, fake_forward, len(HiddenResult._fields))
-    inference = operator("hidden_inference", HiddenForward, _fake_inference, len(HiddenInference._fields))
-    backward = operator("hidden_backward", HiddenBackward, _fake_backward, 8)
-    forward.register_autograd(_HiddenGradient(backward), setup_context=_keep)
-    return HiddenOperators(forward, inference, kernels)
+    operator = partial(register_operator, backend, device_types)
+    run = kernel_call(lambda given: kernels().hidden_forward(given), HiddenForward)
+    run_inference = kernel_call(lambda given: kernels().hidden_inference(given), HiddenForward)
+    run_backward = kernel_call(lambda given: kernels().hidden_backward(given), HiddenBackward)
+    forward = operator("hidden_forward", run, HiddenForward, fake_forward, 6)
+    inference = operator(
+        "hidden_inference", run_inference, HiddenForward, _fake_inference, len(HiddenInference._fields)
+    )
+    backward = operator("hidden_backward", run_backward, HiddenBackward, _fake_backward, 8)
+    gradient = _HiddenGradient(direct(backward, run_backward))
+    forward.register_autograd(gradient, setup_context=_keep)
+    return HiddenOperators(recorded(forward, run, _keep, gradient), direct(inference, run_inference))
 
 
 def run_hidden(
@@ -82,9 +81,6 @@ def run_hidden(
         h, steps = differentiable.hidden_forward(given)
     elif gradient_is_wanted(given):
         h, steps, *_ = operators.forward(*given)
-    elif is_plain(given):
-        contiguous = (value.contiguous() if isinstance(value, Tensor) else value for value in given)
-        h, steps = operators.kernels().hidden_inference(HiddenForward._make(contiguous))
     else:
         h, steps = operators.inference(*given)
     if norm is None:
@@ -214,24 +210,16 @@ class _HiddenGradient:
             eps=ctx.eps,
         )
         da_ih, da_hh, dgamma_ih, dbeta_ih, dgamma_hh, dbeta_hh, dh_0, dmemory = self._backward(*given)
-        x, rows_hh = inputs.x, da_hh.flatten(0, 1)
-        rows_ih = rows_hh if _rows_are_one(ctx.mode, ctx.k) else da_ih.flatten(0, 1)
-        needs_x, needs_ih, needs_hh, *_ = ctx.needs_input_grad
-        # The backward pass may run under the caller's autocast, which would round these products.
-        with full_precision(x.device):
-            return (
-                input_gradient(rows_ih, inputs.weight_ih).view_as(x) if needs_x else None,
-                weight_gradient(rows_ih, x.flatten(0, 1)) if needs_ih else None,
-                recurrent_weight_gradient(da_hh, inputs.h_0, computed.h) if needs_hh else None,
-                None if inputs.bias_ih is None else rows_ih.sum(0),
-                None if inputs.bias_hh is None else rows_hh.sum(0),
-                None if inputs.gamma_ih is None else dgamma_ih,
-                None if inputs.beta_ih is None else dbeta_ih,
-                None if inputs.gamma_hh is None else dgamma_hh,
-                None if inputs.beta_hh is None else dbeta_hh,
-                dh_0,
-                dmemory,
-                None,
-                None,
-                None,
-            )
+        da_ih = da_hh if _rows_are_one(ctx.mode, ctx.k) else da_ih
+        return (
+            *product_gradients(inputs, computed.h, da_ih, da_hh, ctx.needs_input_grad),
+            None if inputs.gamma_ih is None else dgamma_ih,
+            None if inputs.beta_ih is None else dbeta_ih,
+            None if inputs.gamma_hh is None else dgamma_hh,
+            None if inputs.beta_hh is None else dbeta_hh,
+            dh_0,
+            dmemory,
+            None,
+            None,
+            None,
+        )

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from atn.backend.custom_ops import differentiable
 from atn.backend.custom_ops.plain import direct, in_memory, recorded
+from atn.backend.custom_ops.products import product_gradients
 from atn.backend.custom_ops.signatures import (
     KeptSteps,
     Kernels,
@@ -27,7 +27,6 @@ from atn.backend.custom_ops.signatures import (
     NormForward,
     schema,
 )
-from atn.precision import full_precision
 
 
 class Operators(NamedTuple):
@@ -41,32 +40,31 @@ class Operators(NamedTuple):
     lstm_inference: Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
-def kernel_call(kernels: Callable[[], Any], name: str, takes: type[Any]) -> Callable[..., tuple[Tensor, ...]]:
-    """A function of the fields of `takes` that calls the kernel `name`."""
+def kernel_call(kernel: Callable[[Any], tuple[Tensor, ...]], takes: type[Any]) -> Callable[..., tuple[Tensor, ...]]:
+    """A function of the fields of `takes` that calls a kernel, which takes them as one."""
 
     def compute(*arguments: Any) -> tuple[Tensor, ...]:
-        computed: tuple[Tensor, ...] = getattr(kernels(), name)(takes(*map(in_memory, arguments)))
-        return computed
+        return kernel(takes(*map(in_memory, arguments)))
 
     return compute
 
 
 def register_operator(
     backend: str,
-    kernels: Callable[[], Any],
     device_types: Sequence[str],
     name: str,
+    compute: Callable[..., tuple[Tensor, ...]],
     takes: type[Any],
     fake: Callable[..., tuple[Tensor, ...]],
     results: int,
 ) -> Any:
-    """Register the operator `atn::<backend>_<name>`, which takes the fields of `takes` and calls the kernel `name`.
+    """Register the operator `atn::<backend>_<name>`, which takes the fields of `takes` and calls `compute`.
 
     `fake` returns empty results of the right shapes from the same arguments.
     """
     registered = torch.library.custom_op(
         f"atn::{backend}_{name}",
-        kernel_call(kernels, name, takes),
+        compute,
         mutates_args=(),
         device_types=tuple(device_types),
         schema=schema(takes, results),
@@ -94,20 +92,26 @@ def register(
     kept_steps
         Returns the number of steps whose rows the backend's `lstm_forward` keeps.
     """
-    operator, compute = partial(register_operator, backend, kernels, device_types), partial(kernel_call, kernels)
-    norm_forward = operator("norm_forward", NormForward, _fake_norm_forward, results=3)
-    norm_backward = operator("norm_backward", NormBackward, _fake_norm_backward, results=4)
-    lstm_forward = operator("lstm_forward", LSTMForward, partial(_fake_lstm_forward, kept_steps), results=7)
-    lstm_inference = operator("lstm_inference", LSTMForward, _fake_lstm_inference, results=3)
-    lstm_backward = operator("lstm_backward", LSTMBackward, _fake_lstm_backward, results=10)
-    of_norm = _NormGradient(direct(norm_backward, compute("norm_backward", NormBackward)))
-    of_lstm = _LSTMGradient(direct(lstm_backward, compute("lstm_backward", LSTMBackward)))
+    operator = partial(register_operator, backend, device_types)
+    # `kernels` is called at each call of an operator, so that nothing is compiled or imported before it is needed.
+    run_norm = kernel_call(lambda given: kernels().norm_forward(given), NormForward)
+    run_norm_backward = kernel_call(lambda given: kernels().norm_backward(given), NormBackward)
+    run_lstm = kernel_call(lambda given: kernels().lstm_forward(given), LSTMForward)
+    run_lstm_inference = kernel_call(lambda given: kernels().lstm_inference(given), LSTMForward)
+    run_lstm_backward = kernel_call(lambda given: kernels().lstm_backward(given), LSTMBackward)
+    norm_forward = operator("norm_forward", run_norm, NormForward, _fake_norm_forward, results=3)
+    norm_backward = operator("norm_backward", run_norm_backward, NormBackward, _fake_norm_backward, results=4)
+    lstm_forward = operator("lstm_forward", run_lstm, LSTMForward, partial(_fake_lstm_forward, kept_steps), results=7)
+    lstm_inference = operator("lstm_inference", run_lstm_inference, LSTMForward, _fake_lstm_inference, results=3)
+    lstm_backward = operator("lstm_backward", run_lstm_backward, LSTMBackward, _fake_lstm_backward, results=10)
+    of_norm = _NormGradient(direct(norm_backward, run_norm_backward))
+    of_lstm = _LSTMGradient(direct(lstm_backward, run_lstm_backward))
     norm_forward.register_autograd(of_norm, setup_context=_keep_for_norm)
     lstm_forward.register_autograd(of_lstm, setup_context=_keep_for_lstm)
     return Operators(
-        recorded(norm_forward, compute("norm_forward", NormForward), _keep_for_norm, of_norm),
-        recorded(lstm_forward, compute("lstm_forward", LSTMForward), _keep_for_lstm, of_lstm),
-        direct(lstm_inference, compute("lstm_inference", LSTMForward)),
+        recorded(norm_forward, run_norm, _keep_for_norm, of_norm),
+        recorded(lstm_forward, run_lstm, _keep_for_lstm, of_lstm),
+        direct(lstm_inference, run_lstm_inference),
     )
 
 
@@ -249,49 +253,17 @@ class _LSTMGradient:
             eps=ctx.eps,
         )
         da_ih, da_hh, dgamma_ih, dgamma_hh, dbias, dgamma_c, dbeta_c, dh_0, dc_0, dmemory = self._lstm_backward(*given)
-        x = inputs.x
-        rows_hh = da_hh.flatten(0, 1)
-        rows_ih = da_ih.flatten(0, 1) if ctx.k > 0 else rows_hh
-        needs_x, needs_ih, needs_hh, *_ = ctx.needs_input_grad
-        # The backward pass may run under the caller's autocast, which would round these products.
-        with full_precision(x.device):
-            return (
-                input_gradient(rows_ih, inputs.weight_ih).view_as(x) if needs_x else None,
-                weight_gradient(rows_ih, x.flatten(0, 1)) if needs_ih else None,
-                recurrent_weight_gradient(da_hh, inputs.h_0, computed.h) if needs_hh else None,
-                None if inputs.bias_ih is None else rows_ih.sum(0),
-                None if inputs.bias_hh is None else rows_hh.sum(0),
-                None if inputs.bias is None else dbias,
-                None if given.gamma_ih is None else dgamma_ih,
-                None if given.gamma_hh is None else dgamma_hh,
-                None if given.gamma_c is None else dgamma_c,
-                None if given.beta_c is None else dbeta_c,
-                dh_0,
-                dc_0,
-                dmemory,
-                None,
-                None,
-            )
-
-
-def input_gradient(rows: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of the input (R, I) of a product with weight (G, I), from the gradient of its output, `rows` (R, G).
-
-    For few columns I, as for one number per step, BLAS takes up to 3 times as long unless the columns of the weight are
-    contiguous; for a single row it takes longer to lay them out so.
-    """
-    return rows @ weight if rows.shape[0] == 1 else functional.linear(rows, weight.t().contiguous())
-
-
-def weight_gradient(rows: Tensor, x: Tensor) -> Tensor:
-    """Gradient of the weight (G, I), from the gradient of the output, `rows` (R, G), and the input x (R, I).
-
-    It is computed as a transposed product, which in BLAS is up to 9 times as fast for few columns I.
-    """
-    return (x.t() @ rows).t().contiguous()
-
-
-def recurrent_weight_gradient(da_hh: Tensor, h_0: Tensor, h: Tensor) -> Tensor:
-    """Gradient of W_hh (4H, H): one product over all steps after the first, and one product for the first step."""
-    first = da_hh[0].t() @ h_0
-    return first if da_hh.shape[0] == 1 else first + da_hh[1:].flatten(0, 1).t() @ h[:-1].flatten(0, 1)
+        da_ih = da_ih if ctx.k > 0 else da_hh
+        return (
+            *product_gradients(inputs, computed.h, da_ih, da_hh, ctx.needs_input_grad),
+            None if inputs.bias is None else dbias,
+            None if given.gamma_ih is None else dgamma_ih,
+            None if given.gamma_hh is None else dgamma_hh,
+            None if given.gamma_c is None else dgamma_c,
+            None if given.beta_c is None else dbeta_c,
+            dh_0,
+            dc_0,
+            dmemory,
+            None,
+            None,
+        )

@@ -8,7 +8,7 @@ and the gates, also 6 numbers. The other values are computed again, which costs 
 Inference keeps nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -17,7 +17,17 @@ from torch import Tensor
 from atn.backend.custom_ops.hidden import KEPT_BLOCKS, register_hidden, run_hidden
 from atn.backend.custom_ops.layer import run_layer, run_norm
 from atn.backend.custom_ops.register import register
-from atn.backend.custom_ops.signatures import HiddenForward, HiddenKernels, KeptSteps, Kernels, LSTMForward
+from atn.backend.custom_ops.signatures import (
+    HiddenBackward,
+    HiddenForward,
+    HiddenKernels,
+    KeptSteps,
+    Kernels,
+    LSTMBackward,
+    LSTMForward,
+    NormBackward,
+    NormForward,
+)
 from atn.backend.fused import fallback
 from atn.backend.fused.build import compiled
 from atn.backend.fused.fallback_norm import input_is_computed_again
@@ -25,14 +35,46 @@ from atn.backend.interface import HiddenFunction, LayerFunction, NormFunction, S
 
 
 class CompiledKernels:
-    """The compiled operators with the interface of `Kernels`; they take their arguments by name."""
+    """The operators of `csrc/ops.cpp` with the interface of `AllKernels`; they take their arguments by name."""
 
     def __init__(self, operators: Any) -> None:
         self._operators = operators
 
-    def __getattr__(self, name: str) -> Callable[[Any], tuple[Any, ...]]:
-        operator = getattr(self._operators, name)
-        return lambda given: operator(**given._asdict())
+    def norm_forward(self, given: NormForward) -> tuple[Tensor, ...]:
+        """Normalize a sequence."""
+        return self._call(self._operators.norm_forward, given)
+
+    def norm_backward(self, given: NormBackward) -> tuple[Tensor, ...]:
+        """Compute the gradients of `norm_forward`."""
+        return self._call(self._operators.norm_backward, given)
+
+    def lstm_forward(self, given: LSTMForward) -> tuple[Tensor, ...]:
+        """Run a layer of the LSTM, and keep what its backward pass reads."""
+        return self._call(self._operators.lstm_forward, given)
+
+    def lstm_inference(self, given: LSTMForward) -> tuple[Tensor, ...]:
+        """Run a layer of the LSTM, and keep nothing."""
+        return self._call(self._operators.lstm_inference, given)
+
+    def lstm_backward(self, given: LSTMBackward) -> tuple[Tensor, ...]:
+        """Compute the gradients of `lstm_forward`."""
+        return self._call(self._operators.lstm_backward, given)
+
+    def hidden_forward(self, given: HiddenForward) -> tuple[Tensor, ...]:
+        """Run a layer of another cell, and keep what its backward pass reads."""
+        return self._call(self._operators.hidden_forward, given)
+
+    def hidden_inference(self, given: HiddenForward) -> tuple[Tensor, ...]:
+        """Run a layer of another cell, and keep nothing."""
+        return self._call(self._operators.hidden_inference, given)
+
+    def hidden_backward(self, given: HiddenBackward) -> tuple[Tensor, ...]:
+        """Compute the gradients of `hidden_forward`."""
+        return self._call(self._operators.hidden_backward, given)
+
+    def _call(self, operator: Any, given: Any) -> tuple[Tensor, ...]:
+        computed: tuple[Tensor, ...] = operator(**given._asdict())
+        return computed
 
     def lstm_stack_inference(
         self,
