@@ -34,6 +34,7 @@ and in ``networks/``:
 9. ``stack``              layers and directions
 10. ``losses``            cross-entropy and squared error
 11. ``circulant``         the convolutional network of one example
+12. ``per_step_readout``  classes from all hidden states of a sequence
 
 and last ``lyapunov``, the rates at which a change of the state of any of these grows.
 
@@ -127,6 +128,13 @@ from atn_reference.networks.norm_prop_lstm import (
     NormPropLSTMParameters,
     norm_prop_lstm_backward,
     norm_prop_lstm_forward,
+)
+from atn_reference.networks.per_step_readout import (
+    PerStepCache,
+    PerStepGradients,
+    PerStepOutput,
+    per_step_readout_backward,
+    per_step_readout_forward,
 )
 from atn_reference.networks.rnn import (
     RNNCache,
@@ -299,6 +307,9 @@ __all__ = [
     "NormStepCache",
     "NormStepGradients",
     "Number",
+    "PerStepCache",
+    "PerStepGradients",
+    "PerStepOutput",
     "PopulationNorm",
     "PopulationNormCache",
     "PopulationStatistics",
@@ -375,6 +386,8 @@ __all__ = [
     "orthogonal_unit_rows",
     "output_derivative",
     "output_derivative_a12",
+    "per_step_readout_backward",
+    "per_step_readout_forward",
     "population_norm_backward",
     "population_norm_forward",
     "population_step_backward",

@@ -27,6 +27,7 @@ SIGNATURES = {
     "NormalizedLinear": [
         "in_features", "out_features", "bias", "k", "eps", "affine", "bias_placement", "backend", "device", "dtype",
     ],
+    "PerStepReadout": ["steps", "hidden_size", "classes", "bias", "batch_first", "device", "dtype"],
 }  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def assert_refused(wrong: WrongCall) -> None:
 
 def calls() -> dict[str, Call]:
     """Every pair by name; the inputs are float64 and may be cast."""
-    return norm_calls() | loss_calls() | network_calls() | one_example_calls()
+    return norm_calls() | loss_calls() | network_calls() | one_example_calls() | per_step_calls()
 
 
 def norm_calls() -> dict[str, Call]:
@@ -148,6 +148,20 @@ def one_example_calls() -> dict[str, Call]:
 
 def _one_example(tree: Tree, **settings: Any) -> Any:
     return oracle.circulant_network_forward(tree["x"], tree["parameters"], **settings)
+
+
+def per_step_calls() -> dict[str, Call]:
+    """The linear map of all hidden states to logits."""
+    rng = np.random.default_rng(3)
+    inputs = {
+        name: rng.standard_normal(shape) for name, shape in (("h", (4, 3, 5)), ("weight", (2, 4, 5)), ("bias", 2))
+    }
+
+    def forward(tree: Tree) -> tuple[Tree, Any]:
+        out, cache = oracle.per_step_readout_forward(**tree)
+        return out.logits, cache
+
+    return {"per-step readout": Call(inputs, forward, oracle.per_step_readout_backward)}
 
 
 def network_calls() -> dict[str, Call]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import atn.functional as F
-from atn import ATNGRU, ATNLSTM, ATNRNN, AssortedTimeNorm, LSTMState, NormalizedLinear, NormMemory
+from atn import ATNGRU, ATNLSTM, ATNRNN, AssortedTimeNorm, LSTMState, NormalizedLinear, NormMemory, PerStepReadout
 
 A = torch.zeros(4, 2, 3)
 META = A.to("meta")
@@ -37,6 +37,11 @@ def gru(**changes: Any) -> Any:  # Any: the same
 def linear(**changes: Any) -> Any:  # Any: the same
     """`NormalizedLinear` of 3 features and 5 outputs, with settings changed."""
     return NormalizedLinear(**{"in_features": 3, "out_features": 5, "k": 2, **changes})
+
+
+def per_step(**changes: Any) -> Any:  # Any: the same
+    """`PerStepReadout` of 4 steps of 3 features and 2 classes, with settings changed."""
+    return PerStepReadout(**{"steps": 4, "hidden_size": 3, "classes": 2, **changes})
 
 
 def module(**changes: Any) -> Any:

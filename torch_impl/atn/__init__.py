@@ -2,7 +2,7 @@
 
 `ATNLSTM`, `ATNGRU` and `ATNRNN` stand where `torch.nn.LSTM`, `torch.nn.GRU` and `torch.nn.RNN` stood, and
 `NormalizedLinear` where `torch.nn.Linear` stood; `AssortedTimeNorm` and `functional.assorted_time_norm` are their norm
-alone.
+alone. `PerStepReadout` classifies sequences by all hidden states.
 
 Reading order of the modules:
 
@@ -19,7 +19,8 @@ Reading order of the modules:
   `initialization`, `precision` and `validation` beside it;
 - `norms`: the norms that its layers can have, one file each;
 - `cells`: the cells, one file each: `lstm`, and `rnn` and `gru` on `hidden`, what cells share whose only state is h;
-- `normalized_linear`: the output of the paper's network;
+- `readout`: what stands on top of a layer: `normalized_linear`, the output of the paper's network, and `per_step`,
+  classes of sequences by weights of their own for every step;
 - `lyapunov`: Lyapunov exponents of any of these layers; `import atn.lyapunov`.
 """
 
@@ -29,7 +30,7 @@ from atn.cells.gru import ATNGRU
 from atn.cells.lstm import ATNLSTM
 from atn.cells.rnn import ATNRNN
 from atn.normalization import AssortedTimeNorm
-from atn.normalized_linear import NormalizedLinear
+from atn.readout import NormalizedLinear, PerStepReadout
 from atn.state import HiddenState, LSTMState, NormMemory
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "LSTMState",
     "NormMemory",
     "NormalizedLinear",
+    "PerStepReadout",
     "backends",
     "functional",
 ]

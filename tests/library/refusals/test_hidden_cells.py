@@ -1,4 +1,4 @@
-"""Wrong calls of the RNN, of the GRU, and of the output of the paper's network."""
+"""Wrong calls of the RNN, of the GRU, and of what stands on top of a layer."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from atn import ATNRNN
-from tests.support.wrong_calls import WINDOW, A, Case, gru, linear, lstm, pair, rnn, state, wrong_calls
+from tests.support.wrong_calls import META, WINDOW, A, Case, gru, linear, lstm, pair, per_step, rnn, state, wrong_calls
 
 CASES: list[Case] = [
     (
@@ -112,6 +112,44 @@ CASES: list[Case] = [
         lambda: linear().stream(A, state()),
         TypeError,
         "memory must be the NormMemory .* got LSTMState",
+    ),
+    ("per step, no steps", lambda: per_step(steps=0), ValueError, rf"steps {WINDOW}, got 0"),
+    ("per step, no features", lambda: per_step(hidden_size=0), ValueError, rf"hidden_size {WINDOW}, got 0"),
+    ("per step, half a class", lambda: per_step(classes=0.5), TypeError, rf"classes {WINDOW}, got 0\.5"),
+    ("per step, bias", lambda: per_step(bias="no"), TypeError, "bias must be True or False, got 'no'"),
+    ("per step, layout", lambda: per_step(batch_first=1), TypeError, "batch_first must be True or False, got 1"),
+    (
+        "per step, other steps",
+        lambda: per_step()(A[:3]),
+        ValueError,
+        r"h must have shape \(T, B, H\) with T = 4 and H = 3, got \(3, 2, 3\)",
+    ),
+    (
+        "per step, time second",
+        lambda: per_step(batch_first=True)(A),
+        ValueError,
+        r"h must have shape \(B, T, H\) with T = 4 and H = 3, got \(4, 2, 3\)",
+    ),
+    (
+        "per step, features of one sequence",
+        lambda: per_step().contributions(A[:, 0, :2]),
+        ValueError,
+        r"h must have shape \(T, H\) with T = 4 and H = 3, got \(4, 2\)",
+    ),
+    (
+        "per step, rank",
+        lambda: per_step()(A[0, 0]),
+        ValueError,
+        r"h must have shape \(T, B, H\) or \(T, H\), got \(3,\)",
+    ),
+    ("per step, dtype", lambda: per_step()(A.double()), TypeError, "h must have weight's dtype torch.float32"),
+    ("per step, integers", lambda: per_step()(A.long()), TypeError, "h must be a floating-point tensor"),
+    ("per step, device", lambda: per_step()(META), ValueError, "h must be on weight's device cpu, got meta"),
+    (
+        "per step, packed",
+        lambda: per_step()(torch.nn.utils.rnn.pack_padded_sequence(A, torch.tensor([4, 2]))),
+        TypeError,
+        "h must be a tensor, got PackedSequence",
     ),
 ]
 
