@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from proofs import ada_norm, collapse, lyapunov, norm_prop, zero_share
+from proofs import ada_norm, collapse, lyapunov, neuroview, norm_prop, zero_share
 from proofs.atn import (
     control,
     exploding,
@@ -142,4 +142,10 @@ PROOFS: tuple[Proof, ...] = (
     _proof(zero_share.negative_binomial, "hp-negative-binomial"),
     _proof(zero_share.unequal_depth, "hp-depth"),
     _proof(zero_share.normalizing_first, "hp-noise"),
+    _proof(neuroview.completeness, "nv-definition", "nv-complete"),
+    _proof(neuroview.derived_from_standard, "nv-family"),
+    _proof(neuroview.direct_gradient, "nv-direct-gradient"),
+    _proof(neuroview.rescaled_states, "nv-quantify"),
+    _proof(neuroview.running_sum, "nv-quantify"),
+    _proof(neuroview.interpolation, "nv-interpolates"),
 )
