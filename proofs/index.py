@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from proofs import ada_norm, collapse, lyapunov, neuroview, norm_prop, zero_share
+from proofs import ada_norm, collapse, lyapunov, message_passing, neuroview, norm_prop, zero_share
 from proofs.atn import (
     control,
     exploding,
@@ -148,4 +148,9 @@ PROOFS: tuple[Proof, ...] = (
     _proof(neuroview.rescaled_states, "nv-quantify"),
     _proof(neuroview.running_sum, "nv-quantify"),
     _proof(neuroview.interpolation, "nv-interpolates"),
+    _proof(message_passing.exact_heads, "mp-exact"),
+    _proof(message_passing.contraction, "mp-contraction"),
+    _proof(message_passing.keeper, "mp-keeper"),
+    _proof(message_passing.stale, "mp-stale"),
+    _proof(message_passing.floor, "mp-floor"),
 )

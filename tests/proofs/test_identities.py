@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sympy as sp
 
-from proofs import ada_norm, collapse, lyapunov, neuroview, norm_prop, zero_share
+from proofs import ada_norm, collapse, lyapunov, message_passing, neuroview, norm_prop, zero_share
 from proofs.atn import control, exploding, gradients, networks, proposition1, recurrence, scaling, sign, window
 from proofs.atn.window import a, window_mean, window_variance
 from proofs.evidence import Difference, Identity, NonNegative, Positive, open_ends
@@ -81,6 +81,11 @@ def test_zero_share(proof: Proof) -> None:
 
 @pytest.mark.parametrize("proof", proofs_of(neuroview))
 def test_neuroview(proof: Proof) -> None:
+    assert open_ends(proof.prove()) == []
+
+
+@pytest.mark.parametrize("proof", proofs_of(message_passing))
+def test_message_passing(proof: Proof) -> None:
     assert open_ends(proof.prove()) == []
 
 
