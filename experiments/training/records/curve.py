@@ -100,15 +100,19 @@ def _thinned(validated: Sequence[Row], steps: int) -> list[int]:
 
 
 def encode_curve(points: Sequence[Point]) -> bytes:
-    """Content of the file; reading the numbers gives the same numbers to the bit."""
+    """Content of the file. Numbers have 9 significant digits, which give a float32, as losses are, to the bit."""
     names = list(dict.fromkeys(name for point in points for name in point.measured))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_COLUMNS, *names])
     for point in points:
-        measured = [repr(point.measured[name]) if name in point.measured else "" for name in names]
-        writer.writerow([point.step, *map(repr, point[1:4]), *measured])
+        measured = [_digits(point.measured[name]) if name in point.measured else "" for name in names]
+        writer.writerow([point.step, *map(_digits, point[1:4]), *measured])
     return text.getvalue().encode()
+
+
+def _digits(number: float) -> str:
+    return format(number, ".9g")
 
 
 def read_curve(path: Path, digest: str) -> list[Point]:

@@ -82,12 +82,21 @@ class TestCurve:
         assert max(np.diff(ends)) <= 4
         assert points[ends.index(700)].measured == {VALIDATION: 0.0, "other": -700.0}
 
-    def test_a_file_gives_back_every_bit(self, tmp_path: Path) -> None:
-        points = [Point(1, 0.1, 1 / 3, 1e-300, {}), Point(7, 2**-1074, 5e300, 0.2, {"a b": 1 / 7, VALIDATION: 0.0})]
+    def test_a_file_gives_back_every_bit_of_a_loss(self, tmp_path: Path) -> None:
+        drawn = np.random.default_rng(0).standard_normal(1000) * 10.0 ** np.arange(-30, 30).repeat(17)[:1000]
+        losses = [*map(float, drawn.astype(np.float32)), float(np.float32(2**-149)), 3.4028234663852886e38, 0.0]
+        points = [Point(step, loss, loss, loss, {"a b": loss, VALIDATION: loss}) for step, loss in enumerate(losses)]
         content = encode_curve(points)
         (tmp_path / CURVE).write_bytes(content)
-        assert read_curve(tmp_path / CURVE, curve_digest(content)) == points
+        read = read_curve(tmp_path / CURVE, curve_digest(content))
+        assert [float(np.float32(point.mean)) for point in read] == losses
+        assert [float(np.float32(point.measured[VALIDATION])) for point in read] == losses
+        assert encode_curve(read) == content
         assert content.decode().splitlines()[0] == "step,mean,minimum,maximum,a b,validation"
+
+    def test_a_file_has_nine_digits_of_a_mean(self) -> None:
+        content = encode_curve([Point(1, 1 / 3, 1 / 7, 1e-300, {VALIDATION: 12345678.9123})])
+        assert content.decode().splitlines()[1] == "1,0.333333333,0.142857143,1e-300,12345678.9"
 
     def test_another_file_is_refused(self, tmp_path: Path) -> None:
         for content in (b"", encode_curve([Point(1, 0.1, 0.1, 0.1, {})])):
@@ -182,7 +191,7 @@ class TestRuns:
         assert result.summary == summarize(losses, 5, levels)
         assert [(crossing.loss, crossing.window) for crossing in result.summary.crossings] == list(levels)
         assert result.record.metrics_digest == metrics_digest(folder / METRICS)
-        assert [point.mean for point in result.points] == losses
+        assert [float(np.float32(point.mean)) for point in result.points] == losses
         assert [step for step, _ in result.validation] == [5, 10, 15, 20]
 
     def test_the_run_that_ends_last_is_compared_with_the_others(self, tmp_path: Path) -> None:
