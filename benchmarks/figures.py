@@ -1,6 +1,5 @@
 """Plots of the ratio to nn.LSTM along each axis."""
 
-import io
 import math
 
 from matplotlib.axes import Axes
@@ -10,6 +9,7 @@ from benchmarks.results import GroupResult
 from benchmarks.sizes import BASE, BASE_OF_K, Axis
 from benchmarks.timing import PASSES
 from benchmarks.variants import BASELINE
+from experiments.report.plotting import png
 
 COLORS = {"eager": "#D55E00", "fused": "#0072B2", "triton": "#009E73"}
 """A backend's color, from Okabe and Ito's palette, which is safe for color-blind readers."""
@@ -31,10 +31,7 @@ def axis_figure(axis: Axis, results: list[GroupResult]) -> bytes:
         _panel(ax, axis, _lines(axis, results, name))
         ax.set_title(name, fontsize=11)
     figure.suptitle(f"time as a multiple of nn.LSTM's, against {axis}; {_fixed(axis)}", fontsize=11)
-    file = io.BytesIO()
-    # The file has no date and no version, so that the same record gives the same bytes.
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return png(figure)
 
 
 def _fixed(axis: Axis) -> str:

@@ -1,6 +1,5 @@
 """The accuracy section of the benchmark document, and its figures, from what `accuracy.py` and the soak wrote."""
 
-import io
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from benchmarks.accuracy.measure import AXES, LONG_AXIS, LONG_OFFSET, LONG_PROBLEMS, ORACLE, RESULTS, Row
 from experiments.common.files import write_atomically
 from experiments.common.markdown import markdown
+from experiments.report.plotting import png
 
 BASELINE = "eager"
 LARGEST_RATIO = 2.0
@@ -223,10 +223,7 @@ def draw(axis: str, rows: Sequence[Row]) -> bytes:
         ax.set_title(subject, fontsize=11)
     for ax in grid[-1]:
         ax.set_xlabel(AXIS_LABELS[axis])
-    file = io.BytesIO()
-    # The files have no date and no version, so that the same measurements give the same bytes.
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return png(figure)
 
 
 def _panel(ax: Axes, axis: str, rows: Sequence[Row], colors: Mapping[str, str]) -> None:

@@ -35,6 +35,7 @@ ALLOWED = {
         "tyro",
     },
     "experiments": {
+        "PIL",
         "atn",
         "experiments",
         "matplotlib",
