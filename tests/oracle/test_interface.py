@@ -68,7 +68,7 @@ def test_every_equation_is_in_the_table_and_in_a_docstring() -> None:
 def test_every_function_cites_its_source() -> None:
     source = re.compile(
         r"Eqs?\. \(\d+\)|\(A\.\d+\)|Prop\. 1|Table B\.1|section \d|\bNP \(\d+\)|torch\.nn\.GRU|Dai and Heckel 2019|"
-        r"Vogt et al\. 2022"
+        r"Vogt et al\. 2022|Barberan et al\. 2022"
     )
     without = [
         f"{module}.{node.name}"

@@ -51,6 +51,8 @@ class PerStepGradients(NamedTuple):
 def per_step_readout_forward(h: Array, weight: Array, bias: Array) -> tuple[PerStepOutput, PerStepCache]:
     """Logits and contributions, s[b, c, t] = <W[c, t], h[t, b]> and logits = sum over t of s, plus the bias.
 
+    The read-out of NeuroView-RNN (Barberan et al. 2022).
+
     Parameters
     ----------
     h : (T, B, H)
@@ -75,6 +77,8 @@ def per_step_readout_forward(h: Array, weight: Array, bias: Array) -> tuple[PerS
 
 def per_step_readout_backward(dlogits: Array, cache: PerStepCache) -> PerStepGradients:
     """Gradients of hidden states and parameters: every h[t] has the direct part sum over c of dlogits[b, c] W[c, t].
+
+    What NeuroView-RNN (Barberan et al. 2022) adds at every step to the gradient that comes back through time.
 
     Parameters
     ----------
