@@ -33,10 +33,11 @@ def assorted_time_norm(
     normalization. The gradient flows through the whole window. Multiplying `a` by a positive number leaves y unchanged
     if eps is 0 or is multiplied by the square of that number, Eq. (10).
 
-    Where the squares of the deviations overflow the dtype computed in, float32 from about 1e19 on, the variance is
-    infinite and IEEE arithmetic gives 1/sqrt(inf) = 0: y is the shift, and the gradients of `a` and `weight` are 0.
-    Where sums of the numbers themselves overflow, y is NaN. With "fused" and "triton" the gradient is NaN, too, at a
-    step whose own window has an infinite variance while a later one that holds it has not.
+    Where the sum of a row's squared deviations overflows the dtype computed in, float32 from about 1.8e19 / sqrt(N) on,
+    the variance is infinite, also of every window that holds the step, and IEEE arithmetic gives 1/sqrt(inf) = 0: y is
+    the shift, and nothing flows back to `a` and `weight` through such a window. A step in it has the gradient of its
+    other windows. Where sums of the numbers themselves overflow, y is NaN. All of this is the same on every backend,
+    but for numbers so near to a limit that the order of a sum decides.
 
     The time grows with k only by O(log k) operations on one number for each step and case.
 

@@ -161,7 +161,9 @@ class WindowOfSteps:
         variances = torch.cat((self._vars, var.unsqueeze(0)))
         self._means, self._vars = (means[1:], variances[1:]) if means.shape[0] == self._k else (means, variances)
         window_mean = means.mean(0)
-        return window_mean, (variances + (means - window_mean).square()).mean(0)
+        deviations = means - window_mean
+        # Divided before they are added up: a sum of k variances might overflow.
+        return window_mean, (torch.addcmul(variances, deviations, deviations) / means.shape[0]).sum(0)
 
     def memory(self) -> StepStatistics:
         """Statistics of the last k-1 steps, or of all steps if there are fewer, with which the next call begins."""

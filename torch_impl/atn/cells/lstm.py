@@ -94,8 +94,8 @@ class ATNLSTM(RecurrentLayers):
     `torch.func`. The kernels of "fused" and "triton" compute plain forward and backward passes; the other
     derivatives are computed by the operations of "eager", at its speed.
 
-    Preactivations whose squares overflow float32, from about 1e19 on, are normalized to the shift alone, with gradients
-    of 0; see `atn.functional.assorted_time_norm`.
+    Preactivations whose squares overflow the dtype computed in, float32 from about 1e19 on, are normalized to the shift
+    alone, with gradients of 0, on every backend alike; see `atn.functional.assorted_time_norm`.
 
     With eps = 0 a window of constant values, such as W_hh h of a zero initial state, gives what IEEE arithmetic
     gives: NaN, and NaN gradients.

@@ -44,7 +44,8 @@ def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
     steps, windows = with_memory(memory, a.shape[0]), a.new_empty(2, *a.shape[:2])
     norm = norm_of(steps, windows, k, eps, gamma, beta)
     window = norm.window()
-    return torch.stack([norm.affine(norm.forward(t, row, window)) for t, row in enumerate(a)]), steps, windows
+    kept = torch.stack([norm.forward(t, row, window) for t, row in enumerate(a)])
+    return norm.affine(norm.xhat(kept)), steps, windows
 
 
 def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -53,11 +54,11 @@ def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     norm = norm_of(steps, windows, k, eps, gamma)
     by_step = torch.zeros_like(steps) if dsteps is None else dsteps.clone()
     gradient = LoopNormGradient(norm, torch.empty_like(windows), by_step)
-    da, xhat = torch.empty_like(a), (a - norm.mean.unsqueeze(2)) * norm.rstd.unsqueeze(2)
+    da, kept = torch.empty_like(a), norm.kept(a)
     for t in reversed(range(a.shape[0])):
-        da[t] = gradient.backward(t, dy[t], xhat[t])
+        da[t] = gradient.backward(t, dy[t], kept[t])
     gradient.finish()
-    return da, (dy * xhat).sum((0, 1)), dy.sum((0, 1)), by_step[:, : norm.memory].clone()
+    return da, (dy * norm.xhat(kept)).sum((0, 1)), dy.sum((0, 1)), by_step[:, : norm.memory].clone()
 
 
 def _norms(given: LSTMForward | LSTMBackward, steps: Tensor, windows: Tensor) -> list[LoopNorm]:
@@ -76,31 +77,31 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
     norms = _norms(given, steps, windows)
     ih, hh, cell = norms
     window_ih, window_hh, window_c = (norm.window() for norm in norms)
-    xhat_ih = torch.nn.functional.linear(x, given.weight_ih, given.bias_ih)
-    xhat_hh, gates = x.new_empty(T if normed else 1, B, 4 * H), x.new_empty(T, B, 4 * H)
+    kept_ih = torch.nn.functional.linear(x, given.weight_ih, given.bias_ih)
+    kept_hh, gates = x.new_empty(T if normed else 1, B, 4 * H), x.new_empty(T, B, 4 * H)
     h_all, c_all = x.new_empty(T, B, H), x.new_empty(T, B, H)
     h = h_0.clone()
     for t in range(T):
         recurrent = torch.nn.functional.linear(h, given.weight_hh, given.bias_hh)
         if normed:
-            xhat_ih[t], xhat_hh[t] = ih.forward(t, xhat_ih[t], window_ih), hh.forward(t, recurrent, window_hh)
-            total = ih.affine(xhat_ih[t]) + hh.affine(xhat_hh[t])
+            kept_ih[t], kept_hh[t] = ih.forward(t, kept_ih[t], window_ih), hh.forward(t, recurrent, window_hh)
+            total = ih.affine(ih.xhat(kept_ih[t], t)) + hh.affine(hh.xhat(kept_hh[t], t))
         else:
-            total = xhat_ih[t] + recurrent
+            total = kept_ih[t] + recurrent
         if given.bias is not None:
             total += given.bias
         _gates(total, gates[t])
         i, f, g, o = gates[t].chunk(4, dim=1)
         c = torch.addcmul(f * c, i, g, out=c_all[t])
-        h.copy_(o * cell.affine(cell.forward(t, c, window_c) if normed else c).tanh())
+        h.copy_(o * cell.affine(cell.xhat(cell.forward(t, c, window_c), t) if normed else c).tanh())
         h_all[t] = h
     keep_input = normed and not input_is_computed_again(x)
     return LSTMResult(
         h=h_all,
         c=c_all,
         steps=steps,
-        kept_ih=xhat_ih if keep_input else x.new_empty(0, B, 4 * H),
-        kept_hh=xhat_hh if normed else x.new_empty(0, B, 4 * H),
+        kept_ih=kept_ih if keep_input else x.new_empty(0, B, 4 * H),
+        kept_hh=kept_hh if normed else x.new_empty(0, B, 4 * H),
         gates=x.new_empty(0, B, 4 * H) if normed else gates,
         windows=windows,
     )
@@ -122,45 +123,44 @@ def _gates(total: Tensor, gates: Tensor) -> None:
 
 
 def _rows_again(given: LSTMBackward, ih: LoopNorm, hh: LoopNorm) -> tuple[Tensor, Tensor]:
-    """The normalized preactivations from the input, and the gates, either kept by the forward pass or recomputed."""
+    """The preactivations from the input as they are kept, and the gates, by the forward pass or recomputed."""
     if given.k == 0:
         return given.kept_ih, given.gates
-    xhat_ih = given.kept_ih
-    if xhat_ih.shape[0] == 0:
-        a_ih = torch.nn.functional.linear(given.x, given.weight_ih, given.bias_ih)
-        xhat_ih = (a_ih - ih.mean.unsqueeze(2)) * ih.rstd.unsqueeze(2)
-    total = ih.affine(xhat_ih) + hh.affine(given.kept_hh)
+    kept_ih = given.kept_ih
+    if kept_ih.shape[0] == 0:
+        kept_ih = ih.kept(torch.nn.functional.linear(given.x, given.weight_ih, given.bias_ih))
+    total = ih.affine(ih.xhat(kept_ih)) + hh.affine(hh.xhat(given.kept_hh))
     if given.bias is not None:
         total += given.bias
     _gates(total, total)
-    return xhat_ih, total
+    return kept_ih, total
 
 
 def lstm_backward(
     given: LSTMBackward,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `lstm_forward`."""
-    h, c, steps, xhat_hh, windows = given.h, given.c, given.steps, given.kept_hh, given.windows
+    h, c, steps, kept_hh, windows = given.h, given.c, given.steps, given.kept_hh, given.windows
     T, B, H = h.shape
     normed = given.k > 0
     norms = _norms(given, steps, windows)
-    xhat_ih, gates = _rows_again(given, norms[0], norms[1])
+    kept_ih, gates = _rows_again(given, norms[0], norms[1])
     by_step = torch.zeros_like(steps) if given.dsteps is None else given.dsteps.clone()
     by_window = torch.empty_like(windows)
     ih, hh, cell = (LoopNormGradient(norm, by_window[i], by_step[i]) for i, norm in enumerate(norms))
     da_ih, da_hh = h.new_empty(T if normed else 0, B, 4 * H), h.new_empty(T, B, 4 * H)
     # The upstream gradients of the norms are kept for every step: one sum over all steps loses fewer digits than a
     # running sum.
-    dgates, dz, xhat_c = h.new_empty(T, B, 4 * H), torch.empty_like(h), torch.empty_like(h)
+    dgates, dz, kept_c = h.new_empty(T, B, 4 * H), torch.empty_like(h), torch.empty_like(h)
     dh, dc = torch.zeros_like(given.c_0), torch.zeros_like(given.c_0)
     for t in reversed(range(T)):
         i, f, g, o = gates[t].chunk(4, dim=1)
         dh = dh if given.dh is None else dh + given.dh[t]
-        xhat_c[t] = cell.norm.normalized(t, c[t]) if normed else c[t]
-        tanh_z = cell.norm.affine(xhat_c[t]).tanh()
+        kept_c[t] = cell.norm.kept(c[t], t) if normed else c[t]
+        tanh_z = cell.norm.affine(cell.norm.xhat(kept_c[t], t) if normed else c[t]).tanh()
         dz[t] = dh * o * (1 - tanh_z.square())
         scaled = dz[t] if given.gamma_c is None else dz[t] * given.gamma_c
-        dc = dc + (cell.backward(t, dz[t], xhat_c[t]) if normed else scaled)
+        dc = dc + (cell.backward(t, dz[t], kept_c[t]) if normed else scaled)
         dc = dc if given.dc is None else dc + given.dc[t]
         before = given.c_0 if t == 0 else c[t - 1]
         dgates[t] = torch.cat(
@@ -169,7 +169,7 @@ def lstm_backward(
         )
         dc = dc * f
         if normed:
-            da_ih[t], da_hh[t] = ih.backward(t, dgates[t], xhat_ih[t]), hh.backward(t, dgates[t], xhat_hh[t])
+            da_ih[t], da_hh[t] = ih.backward(t, dgates[t], kept_ih[t]), hh.backward(t, dgates[t], kept_hh[t])
         else:
             da_hh[t] = dgates[t]
         dh = da_hh[t] @ given.weight_hh
@@ -178,7 +178,11 @@ def lstm_backward(
     M = steps.shape[2] - da_ih.shape[0]
     # Without a norm no preactivations are kept, and the sums for gains and shifts are over empty tensors.
     if not normed:
-        dgates = dgates[:0]
+        dgates, xhat_ih, xhat_hh, xhat_c = dgates[:0], kept_ih, kept_hh, c
+    else:
+        xhat_ih, xhat_hh, xhat_c = (
+            norm.xhat(kept) for norm, kept in zip(norms, (kept_ih, kept_hh, kept_c), strict=True)
+        )
     sums = ((dgates * xhat_ih).sum((0, 1)), (dgates * xhat_hh).sum((0, 1)), dgates.sum((0, 1)))
     sums_c = ((dz * xhat_c).sum((0, 1)), dz.sum((0, 1)))
     return da_ih, da_hh, *sums, *sums_c, dh, dc, by_step[:, :, :M].clone()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from atn.backend.custom_ops.signatures import HiddenBackward, HiddenForward, HiddenInference, HiddenResult
 from atn.backend.fused.fallback_norm import (
+    EVERY,
     LoopNorm,
     LoopNormGradient,
     input_is_computed_again,
@@ -85,7 +86,7 @@ def hidden_forward(given: HiddenForward) -> tuple[Tensor, Tensor, Tensor, Tensor
     normed = given.k > 0
     steps = with_memory(given.memory, T) if normed else x.new_empty(2, 2, 0, B)
     windows = x.new_empty(2, 2, T if normed else 0, B)
-    ih, hh = _norms(given, steps, windows)
+    norms = ih, hh = _norms(given, steps, windows)
     window_ih, window_hh = ih.window(), hh.window()
     rows_ih = torch.nn.functional.linear(x, given.weight_ih, given.bias_ih)
     rows_hh, kept = torch.empty_like(rows_ih), []
@@ -95,7 +96,7 @@ def hidden_forward(given: HiddenForward) -> tuple[Tensor, Tensor, Tensor, Tensor
         rows_hh[t] = torch.nn.functional.linear(h, given.weight_hh, given.bias_hh)
         if normed:
             rows_ih[t], rows_hh[t] = ih.forward(t, rows_ih[t], window_ih), hh.forward(t, rows_hh[t], window_hh)
-        a_ih, a_hh = ih.affine(rows_ih[t]), hh.affine(rows_hh[t])
+        a_ih, a_hh = _preactivations(norms, rows_ih[t], rows_hh[t], t) if normed else (rows_ih[t], rows_hh[t])
         kept.append(cell.kept(a_ih, a_hh))
         h = cell.state(a_ih, a_hh, kept[t], h)
         h_all[t] = h
@@ -126,7 +127,7 @@ def hidden_backward(
     T = h.shape[0]
     normed = given.k > 0
     norms = _norms(given, steps, windows)
-    xhat_ih, xhat_hh, kept = _rows_again(given, norms)
+    kept_ih, kept_hh, kept = _rows_again(given, norms)
     by_step = torch.zeros_like(steps) if given.dsteps is None else given.dsteps.clone()
     by_window = torch.empty_like(windows)
     ih, hh = (LoopNormGradient(norm, by_window[i], by_step[i]) for i, norm in enumerate(norms))
@@ -139,15 +140,17 @@ def hidden_backward(
         before = given.h_0 if t == 0 else h[t - 1]
         d = cell.backward(dh if given.dh is None else dh + given.dh[t], h[t], before, kept[t])
         upstream.append(d)
-        da_ih.append(ih.backward(t, d.ih, xhat_ih[t]) if normed else d.ih)
-        da_hh.append(hh.backward(t, d.hh, xhat_hh[t]) if normed else d.hh)
+        da_ih.append(ih.backward(t, d.ih, kept_ih[t]) if normed else d.ih)
+        da_hh.append(hh.backward(t, d.hh, kept_hh[t]) if normed else d.hh)
         dh = da_hh[-1] @ given.weight_hh + d.h
     ih.finish()
     hh.finish()
     rows_ih, rows_hh = (torch.stack(rows[::-1]) for rows in (da_ih, da_hh))
     d_ih, d_hh = (torch.stack(rows[::-1]) for rows in ([d.ih for d in upstream], [d.hh for d in upstream]))
     if not normed:  # no gains and shifts
-        d_ih, d_hh = d_ih[:0], d_hh[:0]
+        d_ih, d_hh, xhat_ih, xhat_hh = d_ih[:0], d_hh[:0], kept_ih, kept_hh
+    else:
+        xhat_ih, xhat_hh = norms[0].xhat(kept_ih), norms[1].xhat(kept_hh)
     sums = [(d_ih * xhat_ih).sum((0, 1)), d_ih.sum((0, 1)), (d_hh * xhat_hh).sum((0, 1)), d_hh.sum((0, 1))]
     if isinstance(cell, _RNN) and not normed:
         rows_ih = rows_ih[:0].clone()
@@ -156,13 +159,19 @@ def hidden_backward(
 
 
 def _rows_again(given: HiddenBackward, norms: list[LoopNorm]) -> tuple[Tensor, Tensor, Tensor]:
-    """The normalized preactivations, and what the cell keeps: by the forward pass, or computed again."""
+    """The preactivations as they are kept, and what the cell keeps: by the forward pass, or computed again."""
     if given.k == 0:
         return given.kept_ih, given.kept_hh, given.gates
-    ih, hh = norms
-    xhat_ih = given.kept_ih
-    if xhat_ih.shape[0] == 0:
-        a_ih = torch.nn.functional.linear(given.x, given.weight_ih, given.bias_ih)
-        xhat_ih = (a_ih - ih.mean.unsqueeze(2)) * ih.rstd.unsqueeze(2)
-    kept = _cell(given.mode).kept(ih.affine(xhat_ih), hh.affine(given.kept_hh))
-    return xhat_ih, given.kept_hh, kept
+    kept_ih = given.kept_ih
+    if kept_ih.shape[0] == 0:
+        kept_ih = norms[0].kept(torch.nn.functional.linear(given.x, given.weight_ih, given.bias_ih))
+    kept = _cell(given.mode).kept(*_preactivations(norms, kept_ih, given.kept_hh))
+    return kept_ih, given.kept_hh, kept
+
+
+def _preactivations(
+    norms: list[LoopNorm], kept_ih: Tensor, kept_hh: Tensor, steps: int | slice = EVERY
+) -> tuple[Tensor, Tensor]:
+    """The rows a_ih and a_hh of some steps, normalized, with gain and shift, from the kept ones."""
+    ih, hh = (norm.affine(norm.xhat(kept, steps)) for norm, kept in zip(norms, (kept_ih, kept_hh), strict=True))
+    return ih, hh

@@ -10,6 +10,10 @@ the gradients of the mean m[s] and variance q[s] of one step sum over the window
 
 and `da = r g + dm / N + 2 dq (a - m) / N`.
 
+Where the variance of a window has overflowed, r is 0, and so is the mean that is kept: it is without effect on xhat,
+and huge where the step's own mean need not be. A row that is kept for the backward pass is xhat, but here a itself, of
+which the last term is made.
+
 Letters: T time, B cases, N features, k window length, M steps of memory.
 """
 
@@ -28,6 +32,10 @@ MOST_INPUTS_COMPUTED_AGAIN = 64
 def input_is_computed_again(x: Tensor) -> bool:
     """Whether a normalized layer recomputes the preactivations from x in its backward pass instead of keeping them."""
     return x.shape[2] <= MOST_INPUTS_COMPUTED_AGAIN
+
+
+EVERY = slice(None)
+"""Every step of a sequence."""
 
 
 class LoopNorm(NamedTuple):
@@ -53,18 +61,28 @@ class LoopNorm(NamedTuple):
         return window_of_steps(self.k, StepStatistics(self.step_mean[:M], self.step_var[:M]).last(self.k - 1))
 
     def forward(self, t: int, row: Tensor, window: WindowOfSteps | LongWindowOfSteps) -> Tensor:
-        """Normalize the row (B, N) of step t, without gain and shift."""
+        """The row (B, N) of step t as it is kept, after the statistics of its window."""
         s = self.memory + t
         torch.mean(row, 1, out=self.step_mean[s])
         torch.mean((row - self.step_mean[s].unsqueeze(1)).square(), 1, out=self.step_var[s])
         mean, variance = window.add(self.step_mean[s].unsqueeze(1), self.step_var[s].unsqueeze(1))
-        self.mean[t] = mean.squeeze(1)
-        self.rstd[t] = (variance.squeeze(1) + self.eps).rsqrt()
-        return self.normalized(t, row)
+        r = self.rstd[t] = (variance.squeeze(1) + self.eps).rsqrt()
+        self.mean[t] = torch.where(r == 0, mean.squeeze(1) * r, mean.squeeze(1))
+        return self.kept(row, t)
 
-    def normalized(self, t: int, row: Tensor) -> Tensor:
-        """Recompute xhat of step t from its row and the kept statistics."""
-        return (row - self.mean[t].unsqueeze(1)) * self.rstd[t].unsqueeze(1)
+    def kept(self, rows: Tensor, steps: int | slice = EVERY) -> Tensor:
+        """Rows (..., B, N) of some steps as they are kept."""
+        return (rows - self.mean[steps].unsqueeze(-1)) * self.factor(steps).unsqueeze(-1)
+
+    def factor(self, steps: int | slice) -> Tensor:
+        """What a - mu is multiplied by in a kept row (..., B)."""
+        r = self.rstd[steps]
+        return torch.where(r == 0, 1, r)
+
+    def xhat(self, kept: Tensor, steps: int | slice = EVERY) -> Tensor:
+        """Normalized rows (..., B, N) of some steps from the kept ones."""
+        r = self.rstd[steps].unsqueeze(-1)
+        return torch.where(r == 0, kept * r, kept)
 
     def affine(self, xhat: Tensor) -> Tensor:
         """Multiply xhat by the gain and add the shift."""
@@ -99,20 +117,19 @@ class LoopNormGradient:
         self._dstep_mean, self._dstep_var = by_step[0], by_step[1]
         self._sums = SlidingWindow(norm.k, _merged_sums) if norm.k > LONGEST_DIRECT_WINDOW else None
 
-    def backward(self, t: int, dy: Tensor, xhat: Tensor) -> Tensor:
+    def backward(self, t: int, dy: Tensor, kept: Tensor) -> Tensor:
         """Gradient of the row of step t; must have been called for every later step before."""
         norm = self.norm
         g = dy if norm.gamma is None else dy * norm.gamma
         r, share = norm.rstd[t], 1 / min(norm.k, norm.memory + t + 1)
         self._dmean[t] = -r * g.sum(1) * share
-        self._dvar[t] = -0.5 * r.square() * (g * xhat).sum(1) * share
+        self._dvar[t] = -0.5 * r.square() * (g * norm.xhat(kept, t)).sum(1) * share
         s, features = norm.memory + t, dy.shape[1]
         self._collect(s)
         scale = 2 * self._dstep_var[s] / features
         level = self._dstep_mean[s] / features + scale * (norm.mean[t] - norm.step_mean[s])
-        # Where the variance has overflowed, r and the gradient of the statistics are 0.
-        slope = torch.where(scale == 0, scale, scale / r)
-        return r.unsqueeze(1) * g + level.unsqueeze(1) + slope.unsqueeze(1) * xhat
+        slope = scale / norm.factor(t)
+        return r.unsqueeze(1) * g + level.unsqueeze(1) + slope.unsqueeze(1) * kept
 
     def finish(self) -> None:
         """Compute the gradients of the memory's steps."""

@@ -34,11 +34,10 @@ def gradient_of_window(sum_g, sum_gx, r, size):
 
 
 @triton.jit
-def gradient_of_row(dm, dq, m, mu, r, N):
-    """The scalars (level, slope) of ``da = r g + level + slope * xhat``."""
-    scale = 2 * dq / N
-    # Where the variance has overflowed, r and the gradient of the statistics are 0.
-    return dm / N + scale * (mu - m), tl.where(scale == 0, scale, scale / r)
+def gradient_of_row(dm, dq, m, mu, N):
+    """The scalars (level, slope) of ``da = r g + level + slope * (a - mu)``."""
+    slope = 2 * dq / N
+    return dm / N + slope * (mu - m), slope
 
 
 @triton.jit
@@ -61,7 +60,7 @@ def previous_step(
     tl.store(dwindows + window_rows + row, dvar)
     dm += dmean + 2 * dvar * (m - mu) + tl.load(dsteps + at)
     dq += dvar + tl.load(dsteps + tl.cast(M + T, tl.int64) * B + at)
-    return gradient_of_row(dm, dq, m, mu, r, N)
+    return gradient_of_row(dm, dq, m, mu, N)
 
 
 @triton.jit
@@ -85,7 +84,8 @@ def cell_and_gates(
     x = load_row(c + row * H, columns, H, ACC)
     if NORMED:
         r = tl.load(windows_c + window_rows + row)
-        x = tl.where(columns < H, (x - tl.load(windows_c + row)) * r, 0.0)
+        centered = tl.where(columns < H, x - tl.load(windows_c + row), 0.0)
+        x = centered * r
     z = scale_row(x, gamma_c, 0, columns, H, HAS_GAMMA_C, ACC)
     if HAS_BETA_C:
         z += load_row(beta_c, columns, H, ACC)
@@ -101,7 +101,7 @@ def cell_and_gates(
             sum_g=tl.sum(dcell, 0), sum_gx=tl.sum(dcell * x, 0), steps=steps_c, windows=windows_c,
             dsteps=dsteps_c, dwindows=dwindows_c, t=t, b=b, B=B, T=T, M=M, N=H, k=k, BLOCK_K=BLOCK_K, ACC=ACC,
         )  # fmt: skip
-        dcell = r * dcell + level + slope * x
+        dcell = r * dcell + level + slope * centered
     dcell += dcarry
     if HAS_DC:
         dcell += load_row(dc_out + row * H, columns, H, ACC)
@@ -117,19 +117,19 @@ def cell_and_gates(
     if NORMED:
         mu, r = tl.load(windows_hh + row), tl.load(windows_hh + window_rows + row)
         u = a_hh + row * 4 * H
-        xi, xf = (load_row(u, columns, H, ACC) - mu) * r, (load_row(u + H, columns, H, ACC) - mu) * r
-        xg, xo = (load_row(u + 2 * H, columns, H, ACC) - mu) * r, (load_row(u + 3 * H, columns, H, ACC) - mu) * r
+        ui, uf = load_row(u, columns, H, ACC) - mu, load_row(u + H, columns, H, ACC) - mu
+        ug, uo = load_row(u + 2 * H, columns, H, ACC) - mu, load_row(u + 3 * H, columns, H, ACC) - mu
         di = scale_row(di, gamma_hh, 0, columns, H, HAS_GAMMA_HH, ACC)
         df = scale_row(df, gamma_hh, H, columns, H, HAS_GAMMA_HH, ACC)
         dg = scale_row(dg, gamma_hh, 2 * H, columns, H, HAS_GAMMA_HH, ACC)
         do = scale_row(do, gamma_hh, 3 * H, columns, H, HAS_GAMMA_HH, ACC)
-        products = tl.where(columns < H, (di * xi + df * xf) + (dg * xg + do * xo), 0.0)
+        products = tl.where(columns < H, (di * (ui * r) + df * (uf * r)) + (dg * (ug * r) + do * (uo * r)), 0.0)
         level, slope = previous_step(
             sum_g=tl.sum((di + df) + (dg + do), 0), sum_gx=tl.sum(products, 0), steps=steps_hh, windows=windows_hh,
             dsteps=dsteps_hh, dwindows=dwindows_hh, t=t, b=b, B=B, T=T, M=M, N=4 * H, k=k, BLOCK_K=BLOCK_K, ACC=ACC,
         )  # fmt: skip
-        di, df = r * di + level + slope * xi, r * df + level + slope * xf
-        dg, do = r * dg + level + slope * xg, r * do + level + slope * xo
+        di, df = r * di + level + slope * ui, r * df + level + slope * uf
+        dg, do = r * dg + level + slope * ug, r * do + level + slope * uo
         store_gates(da_hh + row * 4 * H, columns, H, di, df, dg, do)
     return dcell * f
 
@@ -252,12 +252,12 @@ def input_gradient(
     row = tl.program_id(0).to(tl.int64)
     mu, r = tl.load(mean + row), tl.load(rstd + row)
     m, dm, dq = tl.load(step_mean + row), tl.load(dstep_mean + row), tl.load(dstep_var + row)
-    level, slope = gradient_of_row(dm, dq, m, mu, r, N)
+    level, slope = gradient_of_row(dm, dq, m, mu, N)
     for start in range(0, N, BLOCK_N):
         columns = start + tl.arange(0, BLOCK_N)
         g = scale_row(load_row(dy + row * N, columns, N, ACC), gamma, 0, columns, N, HAS_GAMMA, ACC)
-        x = (load_row(a + row * N, columns, N, ACC) - mu) * r
-        store_row(da + row * N, columns, N, r * g + level + slope * x)
+        centered = load_row(a + row * N, columns, N, ACC) - mu
+        store_row(da + row * N, columns, N, r * g + level + slope * centered)
 
 
 @triton.jit(do_not_specialize=["rows"])

@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from atn.backend.triton.rows import (
+    kept_window,
     load_block,
     load_row,
     scale_row,
@@ -58,7 +59,7 @@ def normalize(
         b, s = row % B, M + row // B
         m, q = tl.load(step_mean + s * B + b), tl.load(step_var + s * B + b)
         mu, var = window_statistics(step_mean, step_var, s, b, B, k, m, q, BLOCK_K, ACC)
-        r = 1.0 / tl.sqrt(var + eps)
+        mu, r = kept_window(mu, var, eps)
         tl.store(mean + row, mu)
         tl.store(rstd + row, r)
     for start in range(0, N, BLOCK_N):
@@ -83,7 +84,7 @@ def next_window(
     tl.store(steps + at, m)
     tl.store(step_var + at, q)
     mu, var = window_statistics(steps, step_var, M + t, b, B, k, m, q, BLOCK_K, ACC)
-    r = 1.0 / tl.sqrt(var + eps)
+    mu, r = kept_window(mu, var, eps)
     if KEEP:
         row = tl.cast(t, tl.int64) * B + b
         tl.store(windows + row, mu)

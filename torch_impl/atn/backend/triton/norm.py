@@ -53,7 +53,8 @@ def normalize_into(y: Tensor, given: NormForward) -> tuple[Tensor, Tensor]:
     long = is_long(given.k)
     if long:
         mean, var = window_statistics(StepStatistics(*steps), given.k).last(T)
-        torch.stack((mean, (var + given.eps).rsqrt()), out=windows)
+        rstd = (var + given.eps).rsqrt()
+        torch.stack((torch.where(rstd == 0, mean * rstd, mean), rstd), out=windows)  # see `rows.kept_window`
     forward.normalize[T * B,](
         a=a, y=y, gamma=given.gamma, beta=given.beta,
         step_mean=steps[0], step_var=steps[1], mean=windows[0], rstd=windows[1], B=B, N=N, M=M, k=k,

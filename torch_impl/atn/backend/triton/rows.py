@@ -82,14 +82,26 @@ def window_statistics(step_mean, step_var, s, b, B, k, m, q, BLOCK_K: tl.constex
         means = tl.load(step_mean + (first + offsets) * B + b, mask=inside, other=0.0)
         total += tl.sum(tl.where(inside, means - m, 0.0), 0)
     mean = m + total / size
-    spread = q + (m - mean) * (m - mean)
+    # Divided before they are added up: a sum of k variances might overflow.
+    var = (q + (m - mean) * (m - mean)) / size
     for start in range(0, earlier, BLOCK_K):
         offsets = start + tl.arange(0, BLOCK_K)
         inside = offsets < earlier
         means = tl.load(step_mean + (first + offsets) * B + b, mask=inside, other=0.0)
         variances = tl.load(step_var + (first + offsets) * B + b, mask=inside, other=0.0)
-        spread += tl.sum(tl.where(inside, variances + (means - mean) * (means - mean), 0.0), 0)
-    return mean, spread / size
+        var += tl.sum(tl.where(inside, (variances + (means - mean) * (means - mean)) / size, 0.0), 0)
+    return mean, var
+
+
+@triton.jit
+def kept_window(mean, var, eps):
+    """Mean and r = 1/sqrt(var + eps) of a window as they are kept.
+
+    Where the variance has overflowed, r is 0, and so is the mean: it is without effect on (a - mean) * r, and huge
+    where the step's own mean need not be, from which the backward pass subtracts it.
+    """
+    r = 1.0 / tl.sqrt(var + eps)
+    return tl.where(r == 0, mean * r, mean), r
 
 
 @triton.jit

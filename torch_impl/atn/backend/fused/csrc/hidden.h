@@ -122,9 +122,9 @@ class HiddenForward {
   Vec<S> preactivation(const Norm<S>& norm, const S* bias, S* row, int64_t i, int64_t at, int64_t n) const {
     const auto v = load(row + at, n);
     if (!layer_.normed) return bias ? v + load(bias + at, n) : v;
-    const auto xhat = (v - Vec<S>(norm.mean[i])) * Vec<S>(norm.rstd[i]);
-    store(xhat, row + at, n);
-    return affine(norm, xhat, at, n);
+    const auto kept = (v - Vec<S>(norm.mean[i])) * Vec<S>(norm.factor(i));
+    store(kept, row + at, n);
+    return affine(norm, norm.overflowed(i) ? kept * Vec<S>(norm.rstd[i]) : kept, at, n);
   }
 
   HiddenLayer<S> layer_;
@@ -169,7 +169,7 @@ class HiddenBackward {
     for (int64_t b = from; b < to; ++b) {
       const int64_t i = t * layer_.B + b;
       add_row(layer_.bias_ih, layer_.xhat_ih.at(t, b), N);
-      normalize_row(layer_.xhat_ih.at(t, b), N, layer_.ih.mean[i], layer_.ih.rstd[i]);
+      normalize_row(layer_.xhat_ih.at(t, b), N, layer_.ih.mean[i], layer_.ih.factor(i));
     }
   }
 
@@ -242,10 +242,12 @@ class HiddenBackward {
   // With norms: the gradients of a_ih and a_hh, and what the norms' backward passes need summed over their rows. What
   // the cell keeps is computed again: a few operations on numbers in cache cost less than to write and read them.
   void normed_row(int64_t t, int64_t b, HiddenSums<S>& sums) const {
-    const int64_t H = layer_.H;
-    const S *x = layer_.xhat_ih.at(t, b), *u = layer_.xhat_hh.at(t, b);
+    const int64_t H = layer_.H, i = t * layer_.B + b;
+    std::vector<S> room_ih, room_hh;
+    const S* x = layer_.ih.xhat(i, layer_.xhat_ih.at(t, b), room_ih);
+    const S* u = layer_.hh.xhat(i, layer_.xhat_hh.at(t, b), room_hh);
     S* of_a_ih = Cell::ROWS_DIFFER ? buffers_.upstream.at(t, b) : nullptr;
-    S* of_a_hh = buffers_.da_hh + (t * layer_.B + b) * BLOCKS * H;
+    S* of_a_hh = buffers_.da_hh + i * BLOCKS * H;
     Vec<S> sum_ih(S(0)), sum_hh(S(0)), sum_ih_x(S(0)), sum_hh_x(S(0));
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
       Preactivations<S, BLOCKS> a;
@@ -278,16 +280,16 @@ class HiddenBackward {
     sum_gx = at::vec::fmadd(g, masked(xhat, n), sum_gx);
   }
 
-  // Gradient of gamma * xhat + beta -> of the preactivations of which xhat is the normalized row.
+  // Gradient of gamma * xhat + beta -> of the preactivations, which `row` holds, normalized in place.
   void preactivation_row(const NormBackward<S>& backward, const Norm<S>& norm, int64_t t, int64_t b, const S* d,
-                         const S* xhat, S* out) const {
+                         const S* row, S* out) const {
     S level, slope;
-    backward.coefficients(t, b, &level, &slope);
+    backward.coefficients_in_place(t, b, &level, &slope);
     const Vec<S> r(norm.rstd[t * layer_.B + b]);
     for_vectors<S>(BLOCKS * layer_.H, [&](int64_t j, int64_t n) {
       auto g = load(d + j, n);
       if (norm.gamma) g = g * load(norm.gamma + j, n);
-      store(at::vec::fmadd(r, g, at::vec::fmadd(Vec<S>(slope), load(xhat + j, n), Vec<S>(level))), out + j, n);
+      store(at::vec::fmadd(r, g, at::vec::fmadd(Vec<S>(slope), load(row + j, n), Vec<S>(level))), out + j, n);
     });
   }
 

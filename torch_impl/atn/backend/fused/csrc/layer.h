@@ -64,9 +64,11 @@ struct Layer {
 
   // The cell of case b at step t, normalized where there is a norm.
   Vec<S> xhat_c(int64_t t, int64_t b, int64_t j, int64_t n) const {
-    const auto v = load(cell.at(t, b) + j, n);
-    const int64_t i = t * B + b;
-    return normed ? (v - Vec<S>(c.mean[i])) * Vec<S>(c.rstd[i]) : v;
+    return normed ? centered_c(t, b, j, n) * Vec<S>(c.rstd[t * B + b]) : load(cell.at(t, b) + j, n);
+  }
+
+  Vec<S> centered_c(int64_t t, int64_t b, int64_t j, int64_t n) const {
+    return load(cell.at(t, b) + j, n) - Vec<S>(c.mean[t * B + b]);
   }
 
   // What tanh is taken of.

@@ -47,7 +47,7 @@ class LayerBackward {
     for (int64_t b = from; b < to; ++b) {
       const int64_t i = t * layer_.B + b;
       add_row(layer_.bias_ih, layer_.xhat_ih.at(t, b), 4 * layer_.H);
-      normalize_row(layer_.xhat_ih.at(t, b), 4 * layer_.H, layer_.ih.mean[i], layer_.ih.rstd[i]);
+      normalize_row(layer_.xhat_ih.at(t, b), 4 * layer_.H, layer_.ih.mean[i], layer_.ih.factor(i));
     }
   }
 
@@ -80,8 +80,10 @@ class LayerBackward {
  private:
   // The gates again: a few operations on numbers in cache cost less than to write and read them.
   void gates_row(int64_t t, int64_t b) const {
-    const int64_t H = layer_.H;
-    const S *from_input = layer_.xhat_ih.at(t, b), *from_state = layer_.xhat_hh.at(t, b);
+    const int64_t H = layer_.H, i = t * layer_.B + b;
+    std::vector<S> room_ih, room_hh;
+    const S* from_input = layer_.ih.xhat(i, layer_.xhat_ih.at(t, b), room_ih);
+    const S* from_state = layer_.hh.xhat(i, layer_.xhat_hh.at(t, b), room_hh);
     S* out = layer_.gates.at(t, b);
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
       const auto gates = layer_.gates_of(from_input, from_state, j, n);
@@ -131,7 +133,7 @@ class LayerBackward {
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
       const Vec<S> one(S(1));
       auto dcell = load(dc + j, n) + Vec<S>(r) * load(dh + j, n);
-      if (layer_.normed) dcell = dcell + Vec<S>(level) + Vec<S>(slope) * layer_.xhat_c(t, b, j, n);
+      if (layer_.normed) dcell = dcell + Vec<S>(level) + Vec<S>(slope) * layer_.centered_c(t, b, j, n);
       if (dc_out) dcell = dcell + load(dc_out + i * H + j, n);
       const auto ig = load(gate + j, n), fg = load(gate + j + H, n), gg = load(gate + j + 2 * H, n);
       store(dcell * gg * ig * (one - ig), d + j, n);
@@ -144,7 +146,10 @@ class LayerBackward {
   // What the backward pass of the two norms needs summed over their row, and the gradients of gains and shift.
   void norm_sums_row(int64_t t, int64_t b, Sums<S>& sums) const {
     const int64_t G = 4 * layer_.H, i = t * layer_.B + b;
-    const S *d = buffers_.da_hh + i * G, *x = layer_.xhat_ih.at(t, b), *u = layer_.xhat_hh.at(t, b);
+    std::vector<S> room_ih, room_hh;
+    const S* d = buffers_.da_hh + i * G;
+    const S* x = layer_.ih.xhat(i, layer_.xhat_ih.at(t, b), room_ih);
+    const S* u = layer_.hh.xhat(i, layer_.xhat_hh.at(t, b), room_hh);
     const S *gamma_ih = layer_.ih.gamma, *gamma_hh = layer_.hh.gamma;
     Vec<S> sum_ih(S(0)), sum_hh(S(0)), sum_ih_x(S(0)), sum_hh_x(S(0));
     for_vectors<S>(G, [&](int64_t j, int64_t n) {
@@ -168,8 +173,8 @@ class LayerBackward {
     const S *gamma_ih = layer_.ih.gamma, *gamma_hh = layer_.hh.gamma;
     S *di = buffers_.da_ih + i * G, *dr = buffers_.da_hh + i * G;
     S level_ih, slope_ih, level_hh, slope_hh;
-    ih_.coefficients(t, b, &level_ih, &slope_ih);
-    hh_.coefficients(t, b, &level_hh, &slope_hh);
+    ih_.coefficients_in_place(t, b, &level_ih, &slope_ih);
+    hh_.coefficients_in_place(t, b, &level_hh, &slope_hh);
     const S r_ih = layer_.ih.rstd[i], r_hh = layer_.hh.rstd[i];
     for_vectors<S>(G, [&](int64_t j, int64_t n) {
       const auto dp = load(dr + j, n);

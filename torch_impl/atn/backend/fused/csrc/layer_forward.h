@@ -49,13 +49,16 @@ class LayerForward {
     const int64_t H = layer_.H, G = 4 * H, i = t * layer_.B + b;
     S *from_input = layer_.xhat_ih.at(t, b), *from_state = layer_.xhat_hh.at(t, b), *out = layer_.gates.at(t, b);
     if (layer_.normed) {
-      normalize_row(from_input, G, layer_.ih.mean[i], layer_.ih.rstd[i]);
-      normalize_row(from_state, G, layer_.hh.mean[i], layer_.hh.rstd[i]);
+      normalize_row(from_input, G, layer_.ih.mean[i], layer_.ih.factor(i));
+      normalize_row(from_state, G, layer_.hh.mean[i], layer_.hh.factor(i));
     }
+    std::vector<S> room_ih, room_hh;
+    const S* xhat_ih = layer_.normed ? layer_.ih.xhat(i, from_input, room_ih) : from_input;
+    const S* xhat_hh = layer_.normed ? layer_.hh.xhat(i, from_state, room_hh) : from_state;
     const S* c_prev = layer_.previous_c(t, b);
     S* c_row = layer_.cell.at(t, b);
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
-      const auto gates = layer_.gates_of(from_input, from_state, j, n);
+      const auto gates = layer_.gates_of(xhat_ih, xhat_hh, j, n);
       store(gates.i, out + j, n), store(gates.f, out + j + H, n);
       store(gates.g, out + j + 2 * H, n), store(gates.o, out + j + 3 * H, n);
       store(gates.f * load(c_prev + j, n) + gates.i * gates.g, c_row + j, n);

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <vector>
 
 #include "rows.h"
 #include "sliding.h"
@@ -36,6 +37,20 @@ struct Norm {
   // First step of the window that ends in step t, counted from the memory's first. Written so that no k overflows.
   int64_t first(int64_t t) const { return k > M + t ? 0 : M + t + 1 - k; }
   int64_t window_length(int64_t t) const { return std::min(k, M + t + 1); }
+
+  // Where a window's variance has overflowed, rstd is 0, and so is the mean that is kept: it is without effect on xhat,
+  // and huge where the step's own mean need not be. A row that is normalized in place holds (a - mean) * factor. That is
+  // xhat, but here a itself, of which the gradient of the step's own statistics is made.
+  bool overflowed(int64_t i) const { return rstd[i] == 0; }
+  S factor(int64_t i) const { return overflowed(i) ? S(1) : rstd[i]; }
+
+  // The row xhat of such a row i; `room` is needed where it has overflowed.
+  const S* xhat(int64_t i, const S* row, std::vector<S>& room) const {
+    if (!overflowed(i)) return row;
+    room.assign(row, row + N);
+    for (S& value : room) value *= rstd[i];  // what is not a number stays so
+    return room.data();
+  }
 };
 
 // The forward pass.
@@ -78,9 +93,9 @@ class NormForward {
     for (int64_t s = start; s <= end; ++s)
       for (int64_t b = from; b < to; ++b) {
         const S d = norm_.step_mean[s * B + b] - mu[b];
-        r[b] += norm_.step_var[s * B + b] + d * d;
+        r[b] += weight * (norm_.step_var[s * B + b] + d * d);  // a sum of k variances might overflow
       }
-    for (int64_t b = from; b < to; ++b) r[b] = S(1) / std::sqrt(r[b] * weight + norm_.eps);
+    for (int64_t b = from; b < to; ++b) keep_window(mu[b], r[b], mu + b, r + b);
   }
 
   void merged_window(int64_t t, int64_t from, int64_t to) {
@@ -88,9 +103,13 @@ class NormForward {
     S* mu = norm_.mean + t * norm_.B;
     S* r = norm_.rstd + t * norm_.B;
     for (int64_t b = from; b < to; ++b) {
-      mu[b] = window.first[b];
-      r[b] = S(1) / std::sqrt(window.second[b] + norm_.eps);
+      keep_window(window.first[b], window.second[b], mu + b, r + b);
     }
+  }
+
+  void keep_window(S mean, S var, S* mu, S* r) const {
+    *r = S(1) / std::sqrt(var + norm_.eps);
+    *mu = *r == 0 ? mean * *r : mean;  // not a number where the mean is infinite
   }
 
   Pair<S> push(int64_t s, int64_t from, int64_t to) {
@@ -154,13 +173,17 @@ class NormBackward {
     for (int64_t s = norm_.M - 1; s >= 0; --s) collect_step(s, from, to);
   }
 
-  // da = r * g + level + slope * xhat, the coefficients of one row.
+  // da = r * g + level + slope * (a - mean), the coefficients of one row.
   void coefficients(int64_t t, int64_t b, S* level, S* slope) const {
     const int64_t i = t * norm_.B + b, s = (norm_.M + t) * norm_.B + b;
-    const S scale = 2 * buffers_.dstep_var[s] / S(norm_.N);
-    *level = buffers_.dstep_mean[s] / S(norm_.N) + scale * (norm_.mean[i] - norm_.step_mean[s]);
-    // Where the variance has overflowed, rstd and the gradient of the statistics are 0.
-    *slope = scale == 0 ? scale : scale / norm_.rstd[i];
+    *slope = 2 * buffers_.dstep_var[s] / S(norm_.N);
+    *level = buffers_.dstep_mean[s] / S(norm_.N) + *slope * (norm_.mean[i] - norm_.step_mean[s]);
+  }
+
+  // The same of a row that is normalized in place: da = r * g + level + slope * row.
+  void coefficients_in_place(int64_t t, int64_t b, S* level, S* slope) const {
+    coefficients(t, b, level, slope);
+    *slope /= norm_.factor(t * norm_.B + b);
   }
 
  private:

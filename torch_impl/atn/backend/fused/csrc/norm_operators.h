@@ -180,7 +180,8 @@ inline NormGradients run(const NormBackwardArguments& given) {
           S level, slope;
           backward.coefficients(t, b, &level, &slope);
           for_vectors<S>(N, [&](int64_t j, int64_t n) {
-            const auto rest = at::vec::fmadd(Vec<S>(slope), xhat(i, j, n), Vec<S>(level));
+            const auto centered = load(in + i * N + j, n) - Vec<S>(norm.mean[i]);
+            const auto rest = at::vec::fmadd(Vec<S>(slope), centered, Vec<S>(level));
             store(at::vec::fmadd(Vec<S>(norm.rstd[i]), g(i, j, n), rest), out + i * N + j, n);
           });
         }
