@@ -91,14 +91,22 @@ def test_other_sizes_are_not_compiled_anew(module: nn.Module) -> None:
     assert counter.frame_count == 1
 
 
+@pytest.mark.parametrize(
+    ("enforce_sorted", "fullgraph", "graphs"), [(False, False, 1), (False, True, 1), (True, True, 1), (True, False, 2)]
+)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_packed_input_is_one_graph(backend: str) -> None:
-    """Other lengths in the same graph give other results: none is taken for a constant."""
+def test_packed_input_is_one_graph(backend: str, graphs: int, *, enforce_sorted: bool, fullgraph: bool) -> None:
+    """Other lengths in the same graph give other results: none is taken for a constant.
+
+    Of cases that the caller has sorted, no shape holds their number, and torch reads it between two graphs.
+    """
     torch._dynamo.reset()
     module = lstm(backend, k=2, bidirectional=backend == "fused")
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    for lengths in ([2, 4, 2], [1, 3, 4]):  # the same number of steps and of rows, not the same batch sizes
-        packed = pack_padded_sequence(random(4, 3, 3), torch.tensor(lengths), enforce_sorted=False)
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(module, fullgraph=fullgraph, backend=counter)
+    for lengths in ([4, 2, 2], [4, 3, 1]):  # the same number of steps and of rows, not the same batch sizes
+        order = [0, 1, 2] if enforce_sorted else [1, 2, 0]
+        packed = pack_padded_sequence(random(4, 3, 3), torch.tensor(lengths)[order], enforce_sorted=enforce_sorted)
         results = []
         for run in (compiled, module):
             output, (h_n, _) = run(packed)
@@ -107,3 +115,18 @@ def test_packed_input_is_one_graph(backend: str) -> None:
             results.append([output.data, h_n, *gradients])
         for actual, expected in zip(*results, strict=True):
             assert_close(actual, expected, quantity="gradient", backend="eager")
+    assert counter.frame_count == graphs
+
+
+@pytest.mark.parametrize("cell", [ATNLSTM, ATNRNN, ATNGRU])
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_plain_compilation_has_no_break(cell: Any, *, grad: bool) -> None:
+    """Of packed input, of a whole sequence, and of a stream; in inference too, whose short way no compiler takes."""
+    module = with_random_parameters(cell(3, 4, k=2, backend="fused", **DOUBLE)).requires_grad_(grad)
+    x = random(4, 3, 3)
+    packed = pack_padded_sequence(x, torch.tensor([2, 4, 1]), enforce_sorted=False)
+    state = module.stream(x)[1].detach()
+    for call in (lambda: module(x), lambda: module(packed), lambda: module.stream(x, state)):
+        torch._dynamo.reset()
+        explained = torch._dynamo.explain(call)()
+        assert (explained.graph_count, explained.break_reasons) == (1, [])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch.func import functional_call
-from torch.nn.utils.rnn import pack_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from tests.support.wrong_calls import FLOATING, META, A, Case, lstm, pair, state, wrong_calls
 
@@ -70,6 +70,12 @@ CASES: list[Case] = [
         "input.data must have 3 features along its last axis",
     ),
     ("packed, rank", lambda: lstm()(pack_sequence([A])), ValueError, r"input.data must have 2 axes \(S, I\)"),
+    (
+        "packed, order",
+        lambda: lstm()(PackedSequence(A[0], torch.tensor([2, 2]), torch.tensor([0, 1, 2]))),
+        ValueError,
+        r"input.sorted_indices must have one index for each of the input.batch_sizes\[0\] = 2 cases, got 3",
+    ),
     (
         "packed integers",
         lambda: lstm()(pack_sequence([A[:, 0].long()])),

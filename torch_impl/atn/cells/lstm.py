@@ -87,8 +87,9 @@ class ATNLSTM(RecurrentLayers):
     inside, torch rounds the products in the gradient of "eager"; those of "fused" keep float32.
 
     `torch.compile` and `torch.export` keep the number of cases free, and with "fused" the number of steps; "eager"
-    writes out its loop over the steps in the graph. Packed input is one graph with `fullgraph=True`; without it torch
-    reads the number of cases, which no shape of a `PackedSequence` holds, between graphs.
+    writes out its loop over the steps in the graph. Packed input is one graph, too, but for input packed with
+    `enforce_sorted=True`: no shape of it holds the number of cases, and unless `fullgraph=True` asks for one graph,
+    torch reads it between two.
 
     Every derivative that torch knows is there on every backend: second ones, forward mode, the transforms of
     `torch.func`. The kernels of "fused" and "triton" compute plain forward and backward passes; the other

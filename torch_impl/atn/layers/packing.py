@@ -5,11 +5,13 @@ whose cases all have the same length, which already has this layout. `StepsPacke
 which has no padding.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 
 @runtime_checkable
@@ -54,8 +56,24 @@ class _Reading(NamedTuple):
     places: Int[Tensor, " S"]
 
 
+def cases_of(packed: PackedSequence) -> int:
+    """The number of cases, B, from a shape where one has it: `torch.compile` breaks its graph at a tensor's number.
+
+    Raises ValueError if the indices that sort the cases are of another number.
+    """
+    order = packed.sorted_indices
+    if order is None:
+        return int(packed.batch_sizes[0])
+    if not torch.compiler.is_compiling() and order.shape[0] != packed.batch_sizes[0]:
+        raise ValueError(
+            "input.sorted_indices must have one index for each of the input.batch_sizes[0] = "
+            f"{int(packed.batch_sizes[0])} cases, got {order.shape[0]}"
+        )
+    return order.shape[0]
+
+
 class StepsPacked:
-    """Data (S, F) of a `PackedSequence`: S steps in all, ordered by time, of cases sorted by decreasing length.
+    """Data (S, F) of a `PackedSequence`: S steps in all, ordered by time, of B cases sorted by decreasing length.
 
     A shorter case is padded with its own last row in reading order, never with a constant. The values computed from the
     padding are then as finite as the case itself, so that its zero gradient stays zero. Padding follows the valid steps
@@ -64,19 +82,27 @@ class StepsPacked:
 
     ends_differ: ClassVar[bool] = True
 
-    def __init__(self, batch_sizes: Int[Tensor, " T"], device: torch.device) -> None:
-        B, T = int(batch_sizes[0]), batch_sizes.shape[0]
+    def __init__(self, packed: PackedSequence, B: int) -> None:
+        batch_sizes, device = packed.batch_sizes, packed.data.device
+        T, S = batch_sizes.shape[0], packed.data.shape[0]
         # torch keeps batch sizes on the CPU, whatever default device the user has set.
-        case, time = (torch.arange(count, device=batch_sizes.device) for count in (B, T))
-        time = time.unsqueeze(1)
+        case, time, row = (torch.arange(count, device=batch_sizes.device) for count in (B, T, S))
         lengths = (batch_sizes.unsqueeze(1) > case).sum(0)
         first_row = batch_sizes.cumsum(0) - batch_sizes
-        mirrored = lengths - 1 - time
-        valid = mirrored >= 0
+        # Their sizes are those of other tensors, so that a compiler knows them.
+        time_of_row = time.repeat_interleave(batch_sizes, output_size=S)
+        case_of_row = row - first_row[time_of_row]
         self._last, self._case = (lengths - 1).to(device), case.to(device)
-        self._readings = tuple(
-            _Reading((first_row[steps] + case).to(device), (steps * B + case)[valid].to(device))
-            for steps in (torch.minimum(time, lengths - 1), mirrored.clamp(min=0))
+
+        def reading(step_of: Callable[[Tensor, Tensor], Tensor]) -> _Reading:
+            """Of the direction whose step is `step_of` the time and the length of a case."""
+            steps = step_of(time.unsqueeze(1), lengths).clamp(min=0)
+            places = step_of(time_of_row, lengths[case_of_row]) * B + case_of_row
+            return _Reading((first_row[steps] + case).to(device), places.to(device))
+
+        self._readings = (
+            reading(lambda time, length: torch.minimum(time, length - 1)),
+            reading(lambda time, length: length - 1 - time),
         )
 
     def arrange(self, data: Float[Tensor, "S F"], *, reverse: bool) -> Float[Tensor, "T B F"]:

@@ -13,7 +13,7 @@ from atn.backend.registry import Backend, backend_for
 from atn.layers.carried import Carried, map_memory, run_pieces, without_batch
 from atn.layers.initial_state import Chunk, Shape, StateKind, check_reset, initial_states, streamed_states
 from atn.layers.layer import Cell
-from atn.layers.packing import Steps, StepsPacked, StepsTogether
+from atn.layers.packing import Steps, StepsPacked, StepsTogether, cases_of
 from atn.layers.parameters import LayerParameters
 from atn.layers.stack import run_stack
 from atn.precision import compute_dtype, data_dtype, full_precision, state_dtype
@@ -74,8 +74,9 @@ class RecurrentLayers(LayerParameters):
             )
         check_floating("input.data", x.data)
         check_steps("input.data", x.data, "(S, I)", self.input_size)
-        steps = StepsPacked(x.batch_sizes, x.data.device)
-        start = self._start(hx, x.data, int(x.batch_sizes[0]), batched=True)
+        B = cases_of(x)
+        steps = StepsPacked(x, B)
+        start = self._start(hx, x.data, B, batched=True)
         if x.sorted_indices is not None:
             start = start._replace(states=tuple(state[:, x.sorted_indices] for state in start.states))
         out, carried = self._run(x.data, start, steps)
