@@ -1,10 +1,14 @@
 """``python -m experiments``."""
 
 import io
+import os
 import sys
 
 from experiments.cli.main import main
 from experiments.common.allocator import keep_freed_memory
+
+CLOSED_PIPE = 128 + 13  # SIGPIPE, which not every system has
+"""Exit status where the output is no longer read: that of a process which SIGPIPE ends."""
 
 if __name__ == "__main__":
     # A terminal or log that cannot show a letter of a path shows its code, and the command goes on.
@@ -12,4 +16,11 @@ if __name__ == "__main__":
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     keep_freed_memory()
-    sys.exit(main(sys.argv[1:]))
+    try:
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. What is left in the buffer has nowhere to go at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = CLOSED_PIPE
+    sys.exit(status)

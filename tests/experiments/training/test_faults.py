@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -276,6 +277,15 @@ def test_a_terminal_without_umlauts(tmp_path: Path) -> None:
     assert ended.stdout.count("finished, 2 steps") == 3
     assert "L\\xe4ufe" in ended.stdout
     assert [record_of(folder).status for folder in runs.iterdir()] == ["finished"] * 3
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)  # as `head` does
+    command = [sys.executable, "-m", "experiments", "copying", "--help"]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False, text=True)  # noqa: S603 - ours
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
