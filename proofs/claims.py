@@ -25,6 +25,7 @@ EXPERIMENTS = (
     "spectrum",
     "spectrum-ptb",
     "zero-share",
+    "neuroview",
 )
 """The experiments that can settle a measured claim."""
 

@@ -6,6 +6,7 @@ from typing import Any
 from experiments.related.channel_norm import one_example
 from experiments.related.hippo import drop_outs
 from experiments.related.lyapunov import initial_spectrum, trained_spectrum
+from experiments.related.neuroview import readouts
 from experiments.tasks import (
     adding,
     char_ptb,
@@ -45,6 +46,7 @@ _ALL: list[Task[Any]] = [
         reads_data=True,
     ),
     Task(drop_outs.NAME, drop_outs.PRESETS, drop_outs.DropOuts, standard_models=drop_outs.MODELS),
+    Task(readouts.NAME, readouts.PRESETS, readouts.Readouts, reads_data=True),
 ]
 
 TASKS: Mapping[str, Task[Any]] = {task.name: task for task in _ALL}

@@ -60,6 +60,7 @@ class TestRegistry:
         measured = {claim.id for claim in load_claims().values() if claim.verdict == "measured"}
         of_norm_prop = {"np-similar-or-better", "np-char-ptb-order", "np-variance-at-start"}
         others = {"cn-with", "cn-without", "cn-figure-2", "s1-gradients-controlled", "ly-readout"}
+        others |= {"nv-accuracy", "nv-planted-contributions", "nv-planted-weights"}
         others |= {"hp-dropouts", "hp-dropouts-at-unequal-depth", "hp-clusters"}
         assert measured == MEASURED | {"s5-large-k-gradients"} | of_norm_prop | others
 

@@ -1,12 +1,14 @@
 """pytest plugin: leaves out the tests that this machine cannot run, and says so in pytest's header.
 
-A test marked `gpu` needs a CUDA device, one marked `data` the real data sets. Without them such a test is deselected,
+A test marked `gpu` needs a CUDA device, one marked `data` the real data sets, one marked `ucr` those of the UCR archive
+among them. Without them such a test is deselected,
 unless the marker expression names the marker: ``-m gpu`` runs the tests of the GPU, and they fail where there is none.
 """
 
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +24,9 @@ def lacking(*, cuda: bool, data_dir: str | None) -> dict[str, str]:
     data_dir : str or None
         Value of the environment variable ATN_DATA_DIR.
     """
-    reasons = {"gpu": None if cuda else "no CUDA device", "data": None if data_dir else "ATN_DATA_DIR is not set"}
+    unset = None if data_dir else "ATN_DATA_DIR is not set"
+    no_folder = None if data_dir and (Path(data_dir) / "ucr").is_dir() else "ATN_DATA_DIR has no folder ucr"
+    reasons = {"gpu": None if cuda else "no CUDA device", "data": unset, "ucr": unset or no_folder}
     return {marker: reason for marker, reason in reasons.items() if reason is not None}
 
 

@@ -1,5 +1,7 @@
 """Tests that a machine cannot run are left out and named, and run all the same where the command asks for them."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.verification.selection import header, lacking, left_out
@@ -20,9 +22,13 @@ def test_of_the_device():
 class TestOfTheData:
     def test_file(self):
         assert False, "ran without data"
+
+@pytest.mark.ucr
+def test_of_the_archive():
+    assert False, "ran without its folder"
 """
 
-INI = "[pytest]\nmarkers =\n    gpu: device\n    data: files\n"
+INI = "[pytest]\nmarkers =\n    gpu: device\n    data: files\n    ucr: files of one set\n"
 
 
 @pytest.fixture(autouse=True)
@@ -40,21 +46,30 @@ def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
 
 def test_what_the_machine_lacks_is_deselected_and_named(pytester: pytest.Pytester) -> None:
     result = run(pytester)
-    result.assert_outcomes(passed=1, deselected=2)
-    result.stdout.fnmatch_lines(["*left out*gpu (no CUDA device), data (ATN_DATA_DIR is not set)*"])
+    result.assert_outcomes(passed=1, deselected=3)
+    result.stdout.fnmatch_lines(
+        ["*left out*gpu (no CUDA device), data (ATN_DATA_DIR is not set), ucr (ATN_DATA_DIR is not set)*"]
+    )
 
 
-@pytest.mark.parametrize("marker", ["gpu", "data"])
+@pytest.mark.parametrize("marker", ["gpu", "data", "ucr"])
 def test_a_marker_that_is_named_runs_and_fails(pytester: pytest.Pytester, marker: str) -> None:
-    run(pytester, "-m", marker).assert_outcomes(failed=1, deselected=2)
+    run(pytester, "-m", marker).assert_outcomes(failed=1, deselected=3)
 
 
-def test_data_run_where_a_folder_is_named(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATN_DATA_DIR", "somewhere")
-    run(pytester).assert_outcomes(passed=1, failed=1, deselected=1)
+def test_data_run_where_a_folder_is_named(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ATN_DATA_DIR", str(tmp_path))
+    result = run(pytester)
+    result.assert_outcomes(passed=1, failed=1, deselected=2)
+    result.stdout.fnmatch_lines(["*left out*ucr (ATN_DATA_DIR has no folder ucr)*"])
+    (tmp_path / "ucr").mkdir()
+    run(pytester).assert_outcomes(passed=1, failed=2, deselected=1)
 
 
-def test_a_machine_with_everything_leaves_nothing_out() -> None:
-    assert lacking(cuda=True, data_dir="somewhere") == {}
+def test_a_machine_with_everything_leaves_nothing_out(tmp_path: Path) -> None:
+    (tmp_path / "ucr").mkdir()
+    assert lacking(cuda=True, data_dir=str(tmp_path)) == {}
     assert header({}) == "tests left out: none"
-    assert left_out("gate and not gpu").keys() == {"data"}
+    assert left_out("gate and not gpu").keys() == {"data", "ucr"}

@@ -3,6 +3,7 @@
 from experiments.report.schema import Study, shows
 from experiments.report.studies.ablation import DETACHED, PIXEL_MNIST, WINDOW_STUDY
 from experiments.report.studies.language import CHAR_PTB, WIKITEXT2
+from experiments.report.studies.neuroview import NEUROVIEW
 from experiments.report.studies.norm_prop import NORM_PROP
 from experiments.report.studies.norm_statistics import STATISTICS
 from experiments.report.studies.norm_variance import NORM_VARIANCE
@@ -28,6 +29,7 @@ STUDIES: tuple[Study, ...] = (
     SPECTRUM,
     TRAINED_SPECTRUM,
     ZERO_SHARE,
+    NEUROVIEW,
 )
 
 

@@ -1,6 +1,7 @@
 """The report says what the records say, and nothing else."""
 
 import dataclasses
+import itertools
 import math
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from experiments.cli.main import main
 from experiments.related.channel_norm import one_example
 from experiments.related.channel_norm.one_example import final_loss, largest_gradient, smallest_gradient
+from experiments.related.neuroview import readouts
+from experiments.related.neuroview.classifiers import HEADS
+from experiments.related.neuroview.importance import MEASURES
 from experiments.report import paper_numbers
 from experiments.report.missing import missing_lines
 from experiments.report.results import Result, spread
@@ -189,6 +193,11 @@ def made_up(study: Study) -> list[Result]:
     exponents = {f"{kind} {i}": 0.01 * i for kind in ("lambda", "spread") for i in range(1, 61)}
     spectra = dict.fromkeys(("spectrum", "spectrum-ptb"), exponents)
     of_task = {"statistics": alternating, "norm-variance": variances, one_example.NAME: networks, **spectra}
+    curves = [*map(readouts.share_name, MEASURES), readouts.EXAMPLE, readouts.EXAMPLE_CONTRIBUTIONS]
+    states = {readouts.at(curve, t): 1 / 60 for curve in curves for t in range(1, 61)}
+    pairs = itertools.product(readouts.SPLITS, readouts.SET_NAMES, HEADS)
+    states |= {readouts.accuracy(split, name, head): 0.8 for split, name, head in pairs}
+    of_task[readouts.NAME] = states
     of_task |= {"zero-share": {"whole": 100.0, "within": 2.0, "random": 50.0}}
 
     def measured(_: int, train: float) -> dict[str, float]:

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.datasets.ucr import UCR_NAMES
 from experiments.related.channel_norm import one_example
 from experiments.related.channel_norm.one_example import final_loss, largest_gradient, smallest_gradient
+from experiments.related.neuroview import readouts
+from experiments.related.neuroview.importance import MEASURES, Measure
 from experiments.report.paper_numbers import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, Losses
 from experiments.report.results import Result
 from experiments.report.schema import Study
@@ -164,6 +167,29 @@ def zero_share_runs() -> tuple[Result, ...]:
     return zero_share_run("equal"), zero_share_run("unequal")
 
 
+def readouts_run(model: ModelName, higher: int = 6, shares: Mapping[Measure, float] | None = None) -> Result:
+    """Higher accuracy from all states on so many sets and equal ones on the others, and shares of planted steps."""
+    measured = {"validation": 0.1}
+    for place, name in enumerate((*UCR_NAMES, "planted")):
+        for split in readouts.SPLITS:
+            measured[readouts.accuracy(split, name, "last")] = 0.8
+            measured[readouts.accuracy(split, name, "per-step")] = 0.9 if place < higher else 0.8
+    steps = range(1, readouts.PAPER.length + 1)
+    inside = range(readouts.PAPER.first, readouts.PAPER.last + 1)
+    for measure in MEASURES:
+        share = (shares or {}).get(measure, 0.6)
+        for t in steps:
+            each = share / len(inside) if t in inside else (1 - share) / (len(steps) - len(inside))
+            measured[readouts.at(readouts.share_name(measure), t)] = each
+    for name in (readouts.EXAMPLE, readouts.EXAMPLE_CONTRIBUTIONS):
+        measured |= {readouts.at(name, t): 0.5 for t in steps}
+    return make_run(readouts.NAME, model, lambda _: 0.1, measured=lambda *_: measured)
+
+
+def readouts_runs() -> tuple[Result, ...]:
+    return tuple(map(readouts_run, MODELS))
+
+
 LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
     "table-1": lambda: copying_runs(100) + copying_runs(200),
     "table-2": lambda: adding_runs(100) + adding_runs(200),
@@ -186,6 +212,9 @@ LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
     "hp-dropouts": zero_share_runs,
     "hp-dropouts-at-unequal-depth": zero_share_runs,
     "hp-clusters": zero_share_runs,
+    "nv-accuracy": readouts_runs,
+    "nv-planted-contributions": readouts_runs,
+    "nv-planted-weights": readouts_runs,
 }
 """Claim -> runs that confirm it."""
 
@@ -223,6 +252,9 @@ UNLIKE_THE_PAPER: list[tuple[str, Callable[[], Result]]] = [
     ("hp-dropouts-at-unequal-depth", lambda: zero_share_run("unequal", within=6.0)),
     ("hp-clusters", lambda: zero_share_run("equal", error=0.11)),
     ("cn-figure-2", lambda: one_example_run("cn", "default", {**PUBLISHED, 5: 0.01}, 0.05)),
+    ("nv-accuracy", lambda: readouts_run("ln", higher=3)),
+    ("nv-planted-contributions", lambda: readouts_run("atn", shares={"contributions": 0.49})),
+    ("nv-planted-weights", lambda: readouts_run("lstm", shares={"weights": 0.49})),
 ]
 """Claim, and a run that takes the place of another one of these, and with which it is no longer true."""
 
