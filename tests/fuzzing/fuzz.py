@@ -6,9 +6,11 @@
 
 The operators are built once more, with checks of every memory access, into a folder of their own. A problem is a
 forward and a backward pass: the operators called directly, with sizes about multiples of a vector's, windows from one
-step to `sys.maxsize`, memories, missing tensors and empty batches; or a layer or norm with tensors that are not
-contiguous. One thread is compared with up to three, and each memory layout with the contiguous one. A process that a
-sanitizer ends is a failure of the problem it was at; the run goes on behind it.
+step to `sys.maxsize`, memories, missing tensors, empty batches and steps that overflow; a layer or norm with tensors
+that are not contiguous; or a module of up to three layers in training, in inference by one call for all layers and by
+the general way, and as a stream. One thread is compared with up to three, each memory layout with the contiguous one,
+and each of these ways with the others. A process that a sanitizer ends is a failure of the problem it was at; the run
+goes on behind it.
 
 No tool that looks for races is among them. GCC's thread sanitizer, and valgrind's helgrind and drd, do not see how
 libgomp synchronizes: it waits by futexes and atomic variables, and is not built with the sanitizer. Of a program that
@@ -45,7 +47,11 @@ SANITIZERS = "address,undefined"
 LONGEST_REPORT = 4000
 """Characters of what an ended process said that are shown."""
 
-TESTS = ("tests/library/backends/test_native.py", "tests/library/backends/test_threads.py")
+TESTS = (
+    "tests/library/backends/test_native.py",
+    "tests/library/backends/test_threads.py",
+    "tests/library/backends/test_short_way.py",
+)
 
 
 @dataclasses.dataclass(frozen=True)

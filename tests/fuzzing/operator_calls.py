@@ -76,6 +76,9 @@ JOINT = {"LSTM": 256, "RNN_TANH": 512, "RNN_RELU": 512, "GRU": 296}
 LONG = 64
 """Window length beyond which windows are merged."""
 
+HUGE = {"float64": 1e160, "float32": 1e25}
+"""A factor of which the square overflows."""
+
 
 Kind = Literal["norm", "lstm", "hidden"]
 """What the names of the operators begin with."""
@@ -101,15 +104,17 @@ class OperatorCall:
     seed: int
     mode: str = "LSTM"
     """The cell."""
+    huge: bool = False
+    """Whether the squares of one step overflow; only before a norm."""
 
 
-def _near_a_vector(draw: Draw) -> int:
+def near_a_vector(draw: Draw) -> int:
     """A number of features about a multiple of a vector's: the last one is partial, whole, or has a single number."""
     multiple = draw.choice((0, 0, 1, 1, 2, 3)) * draw.choice(LANES)
     return max(1, multiple + draw.integer(-1, 3))
 
 
-def _window(draw: Draw, steps: int) -> int:
+def window(draw: Draw, steps: int) -> int:
     """From one step to the largest there is, and about the lengths at which another way to compute it begins."""
     edges = (1, 2, steps, steps + 1, LONG, LONG + 1, 2 * LONG - 1, 2**31, 2**32 + 1, sys.maxsize - 1, sys.maxsize)
     return draw.choice((*edges, draw.integer(1, 2 * steps), draw.integer(LONG, 3 * LONG)))
@@ -121,7 +126,7 @@ def draw_operator_call(draw: Draw, kind: Kind, threads: int) -> OperatorCall:
     is_joint = kind != "norm" and draw.integer(0, 49) == 0
     T = draw.integer(1, 3) if is_joint else draw.choice((1, 2, draw.integer(1, 12), draw.integer(1, 150)))
     M = draw.choice((0, 0, 1, draw.integer(0, 100)))
-    k = _window(draw, T + M)
+    k = window(draw, T + M)
     if kind != "norm" and draw.integer(0, 4) == 0:
         k, M = 0, 0
     optional = {name for taken in TAKES.values() for name, hint in get_type_hints(taken).items() if hint != Tensor}
@@ -130,8 +135,8 @@ def draw_operator_call(draw: Draw, kind: Kind, threads: int) -> OperatorCall:
         kind=kind,
         T=T,
         B=draw.choice((0, 1, 2, 3, draw.integer(1, 9))),
-        I=draw.choice((1, 2, 7, _near_a_vector(draw), 70)),
-        N=JOINT[mode] + draw.integer(0, 9) if is_joint else _near_a_vector(draw),
+        I=draw.choice((1, 2, 7, near_a_vector(draw), 70)),
+        N=JOINT[mode] + draw.integer(0, 9) if is_joint else near_a_vector(draw),
         k=k,
         M=M,
         absent=frozenset(absent | set(PLAIN_HAS_NO[kind] if k == 0 else ())),
@@ -140,6 +145,7 @@ def draw_operator_call(draw: Draw, kind: Kind, threads: int) -> OperatorCall:
         threads=threads,
         seed=draw.integer(0, LARGEST_SEED),
         mode=mode,
+        huge=k > 0 and draw.integer(0, 4) == 0,
     )
 
 
@@ -162,6 +168,8 @@ def arguments(call: OperatorCall) -> dict[str, Any]:
             value = torch.rand(shape, generator=generator, dtype=DTYPES[call.dtype]) + 0.1  # variances are positive
         else:
             value = torch.randn(shape, generator=generator, dtype=DTYPES[call.dtype])
+        if call.huge and axes[0] == "T":
+            value[call.T // 2] *= HUGE[call.dtype]
         given[name] = None if name in call.absent else value / (shape[-1] ** 0.5 if name.startswith("weight") else 1.0)
     return given
 

@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, get_num_threads
 
 from atn.backend.fused import build
 from atn.backend.fused.backend import CompiledKernels
-from tests.fuzzing import fuzz
+from tests.fuzzing import fuzz, worker
+from tests.fuzzing.module_calls import CELLS, ModuleCall, run_module
 from tests.fuzzing.operator_calls import JOINT, LONG, OperatorCall
-from tests.fuzzing.worker import LAYOUTS, Examined, PythonCall, examine, problem_number
+from tests.fuzzing.worker import LAYOUTS, Call, Examined, PythonCall, differences, examine, problem_number
 from tests.support.problems import HiddenProblem, LSTMProblem, NormProblem
+from tests.support.runners import Result
 
 DRAWN = [problem_number(index, seed=0) for index in range(3000)]
 OPERATOR_CALLS = [call for call in DRAWN if isinstance(call, OperatorCall)]
 PYTHON_CALLS = [call for call in DRAWN if isinstance(call, PythonCall)]
+MODULE_CALLS = [call for call in DRAWN if isinstance(call, ModuleCall)]
 
 
 def test_drawn_problems_are_the_same_again_and_of_every_kind() -> None:
@@ -36,6 +40,16 @@ def test_drawn_problems_are_the_same_again_and_of_every_kind() -> None:
         for lanes in (4, 8, 16):
             assert set(range(lanes)) == {call.N % lanes for call in calls}
         assert {call.k < call.M for call in calls} == {True, False}
+    assert {(call.huge, call.dtype) for call in OPERATOR_CALLS} == {
+        (huge, dtype) for huge in (True, False) for dtype in ("float64", "float32")
+    }
+    for cell in CELLS:
+        modules = [call for call in MODULE_CALLS if call.cell == cell]
+        assert {call.num_layers for call in modules} == {1, 2, 3}
+        assert {call.norm for call in modules} == {"atn", "ln", "none"}
+        assert {call.layout for call in modules} == set(LAYOUTS)
+        assert {call.huge for call in modules} == {True, False}
+        assert 1 in {call.T for call in modules}
     for mode, joint in JOINT.items():
         layers = [call for call in OPERATOR_CALLS if call.kind != "norm" and call.mode == mode]
         assert any(call.k == 0 for call in layers)
@@ -82,7 +96,7 @@ def _kernels() -> CompiledKernels:
 
 
 def test_right_operators_have_no_failure(kernels: CompiledKernels) -> None:
-    calls: list[OperatorCall | PythonCall] = [*OPERATOR_CALLS[:40], *PYTHON_CALLS[:6]]
+    calls: list[Call] = [*OPERATOR_CALLS[:40], *PYTHON_CALLS[:6], *MODULE_CALLS[:12]]
     for call in calls:
         assert examine(call, kernels).failures == []
 
@@ -96,6 +110,28 @@ def test_a_number_that_depends_on_the_threads_is_a_failure(kernels: CompiledKern
     )
     found = examine(call, WrongOnThreads(kernels, operator))
     assert any(f"{operator}." in failure for failure in found.failures)
+
+
+@pytest.mark.parametrize("way", ["training", "general", "short", "general stream", "short stream"])
+def test_a_way_of_a_module_that_differs_is_a_failure(
+    way: str, kernels: CompiledKernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(call: ModuleCall, x: Tensor) -> dict[str, Result]:
+        found = run_module(call, x)
+        if get_num_threads() == call.threads:
+            found[way].outputs["0"].view(-1)[-1:] += 1e-2
+        return found
+
+    monkeypatch.setattr(worker, "run_module", wrong)
+    call = next(call for call in MODULE_CALLS if call.threads > 1 and not call.huge)
+    assert examine(call, kernels).failures
+
+
+def test_an_infinity_in_another_place_is_a_failure() -> None:
+    right, wrong = (Result({"y": torch.tensor(values)}, {}) for values in ([1.0, torch.inf], [torch.inf, 1.0]))
+    assert [deviated.exceeds for deviated in differences(right, right, outputs="exact")] == [False]
+    with pytest.raises(AssertionError, match="y is not infinite where it must be"):
+        list(differences(wrong, right, outputs="exact"))
 
 
 def test_an_operator_that_raises_is_a_failure() -> None:
