@@ -26,6 +26,8 @@ EXPERIMENTS = (
     "spectrum-ptb",
     "zero-share",
     "neuroview",
+    "mptt",
+    "mptt-seconds",
 )
 """The experiments that can settle a measured claim."""
 

@@ -14,7 +14,7 @@ from experiments.tasks.registry import TASKS
 from experiments.training.records.conclusion import conclude, with_comparisons
 from experiments.training.records.metrics import METRICS, metrics_digest
 from experiments.training.records.record import RECORD, Record, load_record, save_record
-from experiments.training.records.summary import Level
+from experiments.training.settings import Settings
 
 
 def summarize_runs(runs: Path) -> int:
@@ -30,20 +30,20 @@ def summarize_runs(runs: Path) -> int:
     for folder, record in finished:
         if metrics_digest(folder / METRICS) != record.metrics_digest:
             raise ExperimentError(f"{folder / METRICS} is not the file that its record was written for")
-        save_record(folder, conclude(folder, record, _levels(record)))
+        save_record(folder, conclude(folder, record, _settings(record)))
     for folder, _ in finished:
         if (record := load_record(folder)) is not None:
             save_record(folder, with_comparisons(folder, record))
     return len(finished)
 
 
-def _levels(record: Record) -> Sequence[Level]:
+def _settings(record: Record) -> Settings:
     if record.task not in TASKS or record.preset not in TASKS[record.task].presets:
         raise ExperimentError(f"{record.name}: there is no task {record.task} with a preset {record.preset}")
     # A record has lists where settings have tuples.
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.settings.items()}
-    levels: Sequence[Level] = dataclasses.replace(TASKS[record.task].presets[record.preset], **values).levels()
-    return levels
+    settings: Settings = dataclasses.replace(TASKS[record.task].presets[record.preset], **values)
+    return settings
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 from experiments.related.channel_norm import one_example
 from experiments.related.hippo import drop_outs
 from experiments.related.lyapunov import initial_spectrum, trained_spectrum
+from experiments.related.mptt import epoch_seconds, long_series
 from experiments.related.neuroview import readouts
 from experiments.tasks import (
     adding,
@@ -47,6 +48,20 @@ _ALL: list[Task[Any]] = [
     ),
     Task(drop_outs.NAME, drop_outs.PRESETS, drop_outs.DropOuts, standard_models=drop_outs.MODELS),
     Task(readouts.NAME, readouts.PRESETS, readouts.Readouts, reads_data=True),
+    Task(
+        long_series.NAME,
+        long_series.PRESETS,
+        long_series.LongSeries,
+        plan=long_series.plan,
+        standard_models=long_series.MODELS,
+    ),
+    Task(
+        epoch_seconds.NAME,
+        epoch_seconds.PRESETS,
+        epoch_seconds.EpochSeconds,
+        plan=epoch_seconds.plan,
+        standard_models=long_series.MODELS,
+    ),
 ]
 
 TASKS: Mapping[str, Task[Any]] = {task.name: task for task in _ALL}

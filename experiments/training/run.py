@@ -113,7 +113,7 @@ def _carry_out(run: Run, conditions: Conditions, folder: Path) -> Record:
     record = _with_outcome(record, outcome)
     if distributed.is_main_process():
         if record.status == "finished":
-            record = conclude(folder, record, run.settings.levels())
+            record = conclude(folder, record, run.settings)
         save_record(folder, record)
         # Of two runs that end at the same time, at least the one whose record is saved last sees the other's.
         compared = with_comparisons(folder, record)

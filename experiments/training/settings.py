@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
+from experiments.training.records.curve import MOST_ROWS
 from experiments.training.records.summary import Level
 
 ModelName = Literal["lstm", "ln", "atn", "detached", "prop", "wn", "bn", "shift", "cn", "equal", "unequal"]
@@ -39,6 +40,9 @@ class Settings:
 
     free: ClassVar[tuple[str, ...]] = ()
     """Fields that are chosen within a preset, as the paper's two lengths T are; the run's name shows them."""
+
+    most_rows: ClassVar[int] = MOST_ROWS
+    """Rows of a run's curve at most; fewer for a task with many runs whose training losses no report shows."""
 
     steps: int
     """Optimization steps, one batch each."""

@@ -62,6 +62,8 @@ class TestRegistry:
         others = {"cn-with", "cn-without", "cn-figure-2", "s1-gradients-controlled", "ly-readout"}
         others |= {"nv-accuracy", "nv-planted-contributions", "nv-planted-weights"}
         others |= {"hp-dropouts", "hp-dropouts-at-unequal-depth", "hp-clusters"}
+        others |= {"mp-one-pass", "mp-accuracy", "mp-accuracy-stateful", "mp-keeper-helps", "mp-longer-windows"}
+        others |= {"mp-speed", "mp-speed-stateful"}
         assert measured == MEASURED | {"s5-large-k-gradients"} | of_norm_prop | others
 
     def test_every_verdict_and_experiment_is_in_use(self) -> None:
@@ -132,7 +134,7 @@ class TestTable:
         proved = {id for proof in PROOFS for id in proof.claims}  # noqa: A001 - its name in the file
         unproved = {claim.id for claim in load_claims().values() if claim.verdict != "measured"} - proved
         definitions = {"eq-1", "eq-2", "eq-3", "eq-4", "np-13", "np-14", "np-15", "ada-forward", "cn-definition"}
-        assert unproved == definitions | {"ly-algorithm", "mp-whole"}
+        assert unproved == definitions | {"ly-algorithm", "mp-whole", "mp-first-epoch", "mp-one-pass-exact"}
 
     def test_names_are_unique(self) -> None:
         assert len({proof.name for proof in PROOFS}) == len(PROOFS)

@@ -69,7 +69,7 @@ def make_run(
         validation_seconds=validation_seconds,
         summary=summarize(losses, every, settings.levels()),
     )
-    return Result(record, make_curve(rows, every))
+    return Result(record, make_curve(rows, every, settings.most_rows))
 
 
 def write_run(runs: Path, *args: Any, **kwargs: Any) -> Path:

@@ -3,6 +3,7 @@
 from experiments.report.schema import Study, shows
 from experiments.report.studies.ablation import DETACHED, PIXEL_MNIST, WINDOW_STUDY
 from experiments.report.studies.language import CHAR_PTB, WIKITEXT2
+from experiments.report.studies.mptt.study import MPTT, MPTT_SECONDS
 from experiments.report.studies.neuroview import NEUROVIEW
 from experiments.report.studies.norm_prop import NORM_PROP
 from experiments.report.studies.norm_statistics import STATISTICS
@@ -30,6 +31,8 @@ STUDIES: tuple[Study, ...] = (
     TRAINED_SPECTRUM,
     ZERO_SHARE,
     NEUROVIEW,
+    MPTT,
+    MPTT_SECONDS,
 )
 
 

@@ -1,18 +1,17 @@
 """The end of a run: its curve, the summary in its record, and its comparison with the runs of other models."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.common.files import write_atomically
 from experiments.training.records.curve import CURVE, curve_digest, encode_curve, make_curve
 from experiments.training.records.metrics import METRICS, metrics_digest, read_metrics
 from experiments.training.records.record import Record, load_record
-from experiments.training.records.summary import Comparison, Level, compare, summarize
-from experiments.training.settings import MODELS, ModelName, name_with_model
+from experiments.training.records.summary import Comparison, compare, summarize
+from experiments.training.settings import MODELS, ModelName, Settings, name_with_model
 
 
-def conclude(folder: Path, record: Record, levels: Sequence[Level]) -> Record:
+def conclude(folder: Path, record: Record, settings: Settings) -> Record:
     """Write the curve of a finished run, and return its record with the values that the report reads; not saved yet.
 
     Parameters
@@ -21,8 +20,8 @@ def conclude(folder: Path, record: Record, levels: Sequence[Level]) -> Record:
         The run's folder, with the losses of every step.
     record : Record
         The run's record at status "finished".
-    levels : sequence of Level
-        Levels of the training loss whose first step is recorded.
+    settings : Settings
+        Settings of the run, which name the levels of the training loss whose first step is recorded.
 
     Raises
     ------
@@ -31,15 +30,15 @@ def conclude(folder: Path, record: Record, levels: Sequence[Level]) -> Record:
     OSError
         If the curve cannot be written.
     """
-    every = record.settings["validate_every"]
+    every = settings.validate_every
     rows = read_metrics(folder / METRICS, record.step)
-    curve = encode_curve(make_curve(rows, every))
+    curve = encode_curve(make_curve(rows, every, settings.most_rows))
     write_atomically(folder / CURVE, curve)
     return dataclasses.replace(
         record,
         metrics_digest=metrics_digest(folder / METRICS),
         curve_digest=curve_digest(curve),
-        summary=summarize([row.train for row in rows], every, levels),
+        summary=summarize([row.train for row in rows], every, settings.levels()),
     )
 
 

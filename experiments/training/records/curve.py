@@ -1,4 +1,4 @@
-"""The curve of a run in ``curve.csv``: at most `MOST_ROWS` rows that summarize all of its steps.
+"""The curve of a run in ``curve.csv``: at most 500 rows that summarize all of its steps.
 
 A row has the last of its steps; the mean, the minimum and the maximum of the training loss over the steps since the
 previous row; and the measurements of the validation, if there was one after its last step::
@@ -22,7 +22,7 @@ from experiments.training.records.metrics import Row
 CURVE = "curve.csv"
 
 MOST_ROWS = 500
-"""Rows of a curve at most. A run with no more steps than that keeps every step."""
+"""Rows of a curve at most, for most tasks. A run with no more steps than that keeps every step."""
 
 FINAL_VALIDATIONS = 5
 """Validation losses whose mean is a run's final validation loss."""
@@ -43,11 +43,11 @@ class Point(NamedTuple):
     """Measurements of the validation after `step`, by name; empty if there was none."""
 
 
-def make_curve(rows: Sequence[Row], validate_every: int) -> list[Point]:
-    """Curve of a run from the losses of all its steps."""
+def make_curve(rows: Sequence[Row], validate_every: int, most: int = MOST_ROWS) -> list[Point]:
+    """Curve of a run from the losses of all its steps, with `most` rows at most."""
     points = []
     start = 0
-    for end in row_ends(rows, validate_every):
+    for end in row_ends(rows, validate_every, most):
         losses = [row.train for row in rows[start:end]]
         mean = math.fsum(losses) / len(losses)
         points.append(Point(end, mean, min(losses), max(losses), rows[end - 1].measured))
@@ -55,10 +55,10 @@ def make_curve(rows: Sequence[Row], validate_every: int) -> list[Point]:
     return points
 
 
-def row_ends(rows: Sequence[Row], validate_every: int) -> list[int]:
+def row_ends(rows: Sequence[Row], validate_every: int, most: int) -> list[int]:
     """Last step of each row of the curve, ascending; the last one is the last step of the run.
 
-    Every validated step ends a row. If there are more than `MOST_ROWS` of them, the validated steps that the report
+    Every validated step ends a row. If there are more than `most` of them, the validated steps that the report
     needs are kept, which are the last `FINAL_VALIDATIONS` and the one with the lowest value of each name. The remaining
     rows are spread evenly over the others.
 
@@ -68,14 +68,16 @@ def row_ends(rows: Sequence[Row], validate_every: int) -> list[int]:
         Losses of the steps 1, 2, ...
     validate_every : int
         Steps between two validations.
+    most : int
+        Rows at most.
     """
     steps = len(rows)
-    if steps <= MOST_ROWS:
+    if steps <= most:
         return list(range(1, steps + 1))
     starts = range(0, steps, validate_every)
-    if len(starts) > MOST_ROWS:
-        return _thinned([row for row in rows if row.measured], steps)
-    most_parts = MOST_ROWS // len(starts)
+    if len(starts) > most:
+        return _thinned([row for row in rows if row.measured], steps, most)
+    most_parts = most // len(starts)
     ends: list[int] = []
     for start in starts:
         length = min(validate_every, steps - start)
@@ -84,8 +86,8 @@ def row_ends(rows: Sequence[Row], validate_every: int) -> list[int]:
     return ends
 
 
-def _thinned(validated: Sequence[Row], steps: int) -> list[int]:
-    """Steps of `MOST_ROWS` of the validated rows, the last step of the run among them."""
+def _thinned(validated: Sequence[Row], steps: int, most: int) -> list[int]:
+    """Steps of `most` of the validated rows, the last step of the run among them."""
     lowest: dict[str, Row] = {}
     for row in validated:
         lowest |= {
@@ -95,7 +97,7 @@ def _thinned(validated: Sequence[Row], steps: int) -> list[int]:
         }
     needed = {steps, *(row.step for row in lowest.values()), *(row.step for row in validated[-FINAL_VALIDATIONS:])}
     others = [row.step for row in validated if row.step not in needed]
-    places = max(MOST_ROWS - len(needed), 0)
+    places = max(most - len(needed), 0)
     return sorted(needed | {others[len(others) * place // places] for place in range(places)})
 
 

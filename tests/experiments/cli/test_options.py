@@ -136,7 +136,9 @@ def test_a_model_of_another_task_is_refused_by_name(name: str, model: ModelName)
     if model in having:
         assert only_run(name, "--preset", "smoke", "--model", model).model == model
         return
-    standard = {"one-example": ("shift", "cn"), "zero-share": ("equal", "unequal")}.get(name, ("lstm", "ln", "atn"))
+    of_studies = {"one-example": ("shift", "cn"), "zero-share": ("equal", "unequal")}
+    of_studies |= dict.fromkeys(("mptt", "mptt-seconds"), ("lstm", "atn"))
+    standard = of_studies.get(name, ("lstm", "ln", "atn"))
     with pytest.raises(UsageError, match=f"--model {model}: {name} has {', '.join((*standard, *having))}$"):
         only_run(name, "--preset", "smoke", "--model", model)
 

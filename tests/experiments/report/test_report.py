@@ -13,6 +13,7 @@ import pytest
 from experiments.cli.main import main
 from experiments.related.channel_norm import one_example
 from experiments.related.channel_norm.one_example import final_loss, largest_gradient, smallest_gradient
+from experiments.related.mptt.policies import STRATEGIES
 from experiments.related.neuroview import readouts
 from experiments.related.neuroview.classifiers import HEADS
 from experiments.related.neuroview.importance import MEASURES
@@ -199,6 +200,9 @@ def made_up(study: Study) -> list[Result]:
     states |= {readouts.accuracy(split, name, head): 0.8 for split, name, head in pairs}
     of_task[readouts.NAME] = states
     of_task |= {"zero-share": {"whole": 100.0, "within": 2.0, "random": 50.0}}
+    of_task |= {"mptt": dict.fromkeys(("test", "validation_iif", "test_iif", "floor_iif"), 0.5)}
+    epochs = {f"{kind} {strategy}": 2.0 for kind in ("seconds", "updates") for strategy in STRATEGIES}
+    of_task |= {"mptt-seconds": epochs}
 
     def measured(_: int, train: float) -> dict[str, float]:
         more = of_task.get(study.task, {"accuracy": 0.3, "test": train, "validation_carried": train})

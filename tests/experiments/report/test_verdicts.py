@@ -11,6 +11,8 @@ import pytest
 from experiments.datasets.ucr import UCR_NAMES
 from experiments.related.channel_norm import one_example
 from experiments.related.channel_norm.one_example import final_loss, largest_gradient, smallest_gradient
+from experiments.related.mptt import long_series
+from experiments.related.mptt.policies import Strategy
 from experiments.related.neuroview import readouts
 from experiments.related.neuroview.importance import MEASURES, Measure
 from experiments.report.paper_numbers import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, Losses
@@ -190,6 +192,39 @@ def readouts_runs() -> tuple[Result, ...]:
     return tuple(map(readouts_run, MODELS))
 
 
+ERRORS: Mapping[Strategy, float] = {"rmb": 0.9, "smb": 0.6, "ssmb": 0.4, "mptt-0": 0.3, "mptt-1": 0.2}
+
+
+def message_run(
+    strategy: Strategy, n: int, error: float, store: str = "reservoir", model: ModelName = "lstm"
+) -> Result:
+    """Test errors in one pass, and of 1.05 window by window."""
+    measured = {"validation": error, "test": error, "validation_iif": 1.05, "test_iif": 1.05, "floor_iif": 1.0}
+    return make_run("mptt", model, lambda _: error, measured=lambda *_: measured, strategy=strategy, n=n, store=store)
+
+
+def message_runs() -> tuple[Result, ...]:
+    return tuple(
+        message_run(strategy, n, error * {14: 1.1, 30: 1.0, 90: 0.9}[n], store, model)
+        for store, n, model in long_series.GRID
+        for strategy, error in ERRORS.items()
+    )
+
+
+def timed_run(n: int, seconds: float, store: str = "reservoir", model: ModelName = "lstm") -> Result:
+    """An epoch of MPTT takes these seconds, one of SMB 1 and one of SSMB 4."""
+    times = {"rmb": 0.5, "smb": 1.0, "ssmb": 4.0, "mptt-0": seconds, "mptt-1": seconds}
+    measured = {
+        "validation": 1.0,
+        **{f"{kind} {name}": t for kind in ("seconds", "updates") for name, t in times.items()},
+    }
+    return make_run("mptt-seconds", model, lambda _: 1.0, measured=lambda *_: measured, n=n, store=store)
+
+
+def timed_runs() -> tuple[Result, ...]:
+    return tuple(timed_run(n, 0.8, store, model) for store, n, model in long_series.GRID)
+
+
 LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
     "table-1": lambda: copying_runs(100) + copying_runs(200),
     "table-2": lambda: adding_runs(100) + adding_runs(200),
@@ -215,6 +250,13 @@ LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
     "nv-accuracy": readouts_runs,
     "nv-planted-contributions": readouts_runs,
     "nv-planted-weights": readouts_runs,
+    "mp-one-pass": message_runs,
+    "mp-accuracy": message_runs,
+    "mp-accuracy-stateful": message_runs,
+    "mp-keeper-helps": message_runs,
+    "mp-longer-windows": message_runs,
+    "mp-speed": timed_runs,
+    "mp-speed-stateful": timed_runs,
 }
 """Claim -> runs that confirm it."""
 
@@ -255,6 +297,16 @@ UNLIKE_THE_PAPER: list[tuple[str, Callable[[], Result]]] = [
     ("nv-accuracy", lambda: readouts_run("ln", higher=3)),
     ("nv-planted-contributions", lambda: readouts_run("atn", shares={"contributions": 0.49})),
     ("nv-planted-weights", lambda: readouts_run("lstm", shares={"weights": 0.49})),
+    ("mp-one-pass", lambda: message_run("rmb", 90, 1.01)),
+    ("mp-accuracy", lambda: message_run("mptt-0", 30, 0.87)),
+    ("mp-accuracy", lambda: message_run("mptt-1", 30, 0.87, "snow")),
+    ("mp-accuracy-stateful", lambda: message_run("ssmb", 30, 0.2, model="atn")),
+    ("mp-accuracy-stateful", lambda: message_run("smb", 14, 0.3)),
+    ("mp-keeper-helps", lambda: message_run("mptt-1", 30, 0.29)),
+    ("mp-longer-windows", lambda: message_run("mptt-1", 90, 0.25)),
+    ("mp-longer-windows", lambda: message_run("ssmb", 14, 0.3)),
+    ("mp-speed", lambda: timed_run(90, 2.1)),
+    ("mp-speed-stateful", lambda: timed_run(30, 1.01, "snow")),
 ]
 """Claim, and a run that takes the place of another one of these, and with which it is no longer true."""
 

@@ -72,6 +72,13 @@ class TestCurve:
             assert (point.minimum, point.maximum) == (min(some), max(some))
             assert point.mean == pytest.approx(sum(some) / len(some))
 
+    def test_a_task_may_have_a_row_for_each_validation_alone(self) -> None:
+        losses = noise(100)
+        points = make_curve(rows_of(losses, 20), 20, most=5)
+        assert [point.step for point in points] == [20, 40, 60, 80, 100]
+        assert [len(point.measured) > 0 for point in points] == [True] * 5
+        assert points[1].minimum == min(losses[20:40])
+
     def test_of_more_validations_than_rows_those_stay_that_numbers_need(self) -> None:
         count = 3 * MOST_ROWS
         points = make_curve(rows_of(noise(count), 1, lambda step: abs(step - 700)), 1)

@@ -1,0 +1,1 @@
+"""The study of message propagation through time."""
