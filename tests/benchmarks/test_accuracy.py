@@ -274,7 +274,7 @@ def test_section_of_eager_alone_and_of_nothing(tmp_path: Path) -> None:
 def test_section_cites_the_soak(tmp_path: Path) -> None:
     path = write_measurement(tmp_path, synthetic_rows(1.0))
     errors = {ErrorKey("eager", "float32", "output"): 1e-6}
-    findings = soak.Findings(1234, 5678, Counter(float32=7), largest_multiple=3.25, errors=errors)
+    findings = soak.Findings(1234, 5678, beyond_plain=Counter(float32=7), largest_multiple=3.25, errors=errors)
     summary = soak.summary(soak.Soak(), findings, 9.0, "0123456789abcdef")
     path.with_name("soak.json").write_text(json.dumps(summary))
     assert "**1,234 problems, 5,678 comparisons, 0 failures**" in accuracy_section(path)

@@ -94,6 +94,14 @@ def test_a_command_makes_every_run_with_its_exponents(task: str, parts: int, tmp
         (["spectrum", "--exponents", "65"], "exponents is 65; it must be at most 64"),
         (["spectrum", "--preset", "released"], "spectrum has paper, demo, smoke"),
         (["spectrum-ptb", "--length", "80"], "length is 80; it must be more than burn_in, 80"),
+        (
+            ["spectrum-ptb", "--preset", "smoke", "--length", "201"],
+            "length and sequences are 201 and 2; they must",
+        ),
+        (
+            ["spectrum-ptb", "--preset", "smoke", "--sequences", "3"],
+            "length and sequences are 12 and 3; they must",
+        ),
         (["spectrum-ptb", "--k", "82"], "burn_in is 80; it must be at least k - 1"),
         (["spectrum-ptb", "--exponents", "129"], "exponents is 129; it must be at most 128"),
         (["spectrum-ptb", "--lr", "-1"], "lr is -1.0; it must be at least 0"),

@@ -1,5 +1,7 @@
 """A long random differential run: the oracle in float64 against every backend, in float64 and float32.
 
+Of each layer its inference is compared, too, whole and in a stream, with what it computes while training.
+
 ::
 
     python -m tests.verification.soak --problems 20000 --seed 0
@@ -33,7 +35,8 @@ from experiments.stamp import source_digest
 from tests.support import runners
 from tests.support.condition import judgments
 from tests.support.dispatch import backends_of, run_oracle, run_torch
-from tests.support.problems import AnyProblem, draw_hidden_problem, draw_lstm_problem, draw_norm_problem
+from tests.support.inference import wrong_inferences
+from tests.support.problems import AnyProblem, NormProblem, draw_hidden_problem, draw_lstm_problem, draw_norm_problem
 from tests.support.tolerances import CONDITION_MULTIPLE
 from tests.verification.error_log import ErrorKey, take_errors
 
@@ -92,6 +95,9 @@ class Findings:
     comparisons: int = 0
     """Arrays held to the oracle's."""
 
+    inferences: int = 0
+    """Layers whose inference was compared with their training, to the bit."""
+
     beyond_plain: Counter[str] = dataclasses.field(default_factory=Counter)
     """By dtype, those beyond the plain bound, which the condition of the problem decided."""
 
@@ -107,6 +113,7 @@ class Findings:
         """Take in those of other problems."""
         self.problems += other.problems
         self.comparisons += other.comparisons
+        self.inferences += other.inferences
         self.beyond_plain += other.beyond_plain
         self.largest_multiple = max(self.largest_multiple, other.largest_multiple)
         for key, error in other.errors.items():
@@ -127,6 +134,10 @@ def examine(problem: AnyProblem) -> Findings:
                 findings.failures.append(_report(problem, f"{backend}, {dtype}: {type(error).__name__}: {error}"))
                 continue
             findings.comparisons += len(judged)
+            if not isinstance(problem, NormProblem):
+                findings.inferences += 1
+                for way in wrong_inferences(problem, backend, dtype):
+                    findings.failures.append(_report(problem, f"{backend}, {dtype}: {way} infers something else"))
             for judgment in judged:
                 if judgment.multiple is not None:
                     findings.beyond_plain[dtype] += 1
@@ -188,6 +199,7 @@ def summary(options: Soak, findings: Findings, seconds: float, digest: str) -> d
         "problems": findings.problems,
         "seed": options.seed,
         "comparisons": findings.comparisons,
+        "inferences": findings.inferences,
         "failures": len(findings.failures),
         "backends": list(runners.BACKENDS),
         "dtypes": list(DTYPES),

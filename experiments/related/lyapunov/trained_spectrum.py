@@ -15,6 +15,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from experiments.common.errors import UsageError
 from experiments.related.lyapunov.exponents import measured_exponents
 from experiments.tasks import char_ptb
 from experiments.tasks.char_ptb import CharPtb, CharPtbSettings
@@ -109,7 +110,9 @@ PAPER = _of_char_ptb(
 
 PRESETS: Mapping[PresetName, TrainedSpectrumSettings] = {
     "paper": PAPER,
-    "demo": dataclasses.replace(PAPER, corpus="generated", steps=60, validate_every=20, batch=8, hidden=24, bptt=40),
+    "demo": dataclasses.replace(
+        PAPER, corpus="generated", steps=60, validate_every=20, batch=8, eval_batch=2, hidden=24, bptt=40
+    ),
     "smoke": _of_char_ptb(
         char_ptb.SMOKE, steps=4, validate_every=2, carry=False, drops=(), exponents=3, length=12, burn_in=5
     ),
@@ -124,12 +127,24 @@ def plan(preset: PresetName, settings: TrainedSpectrumSettings, models: Sequence
 
 
 class TrainedSpectrum(CharPtb):
-    """Character-level Penn Treebank with exponents beside the validation loss; arguments and errors as there."""
+    """Character-level Penn Treebank with exponents beside the validation loss.
+
+    Raises
+    ------
+    UsageError
+        As `CharPtb`; also if the validation text has fewer columns than `sequences`, or shorter ones than `length`.
+    """
 
     def __init__(
         self, settings: TrainedSpectrumSettings, model: ModelName, device: torch.device, data_dir: Path | None = None
     ) -> None:
         super().__init__(settings, model, device, data_dir)
+        rows, columns = self.columns["validation"].shape
+        if settings.length > rows or settings.sequences > columns:
+            raise UsageError(
+                f"length and sequences are {settings.length} and {settings.sequences}; they must be at most {rows} and "
+                f"{columns}, those of the validation text in {settings.eval_batch} columns (eval_batch)"
+            )
         self.study = settings
 
     def validation(self, step: int) -> dict[str, Tensor]:  # noqa: ARG002 - the whole text every time

@@ -266,9 +266,10 @@ class ATNLSTM(RecurrentLayers):
     ) -> tuple[Tensor, LSTMState]:
         """Run the next steps of a sequence; chunks in sequence equal the whole.
 
-        Equal bit for bit on the CPU with compiled kernels; elsewhere up to the order in which the product W_ih x sums,
-        which a matrix library may choose by the length of the chunk. The gradient flows through the state until
-        `state.detach()`. Hooks of the module run as for `forward`, which this calls.
+        Equal bit for bit on the CPU with compiled kernels, but for "prop", whose state is scaled at both ends of a
+        chunk; elsewhere up to the order in which the product W_ih x sums, which a matrix library may choose by
+        the length of the chunk. The gradient flows through the state until `state.detach()`. Hooks of the module run as
+        for `forward`, which this calls.
 
         Parameters
         ----------
