@@ -186,6 +186,14 @@ class TestMessages:
         assert state is not None
         assert not state.h.requires_grad
 
+    def test_every_epoch_has_all_windows_in_an_order_of_its_own(self) -> None:
+        policy = RandomBatches(200, 8, 4, 8, 0)
+        epochs = [[policy.passes(step)[0] for step in range(first, first + 7)] for first in (1, 8)]
+        orders = [np.concatenate(batches).tolist() for batches in epochs]
+        assert orders[0] != orders[1]
+        assert sorted(orders[0]) == sorted(orders[1]) == policy.heads.tolist()
+        assert [len(batch) for batch in epochs[0]] == [8] * 6 + [1]
+
     def test_heads_lie_on_the_stride(self) -> None:
         policy = RandomBatches(203, 8, 4, 8, 0)
         assert (np.diff(policy.heads) == 4).all()
