@@ -29,6 +29,7 @@ inline Vec<S> tanh(Vec<S> x) {
 struct Bits {
   using Float [[gnu::vector_size(sizeof(Vec<float>))]] = float;
   using Int [[gnu::vector_size(sizeof(Vec<float>))]] = int32_t;
+  using Unsigned [[gnu::vector_size(sizeof(Vec<float>))]] = uint32_t;
   static constexpr int32_t SIGN = INT32_MIN;
 
   static Int bits(Vec<float> v) {
@@ -64,7 +65,9 @@ inline Vec<float> exp_of_negative(Vec<float> x) {
   p = fmadd(p, r, constant(1.6666665459e-1F));
   p = fmadd(p, r, constant(5.0000001201e-1F));
   const auto power = fmadd(p, r * r, r) + constant(1.0F);
-  const auto scale = Bits::vector((Bits::bits(shifted) << 23) + (127 << 23));
+  // Of integers without a sign, which may overflow: far below -87 the exponent has no place.
+  const auto exponent = (Bits::Unsigned(Bits::bits(shifted)) << 23) + (127U << 23);
+  const auto scale = Bits::vector(Bits::Int(exponent));
   const Bits::Int vanishes = Bits::floats(x) < -87.0F;
   return Bits::vector(Bits::bits(power * scale) & ~vanishes);
 }
