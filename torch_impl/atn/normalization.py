@@ -1,5 +1,7 @@
 """Assorted-time normalization as a module: gain and shift, and for the batch the population statistics."""
 
+from typing import cast, overload
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from atn.backend.registry import backend_for, check_backend
 from atn.choices import Base
 from atn.functional import BASES
 from atn.layers.carried import Carried, run_pieces
-from atn.layers.initial_state import check_lengths, check_origin, check_reset
+from atn.layers.initial_state import Chunk, check_lengths, check_origin, check_reset
 from atn.population import PopulationStatistics, checked_population, population_steps
 from atn.precision import full_precision, in_one_dtype, state_dtype
 from atn.state import NormMemory, NormOrigin
@@ -134,10 +136,15 @@ class AssortedTimeNorm(nn.Module):
         if self.population is not None:
             self.population.reset_running_stats()
 
-    def forward(self, a: Float[Tensor, "T B N"]) -> Float[Tensor, "T B N"]:
-        """Normalize a whole sequence; raises what `stream` raises."""
-        y, _ = self.stream(a)
-        return y
+    @overload
+    def forward(self, a: Float[Tensor, "T B N"]) -> Float[Tensor, "T B N"]: ...
+    @overload
+    def forward(self, a: Float[Tensor, "T B N"], chunk: Chunk) -> tuple[Float[Tensor, "T B N"], NormMemory]: ...
+    def forward(
+        self, a: Float[Tensor, "T B N"], chunk: Chunk | None = None
+    ) -> Float[Tensor, "T B N"] | tuple[Float[Tensor, "T B N"], NormMemory]:
+        """Normalize a whole sequence; raises what `stream` raises, which passes its memory and resets as a `chunk`."""
+        return self._next(a, None, None)[0] if chunk is None else self._next(a, chunk.state, chunk.reset)
 
     def stream(
         self,
@@ -148,7 +155,8 @@ class AssortedTimeNorm(nn.Module):
         """Normalize the next T >= 1 steps of a sequence.
 
         Chunks in sequence equal the whole: bit for bit on the CPU, up to the order of additions inside a step on other
-        devices. The gradient flows through the memory until it is detached.
+        devices. The gradient flows through the memory until it is detached. Hooks of the module run as for `forward`,
+        which this calls.
 
         Parameters
         ----------
@@ -174,6 +182,11 @@ class AssortedTimeNorm(nn.Module):
             `base="batch"`, for one case with k = 1 in training, for training inside a transform of `torch.func` or
             forward mode, or after `convert_sync_batchnorm`.
         """
+        return cast("tuple[Tensor, NormMemory]", self(a, Chunk(memory, reset)))
+
+    def _next(
+        self, a: Float[Tensor, "T B N"], memory: NormMemory | None, reset: Bool[Tensor, "T B"] | None
+    ) -> tuple[Float[Tensor, "T B N"], NormMemory]:
         check_floating("a", a)
         check_steps("a", a, "(T, B, N)", self.num_features)
         if self.affine:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from torch.nn.utils import prune
 
 import atn.functional as F
 from atn import AssortedTimeNorm, NormMemory
@@ -95,3 +96,17 @@ def test_repr_names_the_settings() -> None:
         "  (population): PopulationStatistics(5, max_steps=30, momentum=0.1)\n"
         ")"
     )
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_stream_runs_the_hooks_of_the_module(base: Base) -> None:
+    """So that a pruned gain is fresh, which a hook computes."""
+    norm, a, seen = module(3, base), sequence(5, 2, 5), []
+    prune.random_unstructured(norm, "weight", amount=2)  # type: ignore[no-untyped-call]  # torch's own
+    norm.register_forward_hook(lambda _, given, result: seen.append((given[0], result)))
+    with torch.no_grad():
+        norm.get_parameter("weight_orig").mul_(3.0)
+    y, memory = norm.stream(a)
+    assert torch.equal(y, norm(a))
+    assert seen[0][0] is a
+    assert seen[0][1] == (y, memory)

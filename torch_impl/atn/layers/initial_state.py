@@ -16,7 +16,10 @@ Shape = tuple[int, int, int]
 
 
 class Chunk(NamedTuple):
-    """Replaces `hx` in a stream: continue from `state` (None: from the start) and restart cases by `reset`."""
+    """A call of `stream` on its way through `__call__`, as `hx` of a layer: continue from `state`, restart by `reset`.
+
+    None is the start, and restarts nothing.
+    """
 
     state: Any
     reset: Any
