@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from atn import AssortedTimeNorm
 from tests.support.against_oracle import assert_results_close
 from tests.support.comparison import assert_close
 from tests.support.dispatch import run_oracle, run_torch
-from tests.support.lstms import in_chunks, random
+from tests.support.lstms import in_chunks, random, with_random_parameters
 from tests.support.problems import AnyProblem, HiddenProblem, LSTMProblem, NormProblem
 from tests.support.runners import Result, make_module
 
@@ -141,6 +142,24 @@ def test_a_single_step(H: int) -> None:
     expected = run_oracle(problem)
     for count in THREADS:
         assert_results_close(on_threads(count, problem, "float64"), expected, "fused")
+
+
+@pytest.mark.parametrize("k", [3, 70])
+def test_a_stream_of_the_norm(k: int) -> None:
+    """Each thread takes in the memory of its cases, and gives the memory's gradient."""
+    norm = with_random_parameters(AssortedTimeNorm(11, k, backend="fused", dtype=torch.float64))
+    a = random(90, 7, 11).requires_grad_()
+    upstream, leaves = random(90, 7, 11, seed=1), [a, *norm.parameters()]
+    torch.set_num_threads(1)
+    whole = norm(a)
+    gradients = torch.autograd.grad(whole, leaves, upstream)
+    for count in THREADS:
+        torch.set_num_threads(count)
+        first, memory = norm.stream(a[:75])
+        output = torch.cat((first, norm.stream(a[75:], memory)[0]))
+        assert_close(output, whole, quantity="exact", backend="fused")
+        for found, expected in zip(torch.autograd.grad(output, leaves, upstream), gradients, strict=True):
+            assert_close(found, expected, quantity="gradient", backend="fused")
 
 
 @pytest.mark.parametrize("k", [3, 70])

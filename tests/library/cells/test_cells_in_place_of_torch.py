@@ -156,6 +156,21 @@ def test_normalized_cells_are_the_equations(cell: str, norm: Norm, k: int | None
 
 
 @pytest.mark.usefixtures("auto_backend")
+def test_what_is_not_a_number_passes_gradients_on_as_in_torch(cell: str) -> None:
+    """A relu of NaN has the slope 1 in torch; the slope of a tanh, and the gates, are NaN themselves."""
+    ours, theirs = CELLS[cell].pair(3, 4)
+    x = random(4, 2, 3)
+    x[1, 0, 0] = torch.nan
+    found = []
+    for module in (ours, theirs):
+        leaf = x.clone().requires_grad_()
+        found.append(torch.autograd.grad(module(leaf)[0], leaf, random(4, 2, 4, seed=1))[0])
+    actual, expected = found
+    assert torch.equal(actual.isnan(), expected.isnan())
+    assert_close(actual.nan_to_num(), expected.nan_to_num(), quantity="gradient", backend="eager")
+
+
+@pytest.mark.usefixtures("auto_backend")
 def test_weight_norm_is_the_parametrization_of_torch(cell: str) -> None:
     ours = with_random_parameters(CELLS[cell].module(3, 4, norm="wn"))
     _, theirs = CELLS[cell].pair(3, 4)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.utils import prune
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from atn import ATNGRU, ATNRNN, HiddenState
@@ -50,6 +51,20 @@ def test_a_stream_equals_the_whole_bit_for_bit(
     quantity = "output" if norm == "wn" else "exact"
     assert_close(torch.cat(outputs), whole, quantity=quantity, backend="eager")
     assert_close(state.h.to(dtype), h_n, quantity=quantity, backend="eager")
+
+
+def test_a_stream_runs_the_hooks_of_the_module(cell: str) -> None:
+    """So that weights that they compute are fresh."""
+    module, x, seen = with_random_parameters(CELLS[cell].module(3, 4, k=3)), random(5, 2, 3), []
+    prune.random_unstructured(module, "weight_hh_l0", amount=0.3)  # type: ignore[no-untyped-call]  # torch's own
+    module.register_forward_hook(lambda _, given, result: seen.append((given[0], result)))
+    with torch.no_grad():
+        module.get_parameter("weight_hh_l0_orig").mul_(0.5)
+    output, state = module.stream(x)
+    assert torch.equal(output, module(x)[0])
+    assert seen[0][0] is x
+    assert seen[0][1][0] is output
+    assert seen[0][1][1] is state
 
 
 @pytest.mark.parametrize(("norm", "k"), NORMS)
