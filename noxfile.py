@@ -187,6 +187,10 @@ def pinned_torch() -> str:
     return str(pinned)
 
 
+OLDEST_TRITON = "triton==3.2.0; sys_platform == 'linux' and platform_machine == 'x86_64'"
+"""What a build of torch 2.6 with CUDA pins: a newer one breaks its compiler."""
+
+
 @nox.session(python="3.11")
 def minimums(session: nox.Session) -> None:
     """Run the library's tests at the lowest versions that pyproject.toml allows, on the oldest Python it allows.
@@ -199,6 +203,8 @@ def minimums(session: nox.Session) -> None:
     (torch,) = (requirement for requirement in requirements if requirement.startswith("torch"))
     oldest_torch = cpu_build(session, f"{lowest(torch)}.0")
     oldest = [lowest(requirement) for requirement in requirements if requirement != torch]
+    if oldest_torch is not None:
+        oldest = [requirement for requirement in oldest if not requirement.startswith("triton")] + [OLDEST_TRITON]
     session.install(oldest_torch or pinned_torch(), *oldest)
     session.install("--no-deps", "-e", ".")
     session.run("pip", "check")

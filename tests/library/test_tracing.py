@@ -51,11 +51,13 @@ def _tensors(results: Any) -> list[Tensor]:
 STEPS, CASES = torch.export.Dim("T", max=99), torch.export.Dim("B", max=99)
 
 
+@pytest.mark.one_graph
 @pytest.mark.parametrize("settings", LAYERS.values(), ids=LAYERS)
 def test_an_exported_layer_takes_any_number_of_steps_and_cases(settings: dict[str, Any]) -> None:
     assert_exported(lstm("fused", **settings), {0: STEPS, 1: CASES}, [(9, 2, 3), (2, 5, 3), (30, 4, 3)])
 
 
+@pytest.mark.one_graph
 @pytest.mark.parametrize("settings", [{"k": 3}, {"norm": "none"}], ids=str)
 @pytest.mark.parametrize("cell", [ATNRNN, ATNGRU])
 def test_an_exported_cell_takes_any_number_of_steps_and_cases(cell: Any, settings: dict[str, Any]) -> None:
@@ -64,6 +66,7 @@ def test_an_exported_cell_takes_any_number_of_steps_and_cases(cell: Any, setting
     )
 
 
+@pytest.mark.one_graph
 def test_an_exported_eager_layer_takes_any_number_of_cases() -> None:
     """Its loop over the steps is written out in the graph."""
     assert_exported(lstm("eager", k=2), {1: CASES}, [(3, 2, 3), (3, 7, 3)], T=3)
@@ -71,6 +74,7 @@ def test_an_exported_eager_layer_takes_any_number_of_cases() -> None:
         torch.export.export(lstm("eager", norm="none"), (random(2, 4, 3),), dynamic_shapes=({0: STEPS},))
 
 
+@pytest.mark.one_graph
 @pytest.mark.parametrize("population", [False, True])
 @pytest.mark.parametrize("k", [1, 3, 20])
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -79,6 +83,7 @@ def test_an_exported_norm_takes_any_number_of_steps_and_cases(backend: str, k: i
     assert_exported(module, {0: STEPS, 1: CASES}, [(9, 2, 3), (2, 5, 3), (30, 4, 3)])
 
 
+@pytest.mark.one_graph
 @pytest.mark.parametrize("module", [lstm("fused", k=3), norm("eager", 3, population=False)], ids=["layer", "norm"])
 def test_other_sizes_are_not_compiled_anew(module: nn.Module) -> None:
     torch._dynamo.reset()
@@ -91,6 +96,7 @@ def test_other_sizes_are_not_compiled_anew(module: nn.Module) -> None:
     assert counter.frame_count == 1
 
 
+@pytest.mark.one_graph
 @pytest.mark.parametrize(
     ("enforce_sorted", "fullgraph", "graphs"), [(False, False, 1), (False, True, 1), (True, True, 1), (True, False, 2)]
 )
@@ -118,6 +124,7 @@ def test_packed_input_is_one_graph(backend: str, graphs: int, *, enforce_sorted:
     assert counter.frame_count == graphs
 
 
+@pytest.mark.one_graph
 @pytest.mark.parametrize("cell", [ATNLSTM, ATNRNN, ATNGRU])
 @pytest.mark.parametrize("grad", [True, False])
 def test_a_plain_compilation_has_no_break(cell: Any, *, grad: bool) -> None:

@@ -1,7 +1,7 @@
 """pytest plugin: leaves out the tests that this machine cannot run, and says so in pytest's header.
 
 A test marked `gpu` needs a CUDA device, one marked `data` the real data sets, one marked `ucr` those of the UCR archive
-among them. Without them such a test is deselected,
+among them, one marked `one_graph` a torch that compiles a layer in one graph. Without them such a test is deselected,
 unless the marker expression names the marker: ``-m gpu`` runs the tests of the GPU, and they fail where there is none.
 """
 
@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
+ONE_GRAPH = (2, 11)
+"""First version of torch that compiles and exports a layer in one graph."""
 
-def lacking(*, cuda: bool, data_dir: str | None) -> dict[str, str]:
+
+def lacking(*, cuda: bool, data_dir: str | None, torch_version: str) -> dict[str, str]:
     """Marker -> why tests with this marker cannot run.
 
     Parameters
@@ -23,16 +26,26 @@ def lacking(*, cuda: bool, data_dir: str | None) -> dict[str, str]:
         Whether there is a CUDA device.
     data_dir : str or None
         Value of the environment variable ATN_DATA_DIR.
+    torch_version : str
+        Version of torch, as "2.13.0+cpu".
     """
+    old = tuple(map(int, torch_version.split(".")[:2])) < ONE_GRAPH
     unset = None if data_dir else "ATN_DATA_DIR is not set"
     no_folder = None if data_dir and (Path(data_dir) / "ucr").is_dir() else "ATN_DATA_DIR has no folder ucr"
-    reasons = {"gpu": None if cuda else "no CUDA device", "data": unset, "ucr": unset or no_folder}
+    reasons = {
+        "gpu": None if cuda else "no CUDA device",
+        "data": unset,
+        "ucr": unset or no_folder,
+        "one_graph": f"torch {torch_version} is older than 2.11" if old else None,
+    }
     return {marker: reason for marker, reason in reasons.items() if reason is not None}
 
 
 def left_out(expression: str) -> dict[str, str]:
     """Marker -> why its tests are left out here; a marker that the expression of ``-m`` names is not."""
-    found = lacking(cuda=torch.cuda.is_available(), data_dir=os.environ.get("ATN_DATA_DIR"))
+    found = lacking(
+        cuda=torch.cuda.is_available(), data_dir=os.environ.get("ATN_DATA_DIR"), torch_version=torch.__version__
+    )
     named = set(re.findall(r"\w+", expression))
     return {marker: reason for marker, reason in found.items() if marker not in named}
 

@@ -70,6 +70,14 @@ def test_data_run_where_a_folder_is_named(
 
 def test_a_machine_with_everything_leaves_nothing_out(tmp_path: Path) -> None:
     (tmp_path / "ucr").mkdir()
-    assert lacking(cuda=True, data_dir=str(tmp_path)) == {}
+    assert lacking(cuda=True, data_dir=str(tmp_path), torch_version="2.11.0+cpu") == {}
     assert header({}) == "tests left out: none"
     assert left_out("gate and not gpu").keys() == {"data", "ucr"}
+
+
+def test_an_old_torch_leaves_out_what_it_cannot_compile(tmp_path: Path) -> None:
+    (tmp_path / "ucr").mkdir()
+    for version in ("2.6.0+cu124", "2.10.1"):
+        reasons = lacking(cuda=True, data_dir=str(tmp_path), torch_version=version)
+        assert reasons == {"one_graph": f"torch {version} is older than 2.11"}
+    assert lacking(cuda=True, data_dir=str(tmp_path), torch_version="3.0.0") == {}

@@ -132,7 +132,8 @@ def _merge(older: StepStatistics, older_length: int, newer: StepStatistics, newe
 def _earlier(rows: Float[Tensor, "T R"], steps: int) -> Float[Tensor, "T R"]:
     """Delay `rows` by `steps`: row t of the result is row t - steps, and the first rows are zero."""
     steps = torch.sym_min(steps, rows.shape[0])  # type: ignore[no-untyped-call]  # torch does not annotate it
-    return torch.nn.functional.pad(rows, (0, 0, steps, -steps))
+    # Not by `pad`, which refuses rows of no numbers, those of a batch without cases, in torch 2.6.
+    return torch.cat((rows.new_zeros(steps, rows.shape[1]), rows[: rows.shape[0] - steps]))
 
 
 class WindowOfSteps:

@@ -145,6 +145,7 @@ def test_operators_of_a_cell_are_registered_as_torch_asks(mode: str, blocks: int
     torch.library.opcheck(torch.ops.atn.fused_hidden_inference.default, arguments, test_utils=utilities)
 
 
+@pytest.mark.one_graph
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts that torch itself deprecates
 @pytest.mark.parametrize("norm", ["atn", "ln", "none"])
 def test_compiles_without_a_graph_break(norm: Norm) -> None:

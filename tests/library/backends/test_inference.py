@@ -158,6 +158,7 @@ def test_a_norm_alone_in_inference_is_that_of_training(calls: Calls) -> None:
     assert calls == {"norm_forward": 2}
 
 
+@pytest.mark.one_graph
 @pytest.mark.parametrize("settings", [{"norm": "atn", "k": 3}, {"norm": "none"}])
 @pytest.mark.parametrize("cell", ["LSTM", "GRU"])
 def test_inference_is_compiled_and_exported_whole(cell: str, settings: dict[str, Any]) -> None:

@@ -254,6 +254,7 @@ def test_operators_are_registered_as_torch_asks(k: int) -> None:
         torch.library.opcheck(torch.ops.atn.triton_norm_forward.default, (a, None, None, memory[0], k, 0.1))
 
 
+@pytest.mark.one_graph
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts that torch itself deprecates
 def test_compiles_without_a_graph_break() -> None:
     torch.manual_seed(0)

@@ -83,6 +83,7 @@ class Streamed(nn.Module):
         return output, h_n, rest
 
 
+@pytest.mark.one_graph
 @pytest.mark.parametrize(("cell", "norm"), [("RNN_TANH", "atn"), ("RNN_RELU", "none"), ("GRU", "atn")])
 def test_compiled_in_one_graph(cell: str, norm: Norm) -> None:
     """Outputs and gradients of whole and stream, traced by torch.compile without a break."""
@@ -99,6 +100,7 @@ def test_compiled_in_one_graph(cell: str, norm: Norm) -> None:
         assert_close(actual, expected, quantity="gradient", backend="eager", scale=scale)
 
 
+@pytest.mark.one_graph
 @pytest.mark.parametrize(("cell", "norm"), [("RNN_TANH", "none"), ("RNN_RELU", "atn"), ("GRU", "atn")])
 def test_exported(cell: str, norm: Norm) -> None:
     module = Streamed(small(cell, norm))
