@@ -27,7 +27,10 @@ from experiments.related.mptt.long_series import (
 from experiments.related.mptt.policies import STRATEGIES, Messages, OneByOne, RandomBatches, StatefulBatches, Strategy
 from experiments.related.mptt.state_rows import StateRows
 from experiments.related.mptt.stores import reservoir_errors
+from experiments.report.results import Result, Results
+from experiments.report.section import figures
 from experiments.report.studies.mptt.numbers import at_best, median_seconds
+from experiments.report.studies.mptt.study import MPTT
 from experiments.training.records.curve import Point
 from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
 from experiments.training.records.record import load_record
@@ -412,6 +415,30 @@ class TestSeconds:
         result = make_run("mptt-seconds", "lstm", lambda _: 1.0, measured=measured, n=30, store="snow")
         assert median_seconds(result._replace(points=result.points[:4]), "rmb") == 2.0
         assert median_seconds(result._replace(points=result.points[:1]), "rmb") == 9.0
+
+
+def study_run(strategy: Strategy, error: float) -> Result:
+    """A run of one panel of the figure."""
+    measured = {VALIDATION: error, TEST: error, VALIDATION_IIF: 1.1, TEST_IIF: 1.1, FLOOR_IIF: 1.0}
+    return make_run(
+        "mptt", "lstm", lambda _: error, measured=lambda *_: measured, store="reservoir", n=30, strategy=strategy
+    )
+
+
+def timed(ssmb: float) -> Result:
+    """The epochs of the panel."""
+    measured = {VALIDATION: 1.0, **{seconds(strategy): 1.0 for strategy in STRATEGIES}, seconds("ssmb"): ssmb}
+    return make_run("mptt-seconds", "lstm", lambda _: 1.0, measured=lambda *_: measured, store="reservoir", n=30)
+
+
+def test_the_figure_is_of_the_errors_and_the_seconds() -> None:
+    def drawn(error: float, *others: Result) -> bytes:
+        runs = [study_run("rmb", 0.9), study_run("ssmb", error), *others]
+        return figures(MPTT, Results(runs, [], 0))["mptt.png"]
+
+    pictures = [drawn(0.4, timed(4.0)), drawn(0.3, timed(4.0)), drawn(0.4, timed(3.0)), drawn(0.4)]
+    assert len(set(pictures)) == 4
+    assert drawn(0.4, timed(4.0)) == pictures[0]
 
 
 def test_a_test_error_is_taken_where_the_validation_error_is_lowest() -> None:

@@ -30,7 +30,7 @@ def draw_accuracy(panels: Sequence[Panel]) -> bytes:
     """
     shown = [panel for panel in panels if TIMED in panel.runs]
     drawing = Drawing(figsize=(3.4 * max(len(shown), 1), 4.2), dpi=150, layout="constrained")
-    axes = drawing.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0].tolist()
+    axes = drawing.subplots(1, max(len(shown), 1), sharex=True, sharey=True, squeeze=False)[0].tolist()
     for ax, panel in zip(axes, shown, strict=False):
         timed = panel.runs[TIMED][0]
         runs: dict[Strategy, Sequence[Result]] = {
