@@ -16,6 +16,7 @@ from atn.backend import eager, eager_cells
 from atn.backend.fused import backend as fused
 from atn.backend.fused import fallback, fallback_cells
 from tests.support.against_oracle import compare_hidden_shaped_like_the_paper
+from tests.support.planted import planted
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -121,18 +122,6 @@ def gates(a_ih: Tensor, a_hh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 # ---- the kernels of either cell --------------------------------------------------------------------------------------
-
-
-def planted(monkeypatch: pytest.MonkeyPatch, operator: str, change: Callable[[Any, Any], Any]) -> None:
-    """Compiled kernels of which `operator` answers `change(kernel, arguments)`."""
-    right = fused.kernels()
-
-    class Planted:
-        def __getattr__(self, name: str) -> Any:
-            kernel = getattr(right, name)
-            return (lambda given: change(kernel, given)) if name == operator else kernel
-
-    monkeypatch.setattr(fused, "kernels", Planted)
 
 
 def kernel_of_a_longer_window(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from tests.library.lstm import test_batch_statistics as batch_statistics
 from tests.library.lstm import test_detached_statistics as detached
 from tests.library.lstm import test_norm_prop as norm_prop
 from tests.library.lstm import test_weight_norm as weight_norm
+from tests.support.planted import planted
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -198,6 +199,28 @@ def evaluation_by_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(eager_sites._OfBatch, "__init__", lambda site, norm, _: original(site, norm, None))
 
 
+def kernel_without_the_cells_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain layer's kernel that reads the cell as it is; of Norm-Prop the gain holds 1/sqrt(Var c)."""
+    planted(monkeypatch, "lstm_forward", lambda kernel, given: kernel(given._replace(gamma_c=None)))
+
+
+def kernel_without_the_gain_in_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its backward pass, which then gives no gradient of the cell's gain, and a wrong one of all before it."""
+    planted(monkeypatch, "lstm_backward", lambda kernel, given: kernel(given._replace(gamma_c=None)))
+
+
+def kernel_whose_state_starts_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first state forgotten in the forward pass of the kernel."""
+    planted(monkeypatch, "lstm_forward", lambda kernel, given: kernel(given._replace(h_0=torch.zeros_like(given.h_0))))
+
+
+def kernel_with_the_weight_turned_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of W_hh in the opposite order, in the backward pass of the kernel."""
+    planted(
+        monkeypatch, "lstm_backward", lambda kernel, given: kernel(given._replace(weight_hh=given.weight_hh.flip(0)))
+    )
+
+
 ONE_DETACHED = partial(detached.compare_with_the_oracle, "atn var")
 ADA_TEST = partial(detached.compare_with_the_oracle, "ada")
 BN_TEST = partial(batch_statistics.compare_training, "bn")
@@ -206,14 +229,23 @@ POPULATION_TEST = partial(batch_statistics.compare_evaluation, "bn")
 PROP_TEST = partial(norm_prop.compare_with_the_oracle, backend="eager")
 WN_TEST = partial(weight_norm.compare_with_the_oracle, backend="eager")
 
+KERNELS = (
+    kernel_without_the_cells_gain,
+    kernel_without_the_gain_in_the_gradient,
+    kernel_whose_state_starts_at_zero,
+    kernel_with_the_weight_turned_over,
+)
+
 CONTROLS: list[tuple[Plant, Callable[[], None]]] = [
     (cell_without_its_deviation, PROP_TEST),
     (state_in_another_scale, PROP_TEST),
     (constants_for_independent_terms, PROP_TEST),
     (recurrent_weight_without_the_scale_of_h, PROP_TEST),
+    *((plant, partial(PROP_TEST, backend="fused")) for plant in KERNELS),
     (one_length_for_a_whole_weight, WN_TEST),
     (lengths_without_a_gradient, WN_TEST),
     (gains_of_the_other_product, WN_TEST),
+    *((plant, partial(WN_TEST, backend="fused")) for plant in KERNELS[2:]),
     (statistics_stay_attached, ONE_DETACHED),
     (the_other_statistic_is_detached, ONE_DETACHED),
     (statistics_of_a_step_are_detached, ONE_DETACHED),
