@@ -280,6 +280,7 @@ def test_a_plain_step_of_a_cell_runs_the_kernels(cell: type[ATNRNN | ATNGRU], mo
     assert_close(recorded.detach(), gradient, quantity="gradient", backend="fused")
 
 
+@pytest.mark.one_graph
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts that torch itself deprecates
 def test_tangents_under_the_compiler() -> None:
     """The compiler sees the transform as it traces: no tangent is zero, and a gradient by transform is right."""
