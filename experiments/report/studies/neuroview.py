@@ -23,7 +23,6 @@ from experiments.report.schema import (
 )
 from experiments.report.statements import show_share
 from experiments.report.studies.neuroview_figures import draw_accuracies, draw_planted
-from experiments.report.tables import number
 from experiments.training.records.summary import mean
 from experiments.training.settings import MODELS, ModelName
 
@@ -85,7 +84,7 @@ def _accuracy_sentence(model: ModelName) -> Sentence:
         f"number of data sets with the higher test accuracy, of {len(UCR_NAMES)}, above {MOST:g}",
         higher,
         MOST,
-        number,
+        lambda count: f"{count:.2g}",
         ("nv-accuracy",),
     )
 
@@ -145,7 +144,8 @@ _ACCURACY = Case(
         for name, size in SIZES.items()
     )
     + f". {_PUBLISHED} With weights for every step a model fits any labels (`nv-interpolates`): see the training "
-    "accuracy, a mean over the data sets.",
+    "accuracy, a mean over the data sets. Where it is below 1 from the last state, so many updates do not fit the "
+    "cases: a difference is then one of training as well.",
     columns=(*map(_both, UCR_NAMES), Column("training: last / all", _training)),
     axes=(),
     sentences=tuple(map(_accuracy_sentence, MODELS)),
@@ -170,7 +170,8 @@ _PLANTED = Case(
     printed={},
     remark=f"Noise of {PAPER.length} steps, whose mean tells the class in steps {PAPER.first} to {PAPER.last}: shares "
     f"of these {_PLANTED_STEPS} steps in three measures of importance. A measure that is blind would give them "
-    f"{_PLANTED_STEPS / PAPER.length:.0%}.",
+    f"{_PLANTED_STEPS / PAPER.length:.0%}. The derivatives in the inputs say what would move the margin of a trained "
+    "classifier, and not what made it: they are no truth to hold the others against.",
     columns=(
         Column("test accuracy: last / all", lambda result: accuracies(result, "test", "planted")),
         Column(

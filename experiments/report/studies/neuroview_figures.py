@@ -1,7 +1,7 @@
 """Figures of NeuroView-RNN: accuracies of both classifiers, and contributions over the steps of a series."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +24,20 @@ from experiments.report.plotting import Look, legend_below, looks, png, tidy
 from experiments.report.results import Result
 from experiments.report.schema import Panel
 
-LINES: dict[Measure, tuple[str, str]] = {
-    "contributions": ("#0072B2", "-"),
-    "weights": ("#D55E00", "--"),
-    "inputs": ("#000000", ":"),
+
+class Line(NamedTuple):
+    """How a measure is drawn."""
+
+    color: str
+    style: str
+    label: str
+
+
+LINES: dict[Measure, Line] = {
+    "contributions": Line("#0072B2", "-", "difference of the contributions between the classes"),
+    "weights": Line("#D55E00", "--", "lengths of the weights"),
+    "inputs": Line("#000000", ":", "derivatives in the inputs"),
 }
-"""Color and style of each measure."""
 
 
 def draw_accuracies(panels: Sequence[Panel]) -> bytes:
@@ -112,8 +120,7 @@ def _series(ax: Axes, result: Result) -> None:
 
 
 def _measures(ax: Axes, runs: Sequence[Result]) -> None:
-    for measure, (color, style) in LINES.items():
-        curves = np.mean([_curve(result, share_name(measure)) for result in runs], axis=0)
-        ax.plot(
-            range(1, PAPER.length + 1), curves, color=color, linestyle=style, linewidth=1.6, label=f"share of {measure}"
-        )
+    steps = range(1, PAPER.length + 1)
+    for measure, line in LINES.items():
+        shares = np.mean([_curve(result, share_name(measure)) for result in runs], axis=0)
+        ax.plot(steps, shares, color=line.color, linestyle=line.style, linewidth=1.6, label=line.label)
