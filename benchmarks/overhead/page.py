@@ -26,7 +26,8 @@ DASH = "–"
 
 ABOUT = """\
 Times of `ATNLSTM` as multiples of the time of `torch.nn.LSTM`, and below them of other cells and norms as multiples of
-the time of torch's plain cell. Each cell is "2 threads / 1 thread"; a figure above its limit is bold. *Kept heap*:
+the time of torch's plain cell. Each cell is "2 threads / 1 thread"; a figure above its limit is bold, and
+[PROFILE.md](PROFILE.md) says what is in it. *Kept heap*:
 malloc keeps freed memory, so that page faults do not hide the arithmetic. Training is forward and backward; inference
 and single steps run in evaluation mode, without gradients."""
 
