@@ -183,7 +183,7 @@ MPTT = Study(
     title="Message propagation through time",
     place="Xu and others 2023",
     preset="paper",
-    flags="--seeds 0..1",
+    flags="--seeds 0..2",
     about="One layer of 16 units predicts the level of a store from its inputs, over 40,000 steps: the first half for "
     "training, the next tenth for validation, the rest for the test. Random mini-batches (RMB) begin every window in "
     "the zero state; stateful ones (SMB, SSMB) carry the state in order; MPTT draws batches as RMB does and passes "
