@@ -119,8 +119,8 @@ def verify(session: nox.Session) -> None:
     steps.finish(
         f"\n{claims} claims have evidence from tests; the others wait for their experiment (VERIFICATION.md).",
         f"Not run: {outcomes['deselected']} tests that need what this machine lacks, a CUDA device (nox -s gpu) or the",
-        "real data sets (ATN_DATA_DIR names their folder), see pytest's header; nox -s soak, sanitize, wheel,",
-        "minimums, slurm.",
+        "real data sets (ATN_DATA_DIR names their folder) or the packages that only the benchmark compares with, see",
+        "pytest's header; nox -s soak, sanitize, wheel, minimums, slurm.",
         "Without a GPU its kernels were interpreted and compiled. That a GPU computes the same, barriers, races,",
         "offsets above 2^31, CUDA graphs, streams and speed are not shown by that: nox -s gpu.",
         f"\n{outcomes['passed']} passed, {outcomes['failed']} failed, {outcomes['skipped']} skipped",
@@ -264,6 +264,9 @@ def sanitize(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure speed, memory and accuracy against the peers; write benchmarks/README.md. Wants a quiet machine."""
     install(session, "bench")
+    for peer in nox.project.dependency_groups(PYPROJECT, "peers"):
+        # One that cannot be installed here is said to be missing in the record and on the page.
+        session.install("-c", "constraints.txt", peer, success_codes=[0, 1])
     session.run("python", "-m", "benchmarks", "run", *session.posargs)
     session.run("python", "-m", "benchmarks.accuracy", env=QUIET_THREADS)
     session.run("python", "-m", "benchmarks", "report")

@@ -3,7 +3,7 @@
 Reading order of the modules:
 
 - `sizes`: the sizes of the measurements;
-- `peers`, `variants`: plain implementations of the alternatives, and the list of everything that is measured;
+- `peers`, `variants`: implementations of the alternatives, and the list of everything that is measured;
 - `correctness`: the comparison with the oracle, without which nothing is timed;
 - `timing`, `memory`: the two measurements;
 - `run`, `results`: a whole measurement, and its record;

@@ -46,7 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="measure; results of other sizes and devices stay")
     run.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     run.add_argument(
-        "--sizes", type=_names, default=[], metavar="A,B", help="only these: copying, k, T, H=2048, ... (default: all)"
+        "--sizes",
+        type=_names,
+        default=[],
+        metavar="A,B",
+        help="only these: copying, k, T, H=2048, frameworks, frameworks:copying, ... (default: all)",
     )
     run.add_argument(
         "--budget", type=_seconds, metavar="SECONDS", help=f"for all timed rounds (default: {SECONDS:.0f})"

@@ -68,7 +68,7 @@ def _relative_error(actual: Array, expected: Array) -> float:
 
 def _oracle_name(name: str) -> str:
     """Name of a parameter without the parts that differ between modules: "lstm.weight_ih_l0" is "weight_ih"."""
-    return re.sub(r"^(lstm|cell)\.|_l0", "", name)
+    return re.sub(r"^(lstm|cell)\.(cells\.0\.)?|_l0", "", name)
 
 
 def _problem(size: Size, module: nn.Module) -> dict[str, Array]:

@@ -1,14 +1,15 @@
 """Writes ``benchmarks/README.md``: ratios, memory and plots, with every number taken from the record."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.accuracy.report import accuracy_section
 from benchmarks.figures import axis_figure
 from benchmarks.overhead.page import overhead_section
 from benchmarks.results import Conditions, GroupResult, Measurement, load_results
-from benchmarks.sizes import AIM, MUST, MUST_KEEP, MUST_OVER_K, NAMED, POINTS, Device
+from benchmarks.sizes import AIM, FRAMEWORKS, MUST, MUST_KEEP, MUST_OVER_K, NAMED, NAMED_FOR_FRAMEWORKS, POINTS, Device
 from benchmarks.timing import LEAST_ROUNDS, PASSES
 from benchmarks.variants import BACKENDS, BASELINE
 from experiments.common.files import write_atomically
@@ -35,6 +36,7 @@ the records in [`results/`](results) only.
 python -m nox -s bench                                       # measure on the CPU, then write this page
 python -m benchmarks run --quick                             # a check of the code in two minutes; no report reads it
 python -m benchmarks run --sizes copying,k                   # measure these sizes again and keep the other results
+python -m benchmarks run --sizes frameworks                  # torch.compile, JAX, torchrecurrent: the same
 python -m benchmarks run --device cuda                       # the same on a GPU
 python -m benchmarks.overhead                                # the first table: every mode, 1 and 2 threads, both heaps
 python -m benchmarks report                                  # this page and its figures
@@ -49,7 +51,21 @@ python -m pytest benchmarks/test_speed.py -k copying         # a single timing w
   of the input and of all parameters. All in float32, TF32 off.
 - **Check.** A variant whose output or any gradient disagrees with the oracle is reported as wrong and not timed.
 - `nn.LSTM + 3 T LayerNorm calls` is not a network but PyTorch's lower bound for an LN-LSTM; `obvious ATN` keeps the
-  window as a list and stacks it at each step. Both are in [`peers.py`](peers.py), with the other peers.
+  window as a list and stacks it at each step. Both are in [`peers/`](peers), with the other peers.
+"""
+
+HOW_FRAMEWORKS_RUN = """\
+What a user could take instead, each timed in turns with nn.LSTM and with the fastest backend of ours; the ratios refer
+to nn.LSTM in these rounds. Compilation is in the warm-up and not counted.
+
+- **torch.compile**: a loop in Python over a compiled step, for fixed shapes ([`compiled.py`](peers/compiled.py)).
+- **JAX**: a jitted `lax.scan`, and `jax.vjp` through it, float32 on the CPU; weights and input are JAX arrays before
+  the clock starts, which stops after `block_until_ready` ([`jax_scan.py`](peers/jax_scan.py)). XLA's pool has as many
+  threads as PyTorch uses: the variable `NPROC`, as XLA has no flag for it.
+- **torchrecurrent** has neither a norm nor nn.LSTM's cell. Its nearest is `PeepholeLSTM`, which with the constant 0 for
+  the weights of its peepholes computes nn.LSTM's function ([`peephole.py`](peers/peephole.py)).
+
+JAX and torchrecurrent are optional: `pip install -c constraints.txt --group peers`.
 """
 
 
@@ -80,11 +96,12 @@ def _device_section(device: Device, results: list[GroupResult]) -> list[str]:
     if not results:
         counted = " [GPU.md](GPU.md) models the expected cost." if device == "cuda" else ""
         return [f"Not measured yet: {command} on a machine that has one, then `python -m benchmarks report`.{counted}"]
-    named = {result.name: result for result in results if result.axis is None}
+    named = {result.name: result for result in results if result.axis is None and not result.frameworks}
     lines = []
     for name in reversed(PASSES):
         lines += [f"### {name.capitalize()}", "", *_ratio_table(device, named, name), ""]
     lines += ["### Parts of the ratio", "", *_shares(device, named), ""]
+    lines += _frameworks_section(device, results)
     lines += [*_faults(results), "### Along the window", "", *_window_section(device, results), ""]
     lines += ["### Memory", "", *_memory_section(device, named), ""]
     lines += ["### Along T, H and B", ""]
@@ -116,14 +133,14 @@ def _picture(device: str, axis: str) -> str:
 
 
 def _by_size(
-    device: Device, named: dict[str, GroupResult], cell: Callable[[GroupResult, Measurement], str]
+    sizes: Iterable[str], named: dict[str, GroupResult], cell: Callable[[GroupResult, Measurement], str]
 ) -> list[list[str]]:
     """Rows of a table: a variant each, a cell for each size by name."""
     variants = dict.fromkeys(found.variant for result in named.values() for found in result.measurements)
     rows = []
     for variant in variants:
         cells = []
-        for name in NAMED[device]:
+        for name in sizes:
             result = named.get(name)
             found = [] if result is None else [found for found in result.measurements if found.variant == variant]
             cells.append(DASH if result is None or not found else cell(result, found[0]))
@@ -131,21 +148,39 @@ def _by_size(
     return rows
 
 
-def _header(device: Device) -> list[str]:
-    return ["", *(f"{name}: {size}" for name, size in NAMED[device].items())]
+def _header(device: Device, sizes: Iterable[str]) -> list[str]:
+    return ["", *(f"{name}: {NAMED[device][name]}" for name in sizes)]
+
+
+def _ratio(result: GroupResult, found: Measurement, name: str) -> str:
+    """Cell of a table with the ratio in the pass `name`."""
+    ratio = result.ratio(found, name)
+    if ratio is None:
+        return "**wrong**" if found.error is not None else "does not run"
+    if found.variant == BASELINE:
+        return f"1 = {1000 * found.times[name].median:.3g} ms (n = {ratio.rounds})"
+    value = f"{ratio.median:.2f}" if found.backend is None else f"**{ratio.median:.2f}**"
+    return f"{value} ({ratio.lower:.2f} to {ratio.upper:.2f}, n = {ratio.rounds})"
+
+
+def _frameworks_section(device: Device, results: list[GroupResult]) -> list[str]:
+    """The compilers and other packages; nothing for a device on which they do not run."""
+    sizes = NAMED_FOR_FRAMEWORKS[device]
+    if not sizes:
+        return []
+    named = {result.name.removeprefix(f"{FRAMEWORKS}:"): result for result in results if result.frameworks}
+    lines = ["### Compilers and other packages", "", HOW_FRAMEWORKS_RUN]
+    if not named:
+        return [*lines, f"Not measured yet: `python -m benchmarks run --sizes {FRAMEWORKS}`.", ""]
+    for name in reversed(PASSES):
+        rows = _by_size(sizes, named, partial(_ratio, name=name))
+        lines += [f"{name.capitalize()}, as a multiple of nn.LSTM's time:", ""]
+        lines += [*markdown(_header(device, sizes), rows), ""]
+    return lines
 
 
 def _ratio_table(device: Device, named: dict[str, GroupResult], name: str) -> list[str]:
-    def cell(result: GroupResult, found: Measurement) -> str:
-        ratio = result.ratio(found, name)
-        if ratio is None:
-            return "**wrong**" if found.error is not None else "does not run"
-        if found.variant == BASELINE:
-            return f"1 = {1000 * found.times[name].median:.3g} ms (n = {ratio.rounds})"
-        value = f"{ratio.median:.2f}" if found.backend is None else f"**{ratio.median:.2f}**"
-        return f"{value} ({ratio.lower:.2f} to {ratio.upper:.2f}, n = {ratio.rounds})"
-
-    rows = _by_size(device, named, cell)
+    rows = _by_size(NAMED[device], named, partial(_ratio, name=name))
     if name == TRAINING:
         must = MUST[device]
         rows.append(["*ATNLSTM must*", *(f"*{must[size]}*" if size in must else DASH for size in NAMED[device])])
@@ -153,7 +188,7 @@ def _ratio_table(device: Device, named: dict[str, GroupResult], name: str) -> li
     return [
         "Time as a multiple of nn.LSTM's: median (quartiles, number of rounds).",
         "",
-        *markdown(_header(device), rows),
+        *markdown(_header(device, NAMED[device]), rows),
     ]
 
 
@@ -184,7 +219,8 @@ def _shares(device: Device, named: dict[str, GroupResult]) -> list[str]:
     for words, norm, without in parts:
         shares = [ratio(name, norm) - (ratio(name, without) if without else 0.0) for name in NAMED[device]]
         rows.append([words, *(DASH if math.isnan(share) else f"{share:+.2f}" for share in shares)])
-    return [f"{TRAINING.capitalize()}, as multiples of nn.LSTM's time:", "", *markdown(_header(device), rows)]
+    header = _header(device, NAMED[device])
+    return [f"{TRAINING.capitalize()}, as multiples of nn.LSTM's time:", "", *markdown(header, rows)]
 
 
 def _faults(results: list[GroupResult]) -> list[str]:
@@ -242,16 +278,18 @@ def _memory_section(device: Device, named: dict[str, GroupResult]) -> list[str]:
         if device == "cpu"
         else "by the count of the CUDA allocator"
     )
-    must = ["*ATNLSTM must*", *(f"*{MUST_KEEP:g} + O(1/H)*" for _ in NAMED[device])]
+    sizes = NAMED[device]
+    header = _header(device, sizes)
+    must = ["*ATNLSTM must*", *(f"*{MUST_KEEP:g} + O(1/H)*" for _ in sizes)]
     return [
         "Kept from the forward for the backward pass, in multiples of T*B*H numbers of four bytes: all storages that",
         "autograd holds, without the input and the parameters.",
         "",
-        *markdown(_header(device), [*_by_size(device, named, kept), must]),
+        *markdown(header, [*_by_size(sizes, named, kept), must]),
         "",
         f"Peak of a forward and backward pass, in the same unit, {way}:",
         "",
-        *markdown(_header(device), _by_size(device, named, peak)),
+        *markdown(header, _by_size(sizes, named, peak)),
     ]
 
 
@@ -264,7 +302,8 @@ def _conditions_section(results: list[GroupResult]) -> list[str]:
 
 
 def _conditions_cells(conditions: Conditions) -> tuple[str, ...]:
-    shown = [f"{name} {conditions.versions[name]}" for name in ("python", "torch")]
+    versions = conditions.versions
+    shown = [f"{name} {versions[name]}" for name in ("python", "torch", "jax", "torchrecurrent") if name in versions]
     return (
         conditions.date.partition("+")[0].replace("T", " "),
         conditions.device,

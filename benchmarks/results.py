@@ -61,6 +61,8 @@ class GroupResult:
     axis: Axis | None
     conditions: Conditions
     measurements: list[Measurement]
+    frameworks: bool = False
+    """Whether compilers and other packages were measured, instead of the plain peers."""
 
     def ratio(self, measurement: Measurement, name: str) -> Timing | None:
         """Time of a pass as a multiple of the baseline's median; None if one of them was not timed."""

@@ -13,7 +13,7 @@ from benchmarks.memory import kept_bytes, peak_bytes
 from benchmarks.results import Conditions, GroupResult, Measurement, load_results, replaced, save_results
 from benchmarks.sizes import Group
 from benchmarks.timing import LEAST_ROUNDS, PASSES, Timing, clock_of, interleaved, random_data
-from benchmarks.variants import Entry, entries
+from benchmarks.variants import Entry, entries, package_versions
 from experiments.common.environment import commit, describe, versions
 
 SECONDS = 420.0
@@ -32,7 +32,7 @@ def measure(groups: list[Group], device: torch.device, seconds: float, path: Pat
     for number, group in enumerate(groups, start=1):
         print(f"[{number}/{len(groups)}, {time.monotonic() - start:.0f} s] {group.name}", flush=True)
         measurements = _measure_group(group, device, seconds * group.weight / total)
-        result = GroupResult(group.name, group.axis, conditions, measurements)
+        result = GroupResult(group.name, group.axis, conditions, measurements, frameworks=group.frameworks)
         _say(result)
         save_results(path, replaced(load_results(path), result))
     print(f"{path}: done after {time.monotonic() - start:.0f} s", flush=True)
@@ -43,8 +43,9 @@ def _measure_group(group: Group, device: torch.device, seconds: float) -> list[M
     verdicts = [check(entry, device) for entry in every]
     right = [entry for entry, verdict in zip(every, verdicts, strict=True) if not verdict.fault]
     print(f"  {len(right)} of {len(every)} agree with the oracle; memory", flush=True)
-    with_peak = device.type == "cuda" or group.axis in {None, "k"}
-    kept = {entry: _kept(entry, device) for entry in right}
+    # Not of compilers and other packages: autograd does not see what JAX keeps, and compiling raises a process's peak.
+    with_peak = not group.frameworks and (device.type == "cuda" or group.axis in {None, "k"})
+    kept = {} if group.frameworks else {entry: _kept(entry, device) for entry in right}
     peaks = {entry: peak_bytes(entry, device) for entry in right} if with_peak else {}
     print(f"  time, {seconds:.0f} s or {LEAST_ROUNDS} rounds", flush=True)
     times = _times(right, device, seconds)
@@ -100,7 +101,7 @@ def _conditions(device: torch.device, command: str) -> Conditions:
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         commit=commit(),
-        versions=versions(),
+        versions=versions() | package_versions(),
         command=command,
     )
 

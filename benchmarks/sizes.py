@@ -41,15 +41,21 @@ class Group:
     """The axis of which the group is a point, or all of axis k; None for a named size, at which the peers run too."""
 
     sizes: tuple[Size, ...]
+    frameworks: bool = False
+    """Whether compilers and other packages run, instead of the plain peers."""
 
     @property
     def weight(self) -> int:
         """Share of the measuring time, relative to the shares of the other groups."""
-        return WEIGHTS.get(self.name.partition(",")[0], 1)
+        size = self.name.removeprefix(FRAMEWORKS + ":")
+        return WEIGHTS.get(size.partition(",")[0], 1)
 
 
 WEIGHTS = {"char-ptb": 12, "pixels": 12, "k": 4, "copying": 2, "adding": 2}
 """Shares of the groups that need more time than a point on an axis, so that all run in enough rounds."""
+
+FRAMEWORKS = "frameworks"
+"""Name of the groups in which compilers and other packages run, all of them."""
 
 _ANYWHERE = {
     "copying": Size(120, 128, 10, 68, 45),  # the paper's copying problem, T = 100
@@ -62,6 +68,9 @@ _ON_GPU = {f"{name}, bfloat16": replace(_ANYWHERE[name], dtype="bfloat16") for n
 
 NAMED: dict[Device, dict[str, Size]] = {"cpu": _ANYWHERE, "cuda": _ANYWHERE | _ON_GPU}
 """Named sizes by kind of device. Only GPUs have sizes in 16 bits, in which their products are several times faster."""
+
+NAMED_FOR_FRAMEWORKS: dict[Device, tuple[str, ...]] = {"cpu": ("copying", "adding"), "cuda": ()}
+"""Named sizes at which compilers and other packages run, on the CPU alone."""
 
 MUST: dict[Device, dict[str, float]] = {
     "cpu": {"copying": 1.5, "adding": 2.0, "char-ptb": 1.5},
@@ -97,6 +106,10 @@ def groups(device: Device, *, quick: bool = False) -> list[Group]:
     over_k = (1, 200) if quick else POINTS["k"]
     named = ("copying", "adding") if quick else tuple(NAMED[device])
     every = [Group(name, None, (NAMED[device][name],)) for name in named]
+    every += [
+        Group(f"{FRAMEWORKS}:{name}", None, (NAMED[device][name],), frameworks=True)
+        for name in NAMED_FOR_FRAMEWORKS[device]
+    ]
     every.append(Group("k", "k", tuple(replace(BASE_OF_K, k=k) for k in over_k)))
     if quick:
         return every
@@ -107,14 +120,24 @@ def groups(device: Device, *, quick: bool = False) -> list[Group]:
 
 
 def chosen(every: list[Group], names: list[str]) -> list[Group]:
-    """The groups with these names or on the axes with these names; all groups if there are no names.
+    """The groups with these names, on the axes with these names, or of the frameworks; all if there are no names.
 
     Raises
     ------
     ValueError
         For a name of neither a group nor an axis.
     """
-    known = {group.name for group in every} | {group.axis for group in every if group.axis is not None}
+    known = {name for group in every for name in _names(group)}
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"no size is called {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    return [group for group in every if not names or group.name in names or group.axis in names]
+    return [group for group in every if not names or _names(group) & set(names)]
+
+
+def _names(group: Group) -> set[str]:
+    """Names by which a group can be chosen: its own, and that of the groups with which it belongs."""
+    names = {group.name}
+    if group.axis is not None:
+        names.add(group.axis)
+    if group.frameworks:
+        names.add(FRAMEWORKS)
+    return names

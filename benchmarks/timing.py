@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -45,8 +45,21 @@ def random_data(size: Size, device: torch.device) -> Data:
     return Data(x, torch.randn(size.T, size.B, size.H, generator=generator).to(device, DTYPES[size.dtype]))
 
 
+@runtime_checkable
+class OwnCalls(Protocol):
+    """A module of another framework, which is timed by calls of its own, without PyTorch in between."""
+
+    def forward_call(self, data: Data) -> Call:
+        """Forward pass alone."""
+
+    def training_call(self, data: Data) -> Call:
+        """Forward and backward pass: the gradients of the input and of all parameters."""
+
+
 def forward_call(module: nn.Module, data: Data) -> Call:
     """Forward pass alone, without a graph."""
+    if isinstance(module, OwnCalls):
+        return module.forward_call(data)
 
     def call() -> None:
         with torch.no_grad():
@@ -57,6 +70,8 @@ def forward_call(module: nn.Module, data: Data) -> Call:
 
 def training_call(module: nn.Module, data: Data) -> Call:
     """Forward and backward pass: the gradients of the input and of all parameters."""
+    if isinstance(module, OwnCalls):
+        return module.training_call(data)
     inputs = [data.x, *module.parameters()]
 
     def call() -> None:

@@ -22,7 +22,7 @@ from benchmarks.overhead.calls import CPU, inference_of, pair, training_of
 from benchmarks.overhead.record import Figures, Memory, Process, WindowCost
 from benchmarks.overhead.roofline import NUMBER_BYTES, measure_machine, work
 from benchmarks.overhead.rows import ATN_LSTM, FAMILY, FAMILY_ROWS, OVER_K, ROWS, Heap, modes
-from benchmarks.peers import OutputOnly
+from benchmarks.peers.plain import OutputOnly
 from benchmarks.sizes import Size
 from benchmarks.timing import Call, interleaved, random_data
 from experiments.common.allocator import keep_freed_memory

@@ -18,7 +18,7 @@ from benchmarks import gpu_model
 from benchmarks.command_line import main
 from benchmarks.correctness import check
 from benchmarks.memory import kept_bytes, peak_bytes
-from benchmarks.peers import LayerNormLoop, ObviousATNLoop
+from benchmarks.peers.plain import LayerNormLoop, ObviousATNLoop
 from benchmarks.report import write_report
 from benchmarks.results import Conditions, GroupResult, Measurement, load_results, replaced, save_results
 from benchmarks.run import measure

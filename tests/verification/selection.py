@@ -1,13 +1,15 @@
 """pytest plugin: leaves out the tests that this machine cannot run, and says so in pytest's header.
 
 A test marked `gpu` needs a CUDA device, one marked `data` the real data sets, one marked `ucr` those of the UCR archive
-among them, one marked `one_graph` a torch that compiles a layer in one graph. Without them such a test is deselected,
+among them, one marked `one_graph` a torch that compiles a layer in one graph, one marked `jax` or `torchrecurrent` the
+package of that name. Without them such a test is deselected,
 unless the marker expression names the marker: ``-m gpu`` runs the tests of the GPU, and they fail where there is none.
 """
 
+import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,11 @@ import torch
 ONE_GRAPH = (2, 11)
 """First version of torch that compiles and exports a layer in one graph."""
 
+PACKAGES = ("jax", "torchrecurrent")
+"""Optional packages, each with a marker of its name."""
 
-def lacking(*, cuda: bool, data_dir: str | None, torch_version: str) -> dict[str, str]:
+
+def lacking(*, cuda: bool, data_dir: str | None, torch_version: str, packages: Collection[str]) -> dict[str, str]:
     """Marker -> why tests with this marker cannot run.
 
     Parameters
@@ -28,6 +33,8 @@ def lacking(*, cuda: bool, data_dir: str | None, torch_version: str) -> dict[str
         Value of the environment variable ATN_DATA_DIR.
     torch_version : str
         Version of torch, as "2.13.0+cpu".
+    packages : Collection of str
+        Those of `PACKAGES` that are installed.
     """
     old = tuple(map(int, torch_version.split(".")[:2])) < ONE_GRAPH
     unset = None if data_dir else "ATN_DATA_DIR is not set"
@@ -38,13 +45,18 @@ def lacking(*, cuda: bool, data_dir: str | None, torch_version: str) -> dict[str
         "ucr": unset or no_folder,
         "one_graph": f"torch {torch_version} is older than 2.11" if old else None,
     }
+    reasons |= {package: None if package in packages else f"{package} is not installed" for package in PACKAGES}
     return {marker: reason for marker, reason in reasons.items() if reason is not None}
 
 
 def left_out(expression: str) -> dict[str, str]:
     """Marker -> why its tests are left out here; a marker that the expression of ``-m`` names is not."""
+    packages = [package for package in PACKAGES if importlib.util.find_spec(package) is not None]
     found = lacking(
-        cuda=torch.cuda.is_available(), data_dir=os.environ.get("ATN_DATA_DIR"), torch_version=torch.__version__
+        cuda=torch.cuda.is_available(),
+        data_dir=os.environ.get("ATN_DATA_DIR"),
+        torch_version=torch.__version__,
+        packages=packages,
     )
     named = set(re.findall(r"\w+", expression))
     return {marker: reason for marker, reason in found.items() if marker not in named}

@@ -80,6 +80,25 @@ class Weights(nn.Module):
             nn.init.uniform_(parameter, -1 / math.sqrt(hidden_size), 1 / math.sqrt(hidden_size))
 
 
+class GainShift(nn.Module):
+    """Gain and shift of a norm, named as in `torch.nn.LayerNorm`."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+
+
+class NormedWeights(Weights):
+    """Weights and biases of one LSTM layer, and gain and shift of its three norms."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.norm_ih = GainShift(4 * hidden_size)
+        self.norm_hh = GainShift(4 * hidden_size)
+        self.norm_c = GainShift(hidden_size)
+
+
 class LayerNormLoop(Weights):
     """LN-LSTM as a Python loop: Eqs. (14)-(16) with layer normalization at each step."""
 
@@ -103,15 +122,13 @@ class LayerNormLoop(Weights):
         return torch.stack(outputs)
 
 
-class ObviousATN(nn.Module):
+class ObviousATN(GainShift):
     """Eq. (9) literally: mean and variance of the last k preactivations, kept as a list and stacked at each step."""
 
     def __init__(self, num_features: int, k: int, eps: float = 1e-5) -> None:
-        super().__init__()
+        super().__init__(num_features)
         self.k = k
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(num_features))
-        self.bias = nn.Parameter(torch.zeros(num_features))
 
     def forward(self, a: Float[Tensor, "B N"], window: list[Tensor]) -> Float[Tensor, "B N"]:
         """Normalize the next step, and add it to `window`, the steps so far."""
