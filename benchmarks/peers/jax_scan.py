@@ -35,17 +35,17 @@ class Ring(NamedTuple):
 
 
 Norm = Callable[[Any, jax.Array, jax.Array, jax.Array, jax.Array], tuple[Any, jax.Array]]
-"""Statistics of earlier steps, t, preactivations (B, N), gain, shift -> statistics with this step's, output (B, N)."""
+"""Statistics of earlier steps, t, preactivations (B, N), gamma, beta -> statistics with this step's, output (B, N)."""
 
 
-def layer_norm(_: None, t: jax.Array, a: jax.Array, gain: jax.Array, shift: jax.Array) -> tuple[None, jax.Array]:
+def layer_norm(_: None, t: jax.Array, a: jax.Array, gamma: jax.Array, beta: jax.Array) -> tuple[None, jax.Array]:
     """Layer normalization of one step, (B, N) -> (B, N); it needs no earlier step."""
     del t
-    return None, _normalized(a, a.mean(axis=1), a.var(axis=1), gain, shift)
+    return None, _normalized(a, a.mean(axis=1), a.var(axis=1), gamma, beta)
 
 
 def assorted_time_norm(
-    ring: Ring, t: jax.Array, a: jax.Array, gain: jax.Array, shift: jax.Array
+    ring: Ring, t: jax.Array, a: jax.Array, gamma: jax.Array, beta: jax.Array
 ) -> tuple[Ring, jax.Array]:
     """Eq. (9) of one step, (B, N) -> (B, N)."""
     k = len(ring.mean)
@@ -54,11 +54,11 @@ def assorted_time_norm(
     mean = share @ ring.mean
     # Of values in groups of one size: the mean of the groups' variances plus the variance of their means.
     var = share @ (ring.var + (ring.mean - mean) ** 2)
-    return ring, _normalized(a, mean, var, gain, shift)
+    return ring, _normalized(a, mean, var, gamma, beta)
 
 
-def _normalized(a: jax.Array, mean: jax.Array, var: jax.Array, gain: jax.Array, shift: jax.Array) -> jax.Array:
-    return gain * (a - mean[:, None]) * lax.rsqrt(var + EPS)[:, None] + shift
+def _normalized(a: jax.Array, mean: jax.Array, var: jax.Array, gamma: jax.Array, beta: jax.Array) -> jax.Array:
+    return gamma * (a - mean[:, None]) * lax.rsqrt(var + EPS)[:, None] + beta
 
 
 def hidden_states(parameters: Parameters, x: jax.Array, *, norm: Norm, start: Any) -> jax.Array:
