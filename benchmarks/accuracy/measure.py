@@ -343,6 +343,6 @@ def main(arguments: Sequence[str]) -> int:
     if set(options.axes) != set(ALL_AXES) and options.output.exists():
         result = joined(json.loads(options.output.read_text("utf-8")), result)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(options.output, (json.dumps(result, indent=1) + "\n").encode())
+    write_atomically(options.output, (json.dumps(result) + "\n").encode())
     print(f"{len(result['rows'])} rows; {options.output}")
     return 0

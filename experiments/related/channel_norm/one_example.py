@@ -31,6 +31,9 @@ class OneExampleSettings(Settings):
 
     free: ClassVar[tuple[str, ...]] = ("init",)
 
+    most_rows: ClassVar[int] = 25
+    """A row for each validation of the paper preset."""
+
     depths: tuple[int, ...]
     """Numbers of convolutions, ascending. Published: 5, 10 and 30."""
 

@@ -8,7 +8,7 @@ its training cases; nothing is chosen by the test cases. One of the sets is nois
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -41,6 +41,9 @@ class ReadoutsSettings(RecurrenceSettings):
         No data set or one twice, a count below 1, fewer than two cases, planted steps that are not among the steps, or
         what `RecurrenceSettings` refuses.
     """
+
+    most_rows: ClassVar[int] = 12
+    """More rows than the paper preset has validations, each of which has some hundred measurements."""
 
     datasets: tuple[SetName, ...]
     """Data sets: of the archives, and "planted"."""
