@@ -132,8 +132,24 @@ def _merge(older: StepStatistics, older_length: int, newer: StepStatistics, newe
 def _earlier(rows: Float[Tensor, "T R"], steps: int) -> Float[Tensor, "T R"]:
     """Delay `rows` by `steps`: row t of the result is row t - steps, and the first rows are zero."""
     steps = torch.sym_min(steps, rows.shape[0])  # type: ignore[no-untyped-call]  # torch does not annotate it
-    # Not by `pad`, which refuses rows of no numbers, those of a batch without cases, in torch 2.6.
-    return torch.cat((rows.new_zeros(steps, rows.shape[1]), rows[: rows.shape[0] - steps]))
+    if not _PADS_ROWS_OF_NOTHING and rows.numel() == 0:
+        return rows
+    return torch.nn.functional.pad(rows, (0, 0, steps, -steps))
+
+
+def _pads_rows_of_nothing() -> bool:
+    """Whether `pad` takes rows of no numbers, those of a batch without cases: it does not in torch 2.6.
+
+    Found out once, since torch.compile cannot ask it of rows whose number of cases it does not know.
+    """
+    try:
+        torch.nn.functional.pad(torch.empty(1, 0), (0, 0, 1, -1))
+    except RuntimeError:
+        return False
+    return True
+
+
+_PADS_ROWS_OF_NOTHING = _pads_rows_of_nothing()
 
 
 class WindowOfSteps:
