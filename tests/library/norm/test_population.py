@@ -281,33 +281,22 @@ class TestAsBatchNorm1d:
 
 
 PROGRAM = """
-import multiprocessing, sys, torch, torch.distributed as dist
-import torch._dynamo  # which DistributedDataParallel would import in each process
+import sys, torch, torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from tests.library.norm.test_population import SHARED, output_of, share
 
-folder = sys.argv[1]
+folder, rank = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
-
-def train(rank):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    for kind, make in SHARED.items():
-        for broadcast in (True, False):
-            module = make()
-            model = DistributedDataParallel(module, broadcast_buffers=broadcast)
-            for step in range(3):
-                output_of(model, share(rank, step)).sum().backward()
-            torch.save(module.state_dict(), f"{folder}/{kind}{broadcast}{rank}")
-    dist.destroy_process_group()
-
-# Copies of this process, so that PyTorch is imported once.
-processes = [multiprocessing.get_context("fork").Process(target=train, args=(rank,)) for rank in range(2)]
-for process in processes:
-    process.start()
-for process in processes:
-    process.join()
-sys.exit(any(process.exitcode for process in processes))
+dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+for kind, make in SHARED.items():
+    for broadcast in (True, False):
+        module = make()
+        model = DistributedDataParallel(module, broadcast_buffers=broadcast)
+        for step in range(3):
+            output_of(model, share(rank, step)).sum().backward()
+        torch.save(module.state_dict(), f"{folder}/{kind}{broadcast}{rank}")
+dist.destroy_process_group()
 """
 
 
@@ -340,7 +329,12 @@ def test_processes_with_other_numbers_of_steps(tmp_path: Path) -> None:
     """Each step's statistics, of a norm and of every site of a layer, are what `BatchNorm1d` would have."""
     # Two processes of one machine meet in a file: no port is taken.
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
-    subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], env=environment, timeout=300, check=True)  # noqa: S603 - our own program
+    # Started apart: a copy of a process that has loaded PyTorch may wait for a thread that was not copied.
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path), str(rank)], env=environment)  # noqa: S603 - our own program
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
 
     def alone(kind: str, rank: int, start: dict[int, dict[str, Tensor]]) -> list[dict[str, Tensor]]:
         """State after each batch of a process; `start` replaces it before some."""
