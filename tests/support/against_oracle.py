@@ -39,7 +39,7 @@ def assert_results_close(actual: Result, expected: Result, backend: str) -> None
         expected.gradients,
         backend=backend,
         parameters=parameters_of(expected.gradients),
-        largest_term=expected.largest_term,
+        cancelled=expected.cancelled,
         dtype=actual.dtype,
     )
 

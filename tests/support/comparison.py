@@ -1,6 +1,7 @@
 """Elementwise comparison of arrays and tensors within `tolerances.py`; every error is recorded as evidence."""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,24 +87,24 @@ def gradient_deviations(
     *,
     backend: str,
     parameters: frozenset[str] = frozenset(),
-    largest_term: float = 0.0,
+    cancelled: Mapping[str, float] = MappingProxyType({}),
     dtype: str | None = None,
 ) -> Iterator[Deviation]:
     """Measure gradients by name.
 
-    One that vanishes by symmetry is held to a fraction `VANISHING` of the largest gradient beside it, or of
-    `largest_term`, the largest of the terms that cancel in it.
+    One that vanishes by symmetry is held to a fraction `VANISHING` of the largest gradient beside it, or of the largest
+    of the terms that cancel in it, where `cancelled` has them.
     """
     assert actual.keys() == expected.keys(), f"{sorted(actual)} is not {sorted(expected)}"
     magnitudes = {name: float(np.abs(_as_array(array)).max()) for name, array in expected.items()}
-    floor = VANISHING * max(largest_term, *magnitudes.values())
+    largest = max(magnitudes.values())
     for name, array in actual.items():
         yield deviation(
             array,
             expected[name],
             quantity="parameter_gradient" if name in parameters else "gradient",
             backend=backend,
-            scale=max(magnitudes[name], floor),
+            scale=max(magnitudes[name], VANISHING * max(largest, cancelled.get(name, 0.0))),
             what=name,
             dtype=dtype,
         )
@@ -130,12 +131,12 @@ def assert_all_close(
     *,
     backend: str,
     parameters: frozenset[str] = frozenset(),
-    largest_term: float = 0.0,
+    cancelled: Mapping[str, float] = MappingProxyType({}),
     dtype: str | None = None,
 ) -> None:
     """Assert that gradients are close, by name; see `gradient_deviations`."""
     for found in gradient_deviations(
-        actual, expected, backend=backend, parameters=parameters, largest_term=largest_term, dtype=dtype
+        actual, expected, backend=backend, parameters=parameters, cancelled=cancelled, dtype=dtype
     ):
         assert not found.exceeds, str(found)
 

@@ -97,7 +97,7 @@ def _deviations(actual: Result, expected: Result, backend: str) -> Iterator[Devi
         expected.gradients,
         backend=backend,
         parameters=parameters_of(expected.gradients),
-        largest_term=expected.largest_term,
+        cancelled=expected.cancelled,
         dtype=actual.dtype,
     )
 

@@ -1,6 +1,7 @@
 """Runs a problem on the oracle or on a backend of the library; both answer with the same named arrays."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from atn_reference import (
     WindowNorm,
     assorted_time_norm_backward,
     assorted_time_norm_forward,
+    row_lengths,
     stacked_lstm_backward,
     stacked_lstm_forward,
     window_statistics_forward,
@@ -33,8 +35,8 @@ class Result(NamedTuple):
 
     outputs: Arrays
     gradients: Arrays
-    largest_term: float = 0.0
-    """Largest of the terms that cancel in a gradient, where the oracle knows it."""
+    cancelled: Mapping[str, float] = MappingProxyType({})
+    """By name of a gradient the largest of the terms that cancel in it, where the oracle knows them."""
 
     dtype: str = "float64"
     """Dtype that was asked for, which every array must have."""
@@ -53,7 +55,7 @@ def run_norm_oracle(problem: NormProblem) -> Result:
     return Result(
         {"y": y},
         {name: gradient for name, gradient in named.items() if gradient is not None},
-        float(np.abs(direct).max()),
+        {"a": float(np.abs(direct).max())},
     )
 
 
@@ -117,7 +119,22 @@ def _run_layers_of_oracle(problem: LSTMProblem) -> Result:
     stack = run_stack(LAYERS[problem.norm](problem), arrays["x"], problem.parameters, start)
     gradients, parameters = stack.backward(arrays["dh"], arrays["dh_n"], arrays["dc_n"])
     named = {name: gradient for name, gradient in gradients.items() if name in arrays}
-    return Result(stack.outputs, named | named_parameters(parameters))
+    found = named_parameters(parameters)
+    return Result(stack.outputs, named | found, _radial_terms(named_parameters(problem.parameters), found))
+
+
+def _radial_terms(parameters: Arrays, gradients: Arrays) -> dict[str, float]:
+    """What cancels in the gradient of a weight that counts by the directions of its rows: the part along a row.
+
+    A row v = |v| u with the gain g gives g (dW - (dW u) u) / |v|, and dW u is the gradient of g. Of a row of one number
+    nothing else is left.
+    """
+    return {
+        name: float(np.abs(gain * gradients[of_gain] / row_lengths(parameters[name])).max())
+        for name in gradients
+        if name.startswith("weight_")
+        and (gain := parameters.get(of_gain := name.replace("weight", "norm", 1) + ".weight")) is not None
+    }
 
 
 def run_lstm_torch(

@@ -5,12 +5,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from atn.choices import Norm
 from tests.support.comparison import assert_all_close, assert_close, deviation
 from tests.support.condition import assert_agrees, multiples
 from tests.support.dispatch import run_oracle, run_torch
-from tests.support.problems import Array, NormProblem
-from tests.support.runners import Result, run_norm_oracle, run_norm_torch
-from tests.support.tolerances import CONDITION_MULTIPLE, TOLERANCES
+from tests.support.problems import Array, LSTMProblem, NormProblem
+from tests.support.runners import Result, run_lstm_oracle, run_norm_oracle, run_norm_torch
+from tests.support.tolerances import CONDITION_MULTIPLE, TOLERANCES, VANISHING
 from tests.verification.soak import problem_number
 
 ONES: Array = np.ones(3)
@@ -37,6 +38,35 @@ def test_a_result_of_another_dtype_is_refused() -> None:
     assert_agrees(problem, run_norm_oracle, actual, "eager")
     with pytest.raises(AssertionError, match="beta: dtype float32 is not float64"):
         assert_agrees(problem, run_norm_oracle, narrowed, "eager")
+
+
+def test_what_vanishes_is_held_to_the_terms_that_cancel_in_it_alone() -> None:
+    """A large term that cancels in one gradient is no cover for an error in another one."""
+    bound = TOLERANCES["float64", "gradient"].relative
+    expected = {"x": np.zeros(3), "h_0": np.zeros(3), "c_0": ONES}
+    cancelled = {"x": 1e6}
+    allowed = VANISHING * 1e6 * bound
+    assert_all_close(expected | {"x": 0.9 * allowed * ONES}, expected, backend="eager", cancelled=cancelled)
+    for name, error in (("x", 1.1 * allowed), ("h_0", 1.1 * VANISHING * bound), ("c_0", 1.1 * bound)):
+        wrong = expected | {name: expected[name] + error}
+        with pytest.raises(AssertionError, match=f"{name} .*error"):
+            assert_all_close(wrong, expected, backend="eager", cancelled=cancelled)
+
+
+@pytest.mark.parametrize("norm", ["wn", "prop"])
+def test_the_part_along_a_row_is_what_cancels(norm: Norm) -> None:
+    """Rows of one number have no other part; the term is that of the gain, over the shortest row that counts."""
+    problem = LSTMProblem(
+        T=4, B=3, I=1, H=2, layers=1, directions=1, norm=norm, k=1, eps=1e-3, bias_placement="outside", bias=False,
+        affine=False, initial_state=False, seed=3,
+    )  # fmt: skip
+    expected = run_lstm_oracle(problem)
+    ((parameters,),) = problem.parameters
+    dgamma = expected.gradients["norm_ih_l0.weight"]
+    term = float(np.abs(parameters.gamma_ih * dgamma / parameters.weight_ih[:, 0]).max())
+    assert np.abs(expected.gradients["weight_ih_l0"]).max() < 1e-14 * term
+    assert expected.cancelled["weight_ih_l0"] == pytest.approx(term, rel=1e-14)
+    assert expected.cancelled.keys() == {"weight_ih_l0", "weight_hh_l0"}
 
 
 PROBLEMS = 24
