@@ -78,7 +78,7 @@ class HiddenForward {
   }
 
   // All that follows the products, for cases [from, to) of step t.
-  void pointwise(int64_t t, int64_t from, int64_t to) {
+  [[gnu::flatten]] void pointwise(int64_t t, int64_t from, int64_t to) {
     if (layer_.normed) {
       for (int64_t b = from; b < to; ++b) {
         statistics(ih_, layer_.bias_ih, layer_.xhat_ih.at(t, b), t, b);
@@ -124,7 +124,7 @@ class HiddenForward {
     if (!layer_.normed) return bias ? v + load(bias + at, n) : v;
     const auto kept = (v - Vec<S>(norm.mean[i])) * Vec<S>(norm.factor(i));
     store(kept, row + at, n);
-    return affine(norm, norm.overflowed(i) ? kept * Vec<S>(norm.rstd[i]) : kept, at, n);
+    return affine(norm, kept * Vec<S>(norm.scale(i)), at, n);
   }
 
   HiddenLayer<S> layer_;
@@ -174,7 +174,7 @@ class HiddenBackward {
   }
 
   // All in front of the product with W_hh, for cases [from, to) of step t.
-  void pointwise(int64_t t, int64_t from, int64_t to, HiddenSums<S>& sums) {
+  [[gnu::flatten]] void pointwise(int64_t t, int64_t from, int64_t to, HiddenSums<S>& sums) {
     if (!layer_.normed) {
       for (int64_t b = from; b < to; ++b) plain_row(t, b);
       return;
@@ -243,9 +243,8 @@ class HiddenBackward {
   // the cell keeps is computed again: a few operations on numbers in cache cost less than to write and read them.
   void normed_row(int64_t t, int64_t b, HiddenSums<S>& sums) const {
     const int64_t H = layer_.H, i = t * layer_.B + b;
-    std::vector<S> room_ih, room_hh;
-    const S* x = layer_.ih.xhat(i, layer_.xhat_ih.at(t, b), room_ih);
-    const S* u = layer_.hh.xhat(i, layer_.xhat_hh.at(t, b), room_hh);
+    const S *x = layer_.xhat_ih.at(t, b), *u = layer_.xhat_hh.at(t, b);
+    const Vec<S> scale_ih(layer_.ih.scale(i)), scale_hh(layer_.hh.scale(i));
     S* of_a_ih = Cell::ROWS_DIFFER ? buffers_.upstream.at(t, b) : nullptr;
     S* of_a_hh = buffers_.da_hh + i * BLOCKS * H;
     Vec<S> sum_ih(S(0)), sum_hh(S(0)), sum_ih_x(S(0)), sum_hh_x(S(0));
@@ -253,16 +252,16 @@ class HiddenBackward {
       Preactivations<S, BLOCKS> a;
       for (int64_t block = 0; block < BLOCKS; ++block) {
         const int64_t at = block * H + j;
-        a.ih[block] = affine(layer_.ih, load(x + at, n), at, n);
-        a.hh[block] = affine(layer_.hh, load(u + at, n), at, n);
+        a.ih[block] = affine(layer_.ih, load(x + at, n) * scale_ih, at, n);
+        a.hh[block] = affine(layer_.hh, load(u + at, n) * scale_hh, at, n);
       }
       const auto d = gradients(t, b, j, n, Cell::kept(a));
       for (int64_t block = 0; block < BLOCKS; ++block) {
         const int64_t at = block * H + j;
         if constexpr (Cell::ROWS_DIFFER) store(d.ih[block], of_a_ih + at, n);
         store(d.hh[block], of_a_hh + at, n);
-        add_to_sums(layer_.ih, d.ih[block], load(x + at, n), at, n, sums.gamma_ih, sums.beta_ih, sum_ih, sum_ih_x);
-        add_to_sums(layer_.hh, d.hh[block], load(u + at, n), at, n, sums.gamma_hh, sums.beta_hh, sum_hh, sum_hh_x);
+        add_to_sums(layer_.ih, d.ih[block], load(x + at, n) * scale_ih, at, n, sums.gamma_ih, sums.beta_ih, sum_ih, sum_ih_x);
+        add_to_sums(layer_.hh, d.hh[block], load(u + at, n) * scale_hh, at, n, sums.gamma_hh, sums.beta_hh, sum_hh, sum_hh_x);
       }
     });
     sums.row_done();

@@ -47,10 +47,11 @@ struct Layer {
   const S* previous_h(int64_t t) const { return t == 0 ? h_0 : h + (t - 1) * B * H; }
   const S* previous_c(int64_t t, int64_t b) const { return t == 0 ? c_0 + b * H : cell.at(t - 1, b); }
 
-  // The gates of units j, ... from rows that have been normalized.
-  Gates<S> gates_of(const S* a_ih, const S* a_hh, int64_t j, int64_t n) const {
+  // The gates of units j, ... from xhat_ih(at, n) and xhat_hh(at, n), vectors of the two normalized rows.
+  template <typename Input, typename State>
+  Gates<S> gates_of(const Input& xhat_ih, const State& xhat_hh, int64_t j, int64_t n) const {
     const auto preactivation = [&](int64_t at) {
-      auto from_input = load(a_ih + at, n), from_state = load(a_hh + at, n);
+      auto from_input = xhat_ih(at, n), from_state = xhat_hh(at, n);
       if (ih.gamma) from_input = from_input * load(ih.gamma + at, n);
       if (hh.gamma) from_state = from_state * load(hh.gamma + at, n);
       const auto sum = from_input + from_state;

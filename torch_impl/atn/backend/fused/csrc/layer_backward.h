@@ -52,7 +52,7 @@ class LayerBackward {
   }
 
   // All in front of the product with W_hh, for cases [from, to) of step t.
-  void pointwise(int64_t t, int64_t from, int64_t to, Sums<S>& sums) {
+  [[gnu::flatten]] void pointwise(int64_t t, int64_t from, int64_t to, Sums<S>& sums) {
     if (layer_.normed)
       for (int64_t b = from; b < to; ++b) gates_row(t, b);
     for (int64_t b = from; b < to; ++b) output_row(t, b, sums);
@@ -81,15 +81,20 @@ class LayerBackward {
   // The gates again: a few operations on numbers in cache cost less than to write and read them.
   void gates_row(int64_t t, int64_t b) const {
     const int64_t H = layer_.H, i = t * layer_.B + b;
-    std::vector<S> room_ih, room_hh;
-    const S* from_input = layer_.ih.xhat(i, layer_.xhat_ih.at(t, b), room_ih);
-    const S* from_state = layer_.hh.xhat(i, layer_.xhat_hh.at(t, b), room_hh);
+    const auto from_input = xhat_of(layer_.ih, i, layer_.xhat_ih.at(t, b));
+    const auto from_state = xhat_of(layer_.hh, i, layer_.xhat_hh.at(t, b));
     S* out = layer_.gates.at(t, b);
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
       const auto gates = layer_.gates_of(from_input, from_state, j, n);
       store(gates.i, out + j, n), store(gates.f, out + j + H, n);
       store(gates.g, out + j + 2 * H, n), store(gates.o, out + j + 3 * H, n);
     });
+  }
+
+  // Vectors of row i, which has been normalized in place.
+  static auto xhat_of(const Norm<S>& norm, int64_t i, const S* row) {
+    const Vec<S> scale(norm.scale(i));
+    return [=](int64_t at, int64_t n) { return load(row + at, n) * scale; };
   }
 
   // dh -> gradient of the output gate (kept in da_hh) and of the normalized cell (kept in dh).
@@ -146,14 +151,13 @@ class LayerBackward {
   // What the backward pass of the two norms needs summed over their row, and the gradients of gains and shift.
   void norm_sums_row(int64_t t, int64_t b, Sums<S>& sums) const {
     const int64_t G = 4 * layer_.H, i = t * layer_.B + b;
-    std::vector<S> room_ih, room_hh;
     const S* d = buffers_.da_hh + i * G;
-    const S* x = layer_.ih.xhat(i, layer_.xhat_ih.at(t, b), room_ih);
-    const S* u = layer_.hh.xhat(i, layer_.xhat_hh.at(t, b), room_hh);
+    const auto xhat_ih = xhat_of(layer_.ih, i, layer_.xhat_ih.at(t, b));
+    const auto xhat_hh = xhat_of(layer_.hh, i, layer_.xhat_hh.at(t, b));
     const S *gamma_ih = layer_.ih.gamma, *gamma_hh = layer_.hh.gamma;
     Vec<S> sum_ih(S(0)), sum_hh(S(0)), sum_ih_x(S(0)), sum_hh_x(S(0));
     for_vectors<S>(G, [&](int64_t j, int64_t n) {
-      const auto dp = masked(load(d + j, n), n), xi = masked(load(x + j, n), n), xh = masked(load(u + j, n), n);
+      const auto dp = masked(load(d + j, n), n), xi = masked(xhat_ih(j, n), n), xh = masked(xhat_hh(j, n), n);
       auto gi = dp, gh = dp;
       sums.bias.add(j, dp, n);
       if (gamma_ih) sums.gamma_ih.add(j, dp * xi, n), gi = dp * load(gamma_ih + j, n);

@@ -23,8 +23,9 @@ class LayerForward {
     weight_hh.times(h, layer_.xhat_hh.at(t, cases.from), cases.count(), panels);
   }
 
-  // All that follows the products, for cases [from, to) of step t.
-  void pointwise(int64_t t, int64_t from, int64_t to) {
+  // All that follows the products, for cases [from, to) of step t. Flattened here and in the other passes: GCC leaves
+  // functions of vectors out of line, and passes their arguments through memory.
+  [[gnu::flatten]] void pointwise(int64_t t, int64_t from, int64_t to) {
     if (layer_.normed) {
       for (int64_t b = from; b < to; ++b) preactivation_row(t, b);
       hh_.window(t, from, to);
@@ -46,24 +47,42 @@ class LayerForward {
   }
 
   void gate_row(int64_t t, int64_t b) const {
-    const int64_t H = layer_.H, G = 4 * H, i = t * layer_.B + b;
-    S *from_input = layer_.xhat_ih.at(t, b), *from_state = layer_.xhat_hh.at(t, b), *out = layer_.gates.at(t, b);
-    if (layer_.normed) {
-      normalize_row(from_input, G, layer_.ih.mean[i], layer_.ih.factor(i));
-      normalize_row(from_state, G, layer_.hh.mean[i], layer_.hh.factor(i));
+    const int64_t i = t * layer_.B + b;
+    S *from_input = layer_.xhat_ih.at(t, b), *from_state = layer_.xhat_hh.at(t, b);
+    if (!layer_.normed) {
+      cell_row(t, b, plain(from_input), plain(from_state));
+    } else {
+      cell_row(t, b, normalized_in_place(layer_.ih, i, from_input), normalized_in_place(layer_.hh, i, from_state));
+      c_.step(t, b, layer_.cell.at(t, b));
     }
-    std::vector<S> room_ih, room_hh;
-    const S* xhat_ih = layer_.normed ? layer_.ih.xhat(i, from_input, room_ih) : from_input;
-    const S* xhat_hh = layer_.normed ? layer_.hh.xhat(i, from_state, room_hh) : from_state;
+  }
+
+  // Vectors of a row as it is.
+  static auto plain(const S* row) {
+    return [row](int64_t at, int64_t n) { return load(row + at, n); };
+  }
+
+  // Vectors of row i, which is normalized by the way.
+  static auto normalized_in_place(const Norm<S>& norm, int64_t i, S* row) {
+    const Vec<S> mean(norm.mean[i]), factor(norm.factor(i)), scale(norm.scale(i));
+    return [=](int64_t at, int64_t n) {
+      const auto kept = (load(row + at, n) - mean) * factor;
+      store(kept, row + at, n);
+      return kept * scale;
+    };
+  }
+
+  template <typename Input, typename State>
+  void cell_row(int64_t t, int64_t b, const Input& xhat_ih, const State& xhat_hh) const {
+    const int64_t H = layer_.H;
     const S* c_prev = layer_.previous_c(t, b);
-    S* c_row = layer_.cell.at(t, b);
+    S *out = layer_.gates.at(t, b), *c_row = layer_.cell.at(t, b);
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
       const auto gates = layer_.gates_of(xhat_ih, xhat_hh, j, n);
       store(gates.i, out + j, n), store(gates.f, out + j + H, n);
       store(gates.g, out + j + 2 * H, n), store(gates.o, out + j + 3 * H, n);
       store(gates.f * load(c_prev + j, n) + gates.i * gates.g, c_row + j, n);
     });
-    if (layer_.normed) c_.step(t, b, c_row);
   }
 
   void output_row(int64_t t, int64_t b) const {

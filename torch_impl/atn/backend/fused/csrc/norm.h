@@ -44,13 +44,8 @@ struct Norm {
   bool overflowed(int64_t i) const { return rstd[i] == 0; }
   S factor(int64_t i) const { return overflowed(i) ? S(1) : rstd[i]; }
 
-  // The row xhat of such a row i; `room` is needed where it has overflowed.
-  const S* xhat(int64_t i, const S* row, std::vector<S>& room) const {
-    if (!overflowed(i)) return row;
-    room.assign(row, row + N);
-    for (S& value : room) value *= rstd[i];  // what is not a number stays so
-    return room.data();
-  }
+  // What makes xhat of a row that is normalized in place. Where it is 0, what is not a number stays so.
+  S scale(int64_t i) const { return overflowed(i) ? rstd[i] : S(1); }
 };
 
 // The forward pass.

@@ -54,11 +54,10 @@ class Panels {
         const int64_t columns = std::min(WIDTH, columns_ - p * WIDTH), depth = std::min(DEPTH, inner_ - i);
         if (!kept_.defined()) lay_out(p, {i, i + depth}, once);
         const Piece piece{kept_.defined() ? kept(p) + i * WIDTH : once, depth, columns, i > 0};
-        const S* in = x + i;
-        S* y = out + p * WIDTH;
-        int64_t row = 0;
-        for (; row + ROWS <= rows; row += ROWS) block<ROWS>(piece, in + row * inner_, y + row * columns_);
-        rest<ROWS - 1>(rows - row, piece, in + row * inner_, y + row * columns_);
+        if (columns <= LANES)
+          blocks<1>(piece, x + i, out + p * WIDTH, rows);
+        else
+          blocks<2>(piece, x + i, out + p * WIDTH, rows);
       }
     }
   }
@@ -104,46 +103,60 @@ class Panels {
   static Lanes read(const S* p) { return *reinterpret_cast<const Unaligned*>(p); }
   static void write(Lanes v, S* p) { *reinterpret_cast<Unaligned*>(p) = v; }
 
-  template <int R>
+  // All rows, V vectors of a panel: the last one may have columns for one only.
+  template <int V>
+  void blocks(const Piece& piece, const S* x, S* out, int64_t rows) const {
+    int64_t row = 0;
+    for (; row + ROWS <= rows; row += ROWS) block<ROWS, V>(piece, x + row * inner_, out + row * columns_);
+    rest<ROWS - 1, V>(rows - row, piece, x + row * inner_, out + row * columns_);
+  }
+
+  template <int R, int V>
   void rest(int64_t rows, const Piece& piece, const S* x, S* out) const {
     if constexpr (R > 0) {
       if (rows == R)
-        block<R>(piece, x, out);
+        block<R, V>(piece, x, out);
       else
-        rest<R - 1>(rows, piece, x, out);
+        rest<R - 1, V>(rows, piece, x, out);
     }
   }
 
   // R rows.
-  template <int R>
+  template <int R, int V>
   void block(const Piece& piece, const S* x, S* out) const {
-    Lanes left[R] = {}, right[R] = {};
+    Lanes sums[R][V] = {};
     const S* weight = piece.weight;
     for (int64_t i = 0; i < piece.depth; ++i, weight += WIDTH) {
-      const Lanes l = read(weight), r = read(weight + LANES);
+      Lanes vectors[V];
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) vectors[v] = read(weight + v * LANES);
 #pragma GCC unroll 8
       for (int row = 0; row < R; ++row) {
         const S a = x[row * inner_ + i];
-        left[row] += a * l, right[row] += a * r;
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) sums[row][v] += a * vectors[v];
       }
     }
-    if (piece.columns == WIDTH) {
-      finish<R>(left, right, piece.add, out, columns_);
+    if (piece.columns == V * LANES) {
+      finish(sums, piece.add, out, columns_);
     } else {
-      S edge[R * WIDTH] = {};
+      S edge[R * V * LANES] = {};
       const size_t bytes = piece.columns * sizeof(S);
-      for (int row = 0; row < R && piece.add; ++row) std::memcpy(edge + row * WIDTH, out + row * columns_, bytes);
-      finish<R>(left, right, piece.add, edge, WIDTH);
-      for (int row = 0; row < R; ++row) std::memcpy(out + row * columns_, edge + row * WIDTH, bytes);
+      for (int row = 0; row < R && piece.add; ++row) std::memcpy(edge + row * V * LANES, out + row * columns_, bytes);
+      finish(sums, piece.add, edge, V * LANES);
+      for (int row = 0; row < R; ++row) std::memcpy(out + row * columns_, edge + row * V * LANES, bytes);
     }
   }
 
-  template <int R>
-  static void finish(Lanes (&left)[R], Lanes (&right)[R], bool add, S* out, int64_t stride) {
+  template <int R, int V>
+  static void finish(Lanes (&sums)[R][V], bool add, S* out, int64_t stride) {
 #pragma GCC unroll 8
     for (int row = 0; row < R; ++row, out += stride) {
-      if (add) left[row] += read(out), right[row] += read(out + LANES);
-      write(left[row], out), write(right[row], out + LANES);
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) {
+        if (add) sums[row][v] += read(out + v * LANES);
+        write(sums[row][v], out + v * LANES);
+      }
     }
   }
 

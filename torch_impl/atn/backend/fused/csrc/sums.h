@@ -4,13 +4,14 @@
 
 #include <ATen/ATen.h>
 
+#include <type_traits>
 #include <vector>
 
 #include "rows.h"
 
 namespace atn {
 
-// A few rows at a time in S, then in long double: adding thousands of rows one after the other would cost digits that a
+// A few rows at a time in S, then in a wider type: adding thousands of rows one after the other would cost digits that a
 // pairwise sum keeps.
 template <typename S>
 class RowSum {
@@ -34,8 +35,10 @@ class RowSum {
     rows_ = 0;
   }
 
+  using Wider = std::conditional_t<std::is_same_v<S, float>, double, long double>;
+
   std::vector<S> recent_;
-  std::vector<long double> total_;
+  std::vector<Wider> total_;
   int rows_ = 0;
 };
 
