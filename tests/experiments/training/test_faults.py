@@ -27,6 +27,7 @@ from experiments.training.checkpoint import NEWEST, PREVIOUS, Checkpoint, Times,
 from experiments.training.problem import Problem
 from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
 from experiments.training.records.record import RECORD, Record, load_record
+from experiments.training.run import FRESH_MEMORY
 
 TIMES = Times(0.5, 0.25)
 
@@ -555,7 +556,7 @@ def test_training_uses_deterministic_algorithms_and_gives_the_setting_back(
     loss = Copying.loss
 
     def look(self: Any, step: int) -> torch.Tensor:
-        seen.append(torch.are_deterministic_algorithms_enabled())
+        seen.append((torch.are_deterministic_algorithms_enabled(), FRESH_MEMORY.fill_uninitialized_memory))
         return loss(self, step)
 
     monkeypatch.setattr(Copying, "loss", look)
@@ -564,9 +565,13 @@ def test_training_uses_deterministic_algorithms_and_gives_the_setting_back(
     try:
         assert main(command(tmp_path)) == 0
         assert not torch.are_deterministic_algorithms_enabled()
+        assert FRESH_MEMORY.fill_uninitialized_memory
+        torch.use_deterministic_algorithms(mode=True)
+        assert main([*command(tmp_path), "--seed", "1"]) == 0
     finally:
         torch.use_deterministic_algorithms(before)
-    assert set(seen) == {True}
+    # Fresh memory is filled for a caller who has the mode on already, as tests have.
+    assert set(seen) == {(True, False), (True, True)}
 
 
 def test_validation_is_without_training_mode_and_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
