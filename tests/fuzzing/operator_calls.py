@@ -15,6 +15,7 @@ from atn.backend.custom_ops.signatures import (
     HiddenKernels,
     HiddenResult,
     Kernels,
+    LSTMGradients,
     LSTMInference,
     LSTMResult,
 )
@@ -44,16 +45,15 @@ GIVES = {
     "norm_backward": ("da", "dgamma", "dbeta", "dmemory"),
     "lstm_forward": LSTMResult._fields,
     "lstm_inference": LSTMInference._fields,
-    "lstm_backward": (
-        "da_ih", "da_hh", "dgamma_ih", "dgamma_hh", "dbias", "dgamma_c", "dbeta_c", "dh_0", "dc_0", "dmemory",
-    ),
+    "lstm_backward": tuple(f"d{name}" for name in LSTMGradients._fields),
     "hidden_forward": HiddenResult._fields,
     "hidden_inference": HiddenInference._fields,
     "hidden_backward": ("da_ih", "da_hh", "dgamma_ih", "dbeta_ih", "dgamma_hh", "dbeta_hh", "dh_0", "dmemory"),
 }  # fmt: skip
 
 SUMMED = frozenset({
-    "dgamma", "dbeta", "dgamma_ih", "dgamma_hh", "dbias", "dgamma_c", "dbeta_c", "dbeta_ih", "dbeta_hh",
+    "dgamma", "dbeta", "dgamma_ih", "dgamma_hh", "dbias", "dgamma_c", "dbeta_c", "dbeta_ih", "dbeta_hh", "dweight_ih",
+    "dweight_hh", "dbias_ih", "dbias_hh",
 })  # fmt: skip
 """Results that are sums over cases: the order of their terms depends on the number of threads."""
 
@@ -162,6 +162,7 @@ def arguments(call: OperatorCall) -> dict[str, Any]:
         "M": call.M,
     }
     given: dict[str, Any] = {"mode": call.mode, "k": call.k, "eps": call.eps}
+    given |= {name: name not in call.absent for name in ("needs_x", "needs_weights")}
     for name, axes in AXES[call.kind].items():
         shape = [int(axis) if axis.isdigit() else sizes[axis] for axis in axes]
         if name == "memory":

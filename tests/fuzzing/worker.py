@@ -187,8 +187,9 @@ def differences(actual: Result, expected: Result, outputs: str) -> Iterator[Devi
             yield deviation(found, wanted, quantity=outputs, backend="fused", what=name)
     gradients = {name: array for name, array in expected.gradients.items() if array.numel()}
     if gradients:
-        compared = {name: actual.gradients[name] for name in gradients}
-        yield from gradient_deviations(compared, gradients, backend="fused", parameters=parameters_of(gradients))
+        pairs = {name: _where_finite(actual.gradients[name], array, name) for name, array in gradients.items()}
+        finite, wanted_finite = ({name: pair[side] for name, pair in pairs.items()} for side in (0, 1))
+        yield from gradient_deviations(finite, wanted_finite, backend="fused", parameters=parameters_of(gradients))
 
 
 def _without_infinities(actual: Any, expected: Any, name: str) -> tuple[Tensor, Tensor]:
@@ -198,6 +199,15 @@ def _without_infinities(actual: Any, expected: Any, name: str) -> tuple[Tensor, 
     if not torch.equal(*infinite):
         raise AssertionError(f"{name} is not infinite where it must be, or elsewhere")
     found, wanted = (torch.where(tensor.isinf(), 0, tensor) for tensor in tensors)
+    return found, wanted
+
+
+def _where_finite(actual: Any, expected: Any, name: str) -> tuple[Tensor, Tensor]:
+    """Zeros in the place of sums that overflow, in the same places: infinite or not a number, as their terms come."""
+    tensors = [torch.as_tensor(array) for array in (actual, expected)]
+    if not torch.equal(*(tensor.isfinite() for tensor in tensors)):
+        raise AssertionError(f"{name} is not finite where it must be, or elsewhere")
+    found, wanted = (torch.where(tensor.isfinite(), tensor, 0) for tensor in tensors)
     return found, wanted
 
 

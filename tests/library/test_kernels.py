@@ -75,11 +75,13 @@ def layer_backward(given: LSTMForward) -> LSTMBackward:
         weight_ih=given.weight_ih,
         weight_hh=given.weight_hh,
         bias_ih=given.bias_ih,
+        bias_hh=given.bias_hh,
         bias=given.bias,
         gamma_ih=given.gamma_ih,
         gamma_hh=given.gamma_hh,
         gamma_c=given.gamma_c,
         beta_c=given.beta_c,
+        h_0=given.h_0,
         c_0=given.c_0,
         h=h,
         c=c,
@@ -90,6 +92,8 @@ def layer_backward(given: LSTMForward) -> LSTMBackward:
         windows=windows,
         k=given.k,
         eps=given.eps,
+        needs_x=True,
+        needs_weights=True,
     )
 
 

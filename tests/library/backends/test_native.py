@@ -13,6 +13,7 @@ from atn.backend.custom_ops.signatures import (
     HiddenForward,
     LSTMBackward,
     LSTMForward,
+    LSTMGradients,
     NormBackward,
     NormForward,
 )
@@ -22,7 +23,7 @@ from tests.support.comparison import assert_close
 
 T, B, I, H, N, M = 5, 3, 2, 4, 6, 2
 
-OPERATORS: dict[str, type[tuple[Any, ...]]] = {
+OPERATORS: dict[str, Any] = {
     "norm_forward": NormForward,
     "norm_backward": NormBackward,
     "lstm_forward": LSTMForward,
@@ -46,8 +47,9 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     },
     "lstm_backward": {
         "h": (T, B, H), "dh": (T, B, H), "dc": (T, B, H), "dsteps": (3, 2, M + T, B), "x": (T, B, I),
-        "weight_ih": (4 * H, I), "weight_hh": (4 * H, H), "bias_ih": (4 * H,), "bias": (4 * H,), "gamma_ih": (4 * H,),
-        "gamma_hh": (4 * H,), "gamma_c": (H,), "beta_c": (H,), "c_0": (B, H), "c": (T, B, H),
+        "weight_ih": (4 * H, I), "weight_hh": (4 * H, H), "bias_ih": (4 * H,), "bias_hh": (4 * H,), "bias": (4 * H,),
+        "gamma_ih": (4 * H,), "gamma_hh": (4 * H,), "gamma_c": (H,), "beta_c": (H,), "h_0": (B, H), "c_0": (B, H),
+        "c": (T, B, H),
         "steps": (3, 2, M + T, B), "kept_ih": (0, B, 4 * H), "kept_hh": (T, B, 4 * H), "gates": (0, B, 4 * H),
         "windows": (3, 2, T, B),
     },
@@ -87,8 +89,9 @@ def arguments(operator: str) -> dict[str, Any]:
     """Right arguments of an operator."""
     generator = torch.Generator().manual_seed(0)
     tensors = {name: torch.rand(shape, generator=generator) + 0.1 for name, shape in SHAPES[operator].items()}
-    mode = {"mode": "GRU"} if operator.startswith("hidden") else {}
-    return {**tensors, **mode, "k": 3, "eps": 1e-2}
+    others = {"mode": "GRU", "needs_x": True, "needs_weights": True}
+    named = {name: value for name, value in others.items() if name in OPERATORS[operator]._fields}
+    return {**tensors, **named, "k": 3, "eps": 1e-2}
 
 
 def call(operator: str, **changes: Any) -> Any:
@@ -125,7 +128,7 @@ def test_right_arguments_are_taken(operator: str) -> None:
 def test_names_are_those_of_the_signatures(operator: str) -> None:
     """Python passes by name, so a name out of its place in the schema would pass one tensor for another."""
     schema = getattr(torch.ops.atn_compiled, operator).default._schema
-    assert [argument.name for argument in schema.arguments] == list(OPERATORS[operator]._fields)  # type: ignore[attr-defined]  # a NamedTuple
+    assert [argument.name for argument in schema.arguments] == list(OPERATORS[operator]._fields)
     hints = get_type_hints(OPERATORS[operator])
     optional = [name for name, hint in hints.items() if hint == Tensor | None]
     assert [argument.name for argument in schema.arguments if "Optional" in str(argument.type)] == optional
@@ -197,6 +200,36 @@ def test_an_unknown_cell_is_refused(operator: str) -> None:
             call(operator, mode=mode)
     with pytest.raises(ValueError, match=r"^weight_ih must have shape \(G\*H, I\) = \[4, 2\], got \[12, 2\]"):
         call(operator, mode="RNN_RELU")
+
+
+@pytest.mark.parametrize("kernels", ["compiled", "fallback"])
+@pytest.mark.parametrize("hidden", [H, 256])
+def test_gradients_of_products_are_computed_where_they_are_wanted(kernels: str, hidden: int) -> None:
+    """Of a small layer in the loop over time, of a large one after it; the others are the same to the bit."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {
+        name: tuple({H: hidden, 4 * H: 4 * hidden}.get(size, size) for size in shape)
+        for name, shape in SHAPES["lstm_backward"].items()
+    }
+    tensors = {name: torch.rand(shape, generator=generator) + 0.1 for name, shape in shapes.items()}
+
+    def run(**changes: Any) -> dict[str, Tensor]:
+        given = LSTMBackward(**{**tensors, "k": 3, "eps": 1e-2, "needs_x": True, "needs_weights": True, **changes})
+        running = fused.kernels() if kernels == "compiled" else fallback
+        return LSTMGradients._make(running.lstm_backward(given))._asdict()
+
+    every = run()
+    sizes = {"x": "x", "weight_ih": "weight_ih", "weight_hh": "weight_hh", "bias_ih": "bias_ih", "bias_hh": "bias_hh"}
+    assert {name: every[name].shape for name in sizes} == {name: tensors[of].shape for name, of in sizes.items()}
+    unwanted: dict[str, tuple[dict[str, Any], set[str]]] = {
+        "x": ({"needs_x": False}, {"x"}),
+        "weights": ({"needs_weights": False}, {"weight_ih", "weight_hh"}),
+        "bias_hh": ({"bias_hh": None}, {"bias_hh"}),
+    }
+    for changes, names in unwanted.values():
+        found = run(**changes)
+        assert {name for name, value in found.items() if value.shape == (0,)} == names
+        assert all(torch.equal(value, every[name]) for name, value in found.items() if name not in names)
 
 
 def test_an_empty_batch_is_computed() -> None:

@@ -83,9 +83,13 @@ def test_what_is_frozen_leaves_the_other_gradients_alone() -> None:
         leaf.requires_grad_()
 
 
-def test_a_backward_pass_inside_autocast_is_the_one_outside() -> None:
-    """The products of the hand-written backward pass, which autocast would round, keep the dtype of the forward one."""
-    module = with_random_parameters(ATNLSTM(3, 4, 2, k=2, bidirectional=True, backend="fused").float())
+@pytest.mark.parametrize("hidden_size", [4, 256])
+def test_a_backward_pass_inside_autocast_is_the_one_outside(hidden_size: int) -> None:
+    """The products of the hand-written backward pass, which autocast would round, keep the dtype of the forward one.
+
+    Those of a small layer are computed in its loop over time, those of a large one by BLAS.
+    """
+    module = with_random_parameters(ATNLSTM(3, hidden_size, 2, k=2, bidirectional=True, backend="fused").float())
     loss, parameters = module(random(5, 2, 3).float())[0].square().sum(), list(module.parameters())
     expected = torch.autograd.grad(loss, parameters, retain_graph=True)
     with torch.autocast("cpu", torch.bfloat16):

@@ -14,7 +14,7 @@ from torch.nn import Parameter
 PLAIN = frozenset((Tensor, Parameter))
 """Types of tensors that mean no more than their numbers."""
 
-_PLAIN_ARGUMENTS = PLAIN | {type(None), int, float, str}
+_PLAIN_ARGUMENTS = PLAIN | {type(None), int, float, bool, str}
 
 
 def is_plain(arguments: Iterable[object]) -> bool:

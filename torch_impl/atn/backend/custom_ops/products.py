@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional
 
-from atn.backend.custom_ops.signatures import HiddenForward, LSTMForward
+from atn.backend.custom_ops.signatures import HiddenForward, LSTMBackward
 from atn.precision import full_precision
 
 LARGE_WEIGHT = 1 << 18
@@ -23,16 +23,16 @@ class ProductGradients(NamedTuple):
 
 
 def product_gradients(
-    inputs: LSTMForward | HiddenForward, h: Tensor, da_ih: Tensor, da_hh: Tensor, needed: tuple[bool, ...]
+    inputs: LSTMBackward | HiddenForward, h: Tensor, da_ih: Tensor, da_hh: Tensor, needed: tuple[bool, ...]
 ) -> ProductGradients:
     """Gradients of the two products of a layer.
 
     Parameters
     ----------
     inputs
-        Arguments of the forward pass.
+        Arguments of the forward pass, or those of the backward pass, which has the same.
     h
-        Its output (T, B, H).
+        Output of the forward pass (T, B, H).
     da_ih, da_hh
         Gradients of the preactivations W_ih x + b_ih and W_hh h + b_hh, (T, B, G*H).
     needed
@@ -49,6 +49,26 @@ def product_gradients(
             bias_ih=None if inputs.bias_ih is None else rows_ih.sum(0),
             bias_hh=None if inputs.bias_hh is None else rows_hh.sum(0),
         )
+
+
+def lstm_product_gradients(
+    given: LSTMBackward, da_ih: Tensor, da_hh: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Those of an LSTM, as `lstm_backward` returns them: empty, (0,), in the place of None.
+
+    Parameters
+    ----------
+    given
+        Arguments of `lstm_backward`.
+    da_ih, da_hh
+        As in `product_gradients`; without a norm they are the same.
+    """
+    needed = (given.needs_x, given.needs_weights, given.needs_weights)
+    gradients = product_gradients(given, given.h, da_ih, da_hh, needed)
+    x, weight_ih, weight_hh, bias_ih, bias_hh = (
+        da_hh.new_empty(0) if gradient is None else gradient for gradient in gradients
+    )
+    return x, weight_ih, weight_hh, bias_ih, bias_hh
 
 
 def input_gradient(rows: Tensor, weight: Tensor) -> Tensor:

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from atn.backend.custom_ops import differentiable
 from atn.backend.custom_ops.plain import direct, in_memory, recorded
-from atn.backend.custom_ops.products import product_gradients
 from atn.backend.custom_ops.signatures import (
     KeptSteps,
     Kernels,
     LSTMBackward,
     LSTMForward,
+    LSTMGradients,
     LSTMInference,
     LSTMResult,
     NormBackward,
@@ -103,7 +103,7 @@ def register(
     norm_backward = operator("norm_backward", run_norm_backward, NormBackward, _fake_norm_backward, results=4)
     lstm_forward = operator("lstm_forward", run_lstm, LSTMForward, partial(_fake_lstm_forward, kept_steps), results=7)
     lstm_inference = operator("lstm_inference", run_lstm_inference, LSTMForward, _fake_lstm_inference, results=3)
-    lstm_backward = operator("lstm_backward", run_lstm_backward, LSTMBackward, _fake_lstm_backward, results=10)
+    lstm_backward = operator("lstm_backward", run_lstm_backward, LSTMBackward, _fake_lstm_backward, results=13)
     of_norm = _NormGradient(direct(norm_backward, run_norm_backward))
     of_lstm = _LSTMGradient(direct(lstm_backward, run_lstm_backward))
     norm_forward.register_autograd(of_norm, setup_context=_keep_for_norm)
@@ -186,18 +186,21 @@ def _fake_lstm_inference(given: LSTMForward) -> tuple[Tensor, ...]:
 def _fake_lstm_backward(given: LSTMBackward) -> tuple[Tensor, ...]:
     h, c_0 = given.h, given.c_0
     T, B, H = h.shape
-    T_normed = T if given.k > 0 else 0
-    return (
-        h.new_empty(T_normed, B, 4 * H),
-        h.new_empty(T, B, 4 * H),
-        h.new_empty(4 * H),
-        h.new_empty(4 * H),
-        h.new_empty(4 * H),
-        h.new_empty(H),
-        h.new_empty(H),
-        h.new_empty(B, H),
-        c_0.new_empty(B, H),
-        c_0.new_empty(3, 2, given.steps.shape[2] - T_normed, B),
+    none = (0,)
+    return LSTMGradients(
+        x=h.new_empty(given.x.shape if given.needs_x else none),
+        weight_ih=h.new_empty(given.weight_ih.shape if given.needs_weights else none),
+        weight_hh=h.new_empty(given.weight_hh.shape if given.needs_weights else none),
+        bias_ih=h.new_empty(none if given.bias_ih is None else 4 * H),
+        bias_hh=h.new_empty(none if given.bias_hh is None else 4 * H),
+        gamma_ih=h.new_empty(4 * H),
+        gamma_hh=h.new_empty(4 * H),
+        bias=h.new_empty(4 * H),
+        gamma_c=h.new_empty(H),
+        beta_c=h.new_empty(H),
+        h_0=h.new_empty(B, H),
+        c_0=c_0.new_empty(B, H),
+        memory=c_0.new_empty(3, 2, given.steps.shape[2] - (T if given.k > 0 else 0), B),
     )
 
 
@@ -228,6 +231,7 @@ class _LSTMGradient:
             upstream = (dh, dc, kept_steps)
             return differentiable.gradients(_lstm_by_operations, inputs, upstream, ctx.needs_input_grad)
         computed = LSTMResult(*ctx.saved_tensors[tensors:])
+        needs_x, needs_ih, needs_hh, *_ = ctx.needs_input_grad
         given = LSTMBackward(
             dh=dh,
             dc=dc,
@@ -236,11 +240,13 @@ class _LSTMGradient:
             weight_ih=inputs.weight_ih,
             weight_hh=inputs.weight_hh,
             bias_ih=inputs.bias_ih,
+            bias_hh=inputs.bias_hh,
             bias=inputs.bias,
             gamma_ih=inputs.gamma_ih,
             gamma_hh=inputs.gamma_hh,
             gamma_c=inputs.gamma_c,
             beta_c=inputs.beta_c,
+            h_0=inputs.h_0,
             c_0=inputs.c_0,
             h=computed.h,
             c=computed.c,
@@ -251,19 +257,24 @@ class _LSTMGradient:
             windows=computed.windows,
             k=ctx.k,
             eps=ctx.eps,
+            needs_x=needs_x,
+            needs_weights=needs_ih or needs_hh,
         )
-        da_ih, da_hh, dgamma_ih, dgamma_hh, dbias, dgamma_c, dbeta_c, dh_0, dc_0, dmemory = self._lstm_backward(*given)
-        da_ih = da_ih if ctx.k > 0 else da_hh
+        d = LSTMGradients._make(self._lstm_backward(*given))
         return (
-            *product_gradients(inputs, computed.h, da_ih, da_hh, ctx.needs_input_grad),
-            None if inputs.bias is None else dbias,
-            None if given.gamma_ih is None else dgamma_ih,
-            None if given.gamma_hh is None else dgamma_hh,
-            None if given.gamma_c is None else dgamma_c,
-            None if given.beta_c is None else dbeta_c,
-            dh_0,
-            dc_0,
-            dmemory,
+            d.x if needs_x else None,
+            d.weight_ih if needs_ih else None,
+            d.weight_hh if needs_hh else None,
+            None if inputs.bias_ih is None else d.bias_ih,
+            None if inputs.bias_hh is None else d.bias_hh,
+            None if inputs.bias is None else d.bias,
+            None if inputs.gamma_ih is None else d.gamma_ih,
+            None if inputs.gamma_hh is None else d.gamma_hh,
+            None if inputs.gamma_c is None else d.gamma_c,
+            None if inputs.beta_c is None else d.beta_c,
+            d.h_0,
+            d.c_0,
+            d.memory,
             None,
             None,
         )

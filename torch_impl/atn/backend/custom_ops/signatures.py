@@ -111,11 +111,7 @@ class LSTMInference(NamedTuple):
 
 
 class LSTMBackward(NamedTuple):
-    """Arguments of `lstm_backward`, which returns the gradients of the preactivations, gains, shifts and initial state.
-
-    These are da_ih (T, B, 4H), empty without a norm, where it equals da_hh; da_hh (T, B, 4H); dgain_ih, dgain_hh and
-    dbias (4H,); dgain_c and dshift_c (H,); dh_0 and dc_0 (B, H); dmemory (3, 2, M, B).
-    """
+    """Arguments of `lstm_backward`, which returns the gradients of those of `lstm_forward` (`LSTMGradients`)."""
 
     dh: Tensor | None
     dc: Tensor | None
@@ -124,11 +120,13 @@ class LSTMBackward(NamedTuple):
     weight_ih: Tensor
     weight_hh: Tensor
     bias_ih: Tensor | None
+    bias_hh: Tensor | None
     bias: Tensor | None
     gamma_ih: Tensor | None
     gamma_hh: Tensor | None
     gamma_c: Tensor | None
     beta_c: Tensor | None
+    h_0: Tensor
     c_0: Tensor
     h: Tensor
     c: Tensor
@@ -140,6 +138,37 @@ class LSTMBackward(NamedTuple):
     windows: Tensor
     k: int
     eps: float
+    needs_x: bool
+    needs_weights: bool
+    """Whether these gradients are asked for."""
+
+
+class LSTMGradients(NamedTuple):
+    """Results of `lstm_backward`.
+
+    That of x is empty, (0,), where it is not asked for, those of the weights likewise, and that of an absent bias_ih or
+    bias_hh; of another absent argument it is any numbers of its shape.
+    """
+
+    x: Tensor
+    """Of the input (T, B, I)."""
+    weight_ih: Tensor
+    weight_hh: Tensor
+    """Of the weights (4H, I) and (4H, H)."""
+    bias_ih: Tensor
+    bias_hh: Tensor
+    gamma_ih: Tensor
+    gamma_hh: Tensor
+    bias: Tensor
+    """Of the biases and gains of the gates (4H,)."""
+    gamma_c: Tensor
+    beta_c: Tensor
+    """Of gain and shift of the cell (H,)."""
+    h_0: Tensor
+    c_0: Tensor
+    """Of the first state (B, H)."""
+    memory: Tensor
+    """Of the statistics (3, 2, M, B) in front of the sequence."""
 
 
 class HiddenForward(NamedTuple):
@@ -247,7 +276,7 @@ class HiddenKernels(Protocol):
     hidden_backward: Callable[[HiddenBackward], tuple[Tensor, ...]]
 
 
-_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", int: "int", float: "float", str: "str"}
+_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", int: "int", float: "float", str: "str", bool: "bool"}
 
 
 def schema(arguments: type[Any], results: int) -> str:

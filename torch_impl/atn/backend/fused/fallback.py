@@ -9,9 +9,11 @@ Letters: T time, B cases, I inputs, H hidden, k window length (0: no norm), M st
 import torch
 from torch import Tensor
 
+from atn.backend.custom_ops.products import lstm_product_gradients
 from atn.backend.custom_ops.signatures import (
     LSTMBackward,
     LSTMForward,
+    LSTMGradients,
     LSTMInference,
     LSTMResult,
     NormBackward,
@@ -136,9 +138,7 @@ def _rows_again(given: LSTMBackward, ih: LoopNorm, hh: LoopNorm) -> tuple[Tensor
     return kept_ih, total
 
 
-def lstm_backward(
-    given: LSTMBackward,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def lstm_backward(given: LSTMBackward) -> LSTMGradients:
     """Gradients of `lstm_forward`."""
     h, c, steps, kept_hh, windows = given.h, given.c, given.steps, given.kept_hh, given.windows
     T, B, H = h.shape
@@ -185,4 +185,5 @@ def lstm_backward(
         )
     sums = ((dgates * xhat_ih).sum((0, 1)), (dgates * xhat_hh).sum((0, 1)), dgates.sum((0, 1)))
     sums_c = ((dz * xhat_c).sum((0, 1)), dz.sum((0, 1)))
-    return da_ih, da_hh, *sums, *sums_c, dh, dc, by_step[:, :, :M].clone()
+    of_products = lstm_product_gradients(given, da_ih if normed else da_hh, da_hh)
+    return LSTMGradients(*of_products, *sums, *sums_c, dh, dc, by_step[:, :, :M].clone())

@@ -89,6 +89,7 @@ def check_lstm_backward(given: LSTMBackward) -> None:
     demands = {
         "h": Demand("T B H"),
         "dh": Demand("T B H"),
+        "h_0": Demand("B H"),
         "c_0": Demand("B H", wide=True),
         "c": Demand("T B H", wide=True),
         "dc": Demand("T B H", wide=True),
@@ -96,6 +97,7 @@ def check_lstm_backward(given: LSTMBackward) -> None:
         "weight_ih": Demand("4H I"),
         "weight_hh": Demand("4H H"),
         "bias_ih": Demand("4H"),
+        "bias_hh": Demand("4H"),
         "bias": Demand("4H"),
         "gamma_ih": Demand("4H"),
         "gamma_hh": Demand("4H"),

@@ -11,7 +11,8 @@ Letters: T time, B cases, I inputs, H hidden, k window length (0: no norm), M st
 import torch
 from torch import Tensor
 
-from atn.backend.custom_ops.signatures import LSTMBackward, LSTMForward, NormBackward, NormForward
+from atn.backend.custom_ops.products import lstm_product_gradients
+from atn.backend.custom_ops.signatures import LSTMBackward, LSTMForward, LSTMGradients, NormBackward, NormForward
 from atn.backend.triton import blocks
 from atn.backend.triton.blocks import blocks_of_step
 from atn.backend.triton.checks import check_lstm_backward, check_lstm_forward
@@ -117,10 +118,8 @@ def run(loop: ForwardLoop, fresh: tuple[str, ...], changed: tuple[str, ...], giv
         replay(loop, fresh=fresh, changed=changed, k=given.k, eps=given.eps)
 
 
-def lstm_backward(
-    given: LSTMBackward,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of `lstm_forward`, in the order that `LSTMBackward` describes."""
+def lstm_backward(given: LSTMBackward) -> LSTMGradients:
+    """Gradients of `lstm_forward`."""
     check_lstm_backward(given)
     c, gates, steps, windows, k = given.c, given.gates, given.steps, given.windows, given.k
     T, B, H = c.shape
@@ -159,8 +158,8 @@ def lstm_backward(
     of_state = dgamma_c.clone(), dbeta_c.clone(), loop.dh, loop.dc
     if not normed:
         dgamma_ih, dgamma_hh, dbias = (gates.new_zeros(4 * H) for _ in range(3))
-        da_ih = gates.new_empty(0, B, 4 * H)
-        return da_ih, loop.dgates, dgamma_ih, dgamma_hh, dbias, *of_state, loop.dsteps
+        of_products = lstm_product_gradients(given, loop.dgates, loop.dgates)
+        return LSTMGradients(*of_products, dgamma_ih, dgamma_hh, dbias, *of_state, loop.dsteps)
     M, dsteps = steps.shape[2] - T, loop.dsteps
     of_input = NormBackward(
         dy=loop.dgates,
@@ -178,4 +177,5 @@ def lstm_backward(
         collect_steps(loop.dwindows[norm], windows[norm], steps[norm], dsteps[norm, :, :M], k, sizes)
     dgamma_hh = sums_over_rows(loop.dgates, given.kept_hh, windows[1])[0].clone()
     dmemory = torch.stack((dmemory_ih, dsteps[1, :, :M], dsteps[2, :, :M]))
-    return da_ih, loop.da_hh, dgamma_ih, dgamma_hh, dbias, *of_state, dmemory
+    of_products = lstm_product_gradients(given, da_ih, loop.da_hh)
+    return LSTMGradients(*of_products, dgamma_ih, dgamma_hh, dbias, *of_state, dmemory)

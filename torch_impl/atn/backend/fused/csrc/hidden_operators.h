@@ -298,7 +298,8 @@ inline HiddenGradients run(const HiddenBackwardArguments& given) {
                                                 .ih = buffers_of<S>(dwindows[0], dsteps[0]),
                                                 .hh = buffers_of<S>(dwindows[1], dsteps[1]),
                                             });
-      backward_in_time(backward, input, weight_hh, sums, T, B, steps_are_joint(given.weight_hh));
+      backward_in_time(backward, input, weight_hh, sums, T, B, steps_are_joint(given.weight_hh),
+                       [](int64_t, int64_t, Range) {});
     });
     out = {da_ih,
            da_hh,

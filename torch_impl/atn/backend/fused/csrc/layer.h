@@ -35,7 +35,7 @@ struct Layer {
   const S* bias_ih;  // (4H,), inside the norm, or null
   const S* bias_hh;  // (4H,), inside the norm, or null
   const S* bias;     // (4H,), all that is added to the gates after the norms, or null
-  const S* h_0;      // (B, H); not read by the backward pass
+  const S* h_0;      // (B, H)
   const S* c_0;      // (B, H)
   Norm<S> ih, hh, c;  // without a norm only gains and shift of c are read
   StepRows<S> xhat_ih;  // rows of 4H: preactivations from the input, normalized in place

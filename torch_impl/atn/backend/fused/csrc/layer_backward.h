@@ -23,9 +23,9 @@ class LayerBackward {
     const S* dc_out;  // (T, B, H) or null: the same of c
     S* dh;            // (B, H): what flows back through the state; then g of the cell's norm
     S* dc;            // (B, H): what flows back through the carry
-    S* da_ih;         // (T, B, 4H): gradient of the preactivations from the input (unused without a norm)
-    S* da_hh;         // (T, B, 4H): of those from the state; before it, of the gates before their sigmoid or tanh; and
-                      // with a norm, before that, the gates themselves, which are not kept
+    StepRows<S> da_ih;  // rows of 4H: gradient of the preactivations from the input; without a norm it is da_hh
+    StepRows<S> da_hh;  // rows of 4H: of those from the state; before it, of the gates before their sigmoid or tanh; and
+                        // with a norm, before that, the gates themselves, which are not kept
     typename NormBackward<S>::Buffers ih, hh, c;
   };
 
@@ -67,9 +67,7 @@ class LayerBackward {
 
   // For some of the cases, the columns of some panels of weight, W_hh.
   void product(const Panels<S>& weight, int64_t t, Range cases, Range panels) const {
-    const int64_t H = layer_.H;
-    const S* da_hh = buffers_.da_hh + (t * layer_.B + cases.from) * 4 * H;
-    weight.times(da_hh, buffers_.dh + cases.from * H, cases.count(), panels);
+    weight.times(buffers_.da_hh.at(t, cases.from), buffers_.dh + cases.from * layer_.H, cases.count(), panels);
   }
 
   // Gradients of the windows' memory, for cases [from, to). After all steps.
@@ -104,7 +102,7 @@ class LayerBackward {
     const S* dh_out = buffers_.dh_out;
     const S* o = layer_.gates.at(t, b) + 3 * H;
     S* dh = buffers_.dh + b * H;
-    S* out = buffers_.da_hh + i * 4 * H + 3 * H;
+    S* out = buffers_.da_hh.at(t, b) + 3 * H;
     Vec<S> sum_g(S(0)), sum_gx(S(0));
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
       auto d = load(dh + j, n);
@@ -128,11 +126,11 @@ class LayerBackward {
 
   // Gradient of the cell -> of the four gates before their sigmoid or tanh (in da_hh).
   void gate_row(int64_t t, int64_t b) const {
-    const int64_t H = layer_.H, G = 4 * H, i = t * layer_.B + b;
+    const int64_t H = layer_.H, i = t * layer_.B + b;
     const S* gate = layer_.gates.at(t, b);
     const S* c_prev = layer_.previous_c(t, b);
     const S *dh = buffers_.dh + b * H, *dc_out = buffers_.dc_out;
-    S *d = buffers_.da_hh + i * G, *dc = buffers_.dc + b * H;
+    S *d = buffers_.da_hh.at(t, b), *dc = buffers_.dc + b * H;
     S level = 0, slope = 0, r = 1;
     if (layer_.normed) c_.coefficients(t, b, &level, &slope), r = layer_.c.rstd[i];
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
@@ -151,7 +149,7 @@ class LayerBackward {
   // What the backward pass of the two norms needs summed over their row, and the gradients of gains and shift.
   void norm_sums_row(int64_t t, int64_t b, Sums<S>& sums) const {
     const int64_t G = 4 * layer_.H, i = t * layer_.B + b;
-    const S* d = buffers_.da_hh + i * G;
+    const S* d = buffers_.da_hh.at(t, b);
     const auto xhat_ih = xhat_of(layer_.ih, i, layer_.xhat_ih.at(t, b));
     const auto xhat_hh = xhat_of(layer_.hh, i, layer_.xhat_hh.at(t, b));
     const S *gamma_ih = layer_.ih.gamma, *gamma_hh = layer_.hh.gamma;
@@ -175,7 +173,7 @@ class LayerBackward {
     const int64_t G = 4 * layer_.H, i = t * layer_.B + b;
     const S *x = layer_.xhat_ih.at(t, b), *u = layer_.xhat_hh.at(t, b);
     const S *gamma_ih = layer_.ih.gamma, *gamma_hh = layer_.hh.gamma;
-    S *di = buffers_.da_ih + i * G, *dr = buffers_.da_hh + i * G;
+    S *di = buffers_.da_ih.at(t, b), *dr = buffers_.da_hh.at(t, b);
     S level_ih, slope_ih, level_hh, slope_hh;
     ih_.coefficients_in_place(t, b, &level_ih, &slope_ih);
     hh_.coefficients_in_place(t, b, &level_hh, &slope_hh);

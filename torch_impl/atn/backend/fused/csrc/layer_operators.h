@@ -11,6 +11,7 @@
 #include "layer_backward.h"
 #include "layer_forward.h"
 #include "norm_operators.h"
+#include "weight_gradient.h"
 
 namespace atn {
 
@@ -192,13 +193,14 @@ struct LSTMBackwardArguments {
   const OptionalTensor& dsteps;               // (3, 2, M + T, B)
   const Tensor& x;                            // (T, B, I)
   const Tensor &weight_ih, &weight_hh;        // (4H, I), (4H, H)
-  const OptionalTensor &bias_ih, &bias;       // (4H,), as the forward pass had them
+  const OptionalTensor &bias_ih, &bias_hh, &bias;  // (4H,), as the forward pass had them
   const OptionalTensor &gamma_ih, &gamma_hh;  // (4H,)
   const OptionalTensor &gamma_c, &beta_c;     // (H,)
-  const Tensor& c_0;                          // (B, H)
+  const Tensor &h_0, &c_0;                    // (B, H)
   const Tensor &h, &c, &steps, &kept_ih, &kept_hh, &gates, &windows;  // what the forward pass gave
   int64_t k;
   double eps;
+  bool needs_x, needs_weights;  // whether these gradients are wanted
 
   void check() const {
     const Check check(h, "h", 3, "(T, B, H)");
@@ -210,6 +212,7 @@ struct LSTMBackwardArguments {
     check.shape(c, "c", {T, B, H}, "(T, B, H)");
     check.shape(dh, "dh", {T, B, H}, "(T, B, H)");
     check.shape(dc, "dc", {T, B, H}, "(T, B, H)");
+    check.shape(h_0, "h_0", {B, H}, "(B, H)");
     check.shape(c_0, "c_0", {B, H}, "(B, H)");
     Check::rank(x, "x", 3, "(T, B, I)");
     const int64_t I = x.size(2);
@@ -218,6 +221,7 @@ struct LSTMBackwardArguments {
     check.shape(weight_ih, "weight_ih", {4 * H, I}, "(4H, I)");
     check.shape(weight_hh, "weight_hh", {4 * H, H}, "(4H, H)");
     check.shape(bias_ih, "bias_ih", {4 * H}, "(4H,)");
+    check.shape(bias_hh, "bias_hh", {4 * H}, "(4H,)");
     check.shape(bias, "bias", {4 * H}, "(4H,)");
     check_gains(check, gamma_ih, gamma_hh, gamma_c, beta_c, H, k);
     Check::rank(steps, "steps", 4, "(3, 2, M + T, B)");
@@ -234,62 +238,129 @@ struct LSTMBackwardArguments {
   }
 };
 
-// da_ih, da_hh (T, B, 4H), dgamma_ih, dgamma_hh, dbias (4H,), dgamma_c, dbeta_c (H,), dh_0, dc_0 (B, H),
-// dmemory (3, 2, M, B). Without a norm da_ih is da_hh and comes back empty.
-using LayerGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+// dx (T, B, I), dweight_ih (4H, I), dweight_hh (4H, H), dbias_ih, dbias_hh, dgamma_ih, dgamma_hh, dbias (4H,), dgamma_c,
+// dbeta_c (H,), dh_0, dc_0 (B, H), dmemory (3, 2, M, B). The first five come back empty, (0,), where they are not wanted
+// or there is no such bias.
+using LayerGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
+                                  Tensor, Tensor>;
+
+// The gradients of the two products of a layer.
+struct ProductTensors {
+  Tensor x, weight_ih, weight_hh, bias_ih, bias_hh;
+
+  // Room for what is wanted; sums start from 0.
+  explicit ProductTensors(const LSTMBackwardArguments& given) {
+    const auto options = given.h.options();
+    const auto none = [&] { return at::empty({0}, options); };
+    x = given.needs_x ? at::empty_like(given.x) : none();
+    weight_ih = given.needs_weights ? at::zeros_like(given.weight_ih) : none();
+    weight_hh = given.needs_weights ? at::zeros_like(given.weight_hh) : none();
+    bias_ih = given.bias_ih ? at::zeros_like(*given.bias_ih) : none();
+    bias_hh = given.bias_hh ? at::zeros_like(*given.bias_hh) : none();
+  }
+
+  // From the gradients of the preactivations of all steps (T, B, 4H), for a large layer: with BLAS.
+  void compute(const LSTMBackwardArguments& given, const Tensor& da_ih, const Tensor& da_hh) {
+    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const c10::impl::ExcludeDispatchKeyGuard as_they_are(c10::autocast_dispatch_keyset);  // the caller may have it on
+    const int64_t T = given.h.size(0), H = given.h.size(2), I = given.x.size(2);
+    const auto rows_ih = da_ih.view({-1, 4 * H}), rows_hh = da_hh.view({-1, 4 * H});
+    if (given.needs_x) x = rows_ih.mm(given.weight_ih).view(given.x.sizes());
+    if (given.needs_weights) {
+      weight_ih = rows_ih.t().mm(given.x.view({-1, I}));
+      weight_hh = da_hh[0].t().mm(given.h_0);
+      const auto later = da_hh.narrow(0, 1, T - 1), before = given.h.narrow(0, 0, T - 1);
+      if (T > 1) weight_hh.addmm_(later.view({-1, 4 * H}).t(), before.view({-1, H}));
+    }
+    if (given.bias_ih) bias_ih = rows_ih.sum(0);
+    if (given.bias_hh) bias_hh = rows_hh.sum(0);
+  }
+};
 
 inline LayerGradients run(const LSTMBackwardArguments& given) {
   given.check();
-  const int64_t T = given.h.size(0), B = given.h.size(1), H = given.h.size(2);
-  const int64_t normed_steps = given.k > 0 ? T : 0, M = given.steps.size(2) - normed_steps;
+  const int64_t T = given.h.size(0), B = given.h.size(1), H = given.h.size(2), I = given.x.size(2);
+  const bool normed = given.k > 0, again = normed && given.kept_ih.size(0) == 0;
+  const bool joint = steps_are_joint(given.weight_hh);
+  const int64_t M = given.steps.size(2) - (normed ? T : 0), parts = parts_of(B);
   const auto options = given.h.options();
   const auto dh = at::zeros({B, H}, options), dc = at::zeros({B, H}, options);
-  const auto da_ih = at::empty({normed_steps, B, 4 * H}, options), da_hh = at::empty({T, B, 4 * H}, options);
-  const bool again = given.k > 0 && given.kept_ih.size(0) == 0;
   const auto dwindows = at::empty_like(given.steps);
   const auto dsteps = given.dsteps ? given.dsteps->clone() : at::zeros_like(given.steps);
   dwindows.narrow(2, 0, M).zero_();
-  const LayerTensors tensors{
-      .h = given.h,
-      .c = given.c,
-      .steps = given.steps,
-      // What is not kept is computed again, where its gradient will be written.
-      .xhat_ih = again ? da_ih : given.kept_ih,
-      .xhat_hh = given.kept_hh,
-      .gates = given.k > 0 ? da_hh : given.gates,
-      .windows = given.windows,
-      .gamma_ih = given.gamma_ih,
-      .gamma_hh = given.gamma_hh,
-      .gamma_c = given.gamma_c,
-      .beta_c = given.beta_c,
-      .c_0 = given.c_0,
-      .k = given.k,
-      .eps = given.eps,
-  };
+  ProductTensors products(given);
   LayerGradients out;
   AT_DISPATCH_FLOATING_TYPES(given.h.scalar_type(), "atn_lstm_backward", [&] {
     using S = scalar_t;
+    const int64_t cases = parts > 0 ? (B + parts - 1) / parts : 0, ring = joint ? T : steps_at_once<S>(cases, T);
+    const auto da_hh = at::empty({ring, B, 4 * H}, options), da_ih = normed ? at::empty_like(da_hh) : da_hh;
+    const auto rows = [&](const Tensor& da) { return joint ? rows_of<S>(da) : ring_of<S>(da); };
+    const LayerTensors tensors{
+        .h = given.h,
+        .c = given.c,
+        .steps = given.steps,
+        .xhat_ih = given.kept_ih,
+        .xhat_hh = given.kept_hh,
+        .gates = given.gates,
+        .windows = given.windows,
+        .gamma_ih = given.gamma_ih,
+        .gamma_hh = given.gamma_hh,
+        .gamma_c = given.gamma_c,
+        .beta_c = given.beta_c,
+        .c_0 = given.c_0,
+        .k = given.k,
+        .eps = given.eps,
+    };
+    auto layer = tensors.layer<S>();
+    layer.bias_ih = data<S>(given.bias_ih), layer.bias = data<S>(given.bias);
+    layer.h_0 = given.h_0.const_data_ptr<S>();
+    // What is not kept is computed again, where its gradient will be written.
+    if (again) layer.xhat_ih = rows(da_ih);
+    if (normed) layer.gates = rows(da_hh);
     const typename LayerBackward<S>::Buffers buffers{
         .dh_out = data<S>(given.dh),
         .dc_out = data<S>(given.dc),
         .dh = dh.data_ptr<S>(),
         .dc = dc.data_ptr<S>(),
-        .da_ih = da_ih.data_ptr<S>(),
-        .da_hh = da_hh.data_ptr<S>(),
+        .da_ih = rows(da_ih),
+        .da_hh = rows(da_hh),
         .ih = buffers_of<S>(dwindows[0], dsteps[0]),
         .hh = buffers_of<S>(dwindows[1], dsteps[1]),
         .c = buffers_of<S>(dwindows[2], dsteps[2]),
     };
-    auto layer = tensors.layer<S>();
-    layer.bias_ih = data<S>(given.bias_ih), layer.bias = data<S>(given.bias);
     LayerBackward<S> backward(layer, buffers);
     std::optional<InputProduct<S>> input;
     if (again) input.emplace(input_product_of<S>(given.x, given.weight_ih, T));
-    std::vector<Sums<S>> sums(parts_of(B), Sums<S>(H));
-    backward_in_time(backward, input, panels_of_columns<S>(given.weight_hh, T), sums, T, B,
-                     steps_are_joint(given.weight_hh));
-    out = {da_ih,
-           da_hh,
+    std::vector<Sums<S>> sums(parts, Sums<S>(H));
+    const auto weight_hh = panels_of_columns<S>(given.weight_hh, T);
+    if (joint) {
+      backward_in_time(backward, input, weight_hh, sums, T, B, joint, [](int64_t, int64_t, Range) {});
+      products.compute(given, da_ih, da_hh);
+    } else {
+      const typename ProductGradients<S>::Wanted wanted{
+          .weights = given.needs_weights, .bias_ih = given.bias_ih.has_value(), .bias_hh = given.bias_hh.has_value()};
+      std::vector<ProductGradients<S>> gradients(parts, ProductGradients<S>(4 * H, I, H, wanted));
+      std::optional<Panels<S>> weight_ih;
+      if (given.needs_x) weight_ih.emplace(panels_of_columns<S>(given.weight_ih, T));
+      const S* x = given.x.const_data_ptr<S>();
+      S* dx = products.x.template data_ptr<S>();
+      backward_in_time(backward, input, weight_hh, sums, T, B, joint, [&](int64_t part, int64_t t, Range some) {
+        const S *of_input = buffers.da_ih.at(t, some.from), *of_state = buffers.da_hh.at(t, some.from);
+        const int64_t first = (t * B + some.from) * I;
+        if (weight_ih) weight_ih->times(of_input, dx + first, some.count(), weight_ih->all());
+        const S* h_prev = layer.previous_h(t) + some.from * H;
+        gradients[part].add({of_input, x + first}, {of_state, h_prev}, some.count());
+        if (t % ring == 0) gradients[part].flush(some.count());  // the oldest step of the ring, or the first of all
+      });
+      for (auto& part : gradients)
+        part.add_to(products.weight_ih.template data_ptr<S>(), products.weight_hh.template data_ptr<S>(),
+                    products.bias_ih.template data_ptr<S>(), products.bias_hh.template data_ptr<S>());
+    }
+    out = {products.x,
+           products.weight_ih,
+           products.weight_hh,
+           products.bias_ih,
+           products.bias_hh,
            total(sums, &Sums<S>::gamma_ih, 4 * H, options),
            total(sums, &Sums<S>::gamma_hh, 4 * H, options),
            total(sums, &Sums<S>::bias, 4 * H, options),

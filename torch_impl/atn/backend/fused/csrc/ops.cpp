@@ -66,10 +66,12 @@ InferenceOutput lstm_inference(const Tensor& x, const Tensor& weight_ih, const T
 
 LayerGradients lstm_backward(const OptionalTensor& dh, const OptionalTensor& dc, const OptionalTensor& dsteps,
                              const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh,
-                             const OptionalTensor& bias_ih, const OptionalTensor& bias, const OptionalTensor& gamma_ih,
-                             const OptionalTensor& gamma_hh, const OptionalTensor& gamma_c, const OptionalTensor& beta_c, const Tensor& c_0,
-                             const Tensor& h, const Tensor& c, const Tensor& steps, const Tensor& kept_ih,
-                             const Tensor& kept_hh, const Tensor& gates, const Tensor& windows, int64_t k, double eps) {
+                             const OptionalTensor& bias_ih, const OptionalTensor& bias_hh, const OptionalTensor& bias,
+                             const OptionalTensor& gamma_ih, const OptionalTensor& gamma_hh,
+                             const OptionalTensor& gamma_c, const OptionalTensor& beta_c, const Tensor& h_0,
+                             const Tensor& c_0, const Tensor& h, const Tensor& c, const Tensor& steps,
+                             const Tensor& kept_ih, const Tensor& kept_hh, const Tensor& gates, const Tensor& windows,
+                             int64_t k, double eps, bool needs_x, bool needs_weights) {
   return run(LSTMBackwardArguments{
       .dh = dh,
       .dc = dc,
@@ -78,11 +80,13 @@ LayerGradients lstm_backward(const OptionalTensor& dh, const OptionalTensor& dc,
       .weight_ih = weight_ih,
       .weight_hh = weight_hh,
       .bias_ih = bias_ih,
+      .bias_hh = bias_hh,
       .bias = bias,
       .gamma_ih = gamma_ih,
       .gamma_hh = gamma_hh,
       .gamma_c = gamma_c,
       .beta_c = beta_c,
+      .h_0 = h_0,
       .c_0 = c_0,
       .h = h,
       .c = c,
@@ -93,6 +97,8 @@ LayerGradients lstm_backward(const OptionalTensor& dh, const OptionalTensor& dc,
       .windows = windows,
       .k = k,
       .eps = eps,
+      .needs_x = needs_x,
+      .needs_weights = needs_weights,
   });
 }
 
@@ -198,11 +204,11 @@ TORCH_LIBRARY(atn_compiled, library) {
       " int k, float eps) -> (Tensor, Tensor, Tensor)",
       &atn::lstm_inference);
   library.def(
-      "lstm_backward(Tensor? dh, Tensor? dc, Tensor? dsteps, Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
-      " Tensor? bias, Tensor? gamma_ih, Tensor? gamma_hh,"
-      " Tensor? gamma_c, Tensor? beta_c, Tensor c_0, Tensor h, Tensor c, Tensor steps, Tensor kept_ih, Tensor kept_hh,"
-      " Tensor gates, Tensor windows, int k, float eps)"
-      " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+      "lstm_backward(Tensor? dh, Tensor? dc, Tensor? dsteps, Tensor x, Tensor weight_ih, Tensor weight_hh,"
+      " Tensor? bias_ih, Tensor? bias_hh, Tensor? bias, Tensor? gamma_ih, Tensor? gamma_hh, Tensor? gamma_c,"
+      " Tensor? beta_c, Tensor h_0, Tensor c_0, Tensor h, Tensor c, Tensor steps, Tensor kept_ih, Tensor kept_hh,"
+      " Tensor gates, Tensor windows, int k, float eps, bool needs_x, bool needs_weights)"
+      " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
       &atn::lstm_backward);
   library.def(
       "hidden_forward(Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? gamma_ih,"

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <vector>
 
+#include "blocks.h"
 #include "rows.h"
 #include "threads.h"
 
@@ -53,32 +54,22 @@ class Panels {
       for (int64_t i = 0; i < inner_; i += DEPTH) {
         const int64_t columns = std::min(WIDTH, columns_ - p * WIDTH), depth = std::min(DEPTH, inner_ - i);
         if (!kept_.defined()) lay_out(p, {i, i + depth}, once);
-        const Piece piece{kept_.defined() ? kept(p) + i * WIDTH : once, depth, columns, i > 0};
-        if (columns <= LANES)
-          blocks<1>(piece, x + i, out + p * WIDTH, rows);
-        else
-          blocks<2>(piece, x + i, out + p * WIDTH, rows);
+        const S* panel = kept_.defined() ? kept(p) + i * WIDTH : once;
+        for (int64_t row = 0; row < rows; row += ROWS)
+          Blocks<S>::template with_size<ROWS>(rows - row, columns, [&]<int R, int V>() {
+            typename Blocks<S>::template Block<R, V> sums = {};
+            Blocks<S>::add_terms(sums, x + row * inner_ + i, inner_, 1, panel, depth);
+            Blocks<S>::finish(sums, i > 0, out + row * columns_ + p * WIDTH, columns_, columns);
+          });
       }
     }
   }
 
  private:
-  static constexpr int LANES = Vec<S>::size();
-  static constexpr int64_t WIDTH = 2 * LANES;
-  static constexpr int ROWS = 6;
+  static constexpr int LANES = Blocks<S>::LANES, ROWS = Blocks<S>::ROWS;
+  static constexpr int64_t WIDTH = Blocks<S>::WIDTH;
   // Terms added up in registers, of a piece of a panel that stays in the first cache. Sums of sums also keep digits.
   static constexpr int64_t DEPTH = 256;
-
-  // The compiler's own vectors, since it keeps arrays of them in registers.
-  using Lanes [[gnu::vector_size(sizeof(Vec<S>))]] = S;
-  using Unaligned [[gnu::vector_size(sizeof(Vec<S>)), gnu::aligned(alignof(S)), gnu::may_alias]] = S;
-
-  struct Piece {
-    const S* weight;  // (depth, WIDTH)
-    int64_t depth;
-    int64_t columns;  // at most WIDTH
-    bool add;         // to what is there already
-  };
 
   int64_t count() const { return (columns_ + WIDTH - 1) / WIDTH; }
   S* kept(int64_t p) const { return kept_.template data_ptr<S>() + p * inner_ * WIDTH; }
@@ -98,66 +89,6 @@ class Panels {
     for (; i < rows.count(); ++i)
       for (int64_t j = 0; j < WIDTH; ++j)
         panel[i * WIDTH + j] = j < columns ? from[i * inner_stride_ + j * column_stride_] : S(0);
-  }
-
-  static Lanes read(const S* p) { return *reinterpret_cast<const Unaligned*>(p); }
-  static void write(Lanes v, S* p) { *reinterpret_cast<Unaligned*>(p) = v; }
-
-  // All rows, V vectors of a panel: the last one may have columns for one only.
-  template <int V>
-  void blocks(const Piece& piece, const S* x, S* out, int64_t rows) const {
-    int64_t row = 0;
-    for (; row + ROWS <= rows; row += ROWS) block<ROWS, V>(piece, x + row * inner_, out + row * columns_);
-    rest<ROWS - 1, V>(rows - row, piece, x + row * inner_, out + row * columns_);
-  }
-
-  template <int R, int V>
-  void rest(int64_t rows, const Piece& piece, const S* x, S* out) const {
-    if constexpr (R > 0) {
-      if (rows == R)
-        block<R, V>(piece, x, out);
-      else
-        rest<R - 1, V>(rows, piece, x, out);
-    }
-  }
-
-  // R rows.
-  template <int R, int V>
-  void block(const Piece& piece, const S* x, S* out) const {
-    Lanes sums[R][V] = {};
-    const S* weight = piece.weight;
-    for (int64_t i = 0; i < piece.depth; ++i, weight += WIDTH) {
-      Lanes vectors[V];
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) vectors[v] = read(weight + v * LANES);
-#pragma GCC unroll 8
-      for (int row = 0; row < R; ++row) {
-        const S a = x[row * inner_ + i];
-#pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) sums[row][v] += a * vectors[v];
-      }
-    }
-    if (piece.columns == V * LANES) {
-      finish(sums, piece.add, out, columns_);
-    } else {
-      S edge[R * V * LANES] = {};
-      const size_t bytes = piece.columns * sizeof(S);
-      for (int row = 0; row < R && piece.add; ++row) std::memcpy(edge + row * V * LANES, out + row * columns_, bytes);
-      finish(sums, piece.add, edge, V * LANES);
-      for (int row = 0; row < R; ++row) std::memcpy(out + row * columns_, edge + row * V * LANES, bytes);
-    }
-  }
-
-  template <int R, int V>
-  static void finish(Lanes (&sums)[R][V], bool add, S* out, int64_t stride) {
-#pragma GCC unroll 8
-    for (int row = 0; row < R; ++row, out += stride) {
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) {
-        if (add) sums[row][v] += read(out + v * LANES);
-        write(sums[row][v], out + v * LANES);
-      }
-    }
   }
 
   const S* weight_;

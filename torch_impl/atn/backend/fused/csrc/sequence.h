@@ -31,14 +31,22 @@ struct StepRows {
   S* data;
   int64_t step;  // elements from one step to the next, 0 where a step overwrites the last
   int64_t row;   // elements of a row, of which a step has one for each case
+  int64_t mask = -1;  // of a ring of steps, a power of two: their number less one
 
-  S* at(int64_t t, int64_t b) const { return data + t * step + b * row; }
+  S* at(int64_t t, int64_t b) const { return data + (t & mask) * step + b * row; }
 };
 
 template <typename S>
 StepRows<S> rows_of(const at::Tensor& rows) {
   const int64_t B = rows.size(1), N = rows.size(2);
   return {.data = rows.data_ptr<S>(), .step = rows.size(0) > 1 ? B * N : 0, .row = N};
+}
+
+// A ring of a power of two steps.
+template <typename S>
+StepRows<S> ring_of(const at::Tensor& rows) {
+  const int64_t B = rows.size(1), N = rows.size(2);
+  return {.data = rows.data_ptr<S>(), .step = B * N, .row = N, .mask = rows.size(0) - 1};
 }
 
 // Room for the statistics of a layer's norms, with those of the memory (norms, 2, M, B) in front. k = 0 is no norm.
@@ -133,10 +141,11 @@ void forward_in_time(Forward& forward, const InputProduct<S>& input, const Panel
 
 // The backward pass of a cell, from the last step to the first. A step of some cases is `pointwise`, which adds to the
 // sums of its part, and then `product` for the columns of all panels of W_hh. Where there is an `input`, its product is
-// computed again in front of that: `input_product` for all panels and `normalize_input`. After all steps: `finish`.
-template <typename S, typename Backward, typename Sums>
+// computed again in front of that: `input_product` for all panels and `normalize_input`. After all steps: `finish`. Unless
+// steps are joint, step_done(part, t, cases) follows each step of a part.
+template <typename S, typename Backward, typename Sums, typename StepDone>
 void backward_in_time(Backward& backward, const std::optional<InputProduct<S>>& input, const Panels<S>& weight_hh,
-                      std::vector<Sums>& sums, int64_t T, int64_t B, bool joint) {
+                      std::vector<Sums>& sums, int64_t T, int64_t B, bool joint, const StepDone& step_done) {
   const int64_t parts = static_cast<int64_t>(sums.size());
   if (joint) {
     const int64_t panels = weight_hh.all().to;
@@ -163,6 +172,7 @@ void backward_in_time(Backward& backward, const std::optional<InputProduct<S>>& 
         }
         backward.pointwise(t, cases.from, cases.to, sums[part]);
         backward.product(weight_hh, t, cases, weight_hh.all());
+        step_done(part, t, cases);
       }
       backward.finish(cases.from, cases.to);
     });
