@@ -2,7 +2,7 @@
 
 The time loop, its statistics and its pointwise operations run in compiled code (`csrc/`), or in plain torch calls where
 the code cannot be compiled (`fallback`). The gradients of the two products of a small LSTM are taken step by step,
-while what they are made of is in cache; those of a large one and of the other cells are products over the whole sequence.
+while what they are made of is in cache; those of a large one and of other cells are products over the whole sequence.
 For the backward pass the backend keeps c, h and the normalized preactivations from the state, which are 6 numbers per
 unit and step for any k, and 4 more for the preactivations from an input of many features. Without a norm it keeps c, h
 and the gates, also 6 numbers. The other values are computed again, which costs less than writing and reading them.
