@@ -1,16 +1,19 @@
 """The product with the recurrent weight in the fused backend, at the edges of its blocks, and what it promises.
 
-Six rows and two registers of columns make a block, and 256 terms are added up at once; a layer of 256 units or more
-takes its steps with all cases at once.
+Up to eight rows and two registers of columns make a block, and 256 terms are added up at once; a layer of 256 units or
+more takes its steps with all cases at once. The gradients of the weights of a smaller one are added up in registers
+over 128 cases, of one step or, in a small batch, of several.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from atn import ATNLSTM
+from atn.choices import Norm
 from tests.support.comparison import assert_close
 
 T = 4
@@ -52,6 +55,28 @@ def test_every_edge_of_a_block(B: int, H: int) -> None:
         outputs_and_gradients(fused, x, h_0), outputs_and_gradients(eager, x, h_0), strict=True
     ):
         assert_close(actual, expected, quantity="gradient", backend="fused")
+
+
+@pytest.mark.parametrize(
+    ("steps", "B", "I", "H"),
+    [
+        (37, 3, 2, 17),  # blocks of 32 steps, and the rest of 5
+        (300, 1, 40, 9),  # blocks of 128 steps; three panels of the input in AVX-512, or more
+        (3, 130, 33, 12),  # more cases than a block
+        (2, 257, 1, 5),
+        (64, 2, 3, 4),  # a whole block
+        (70, 4, 17, JOINT),  # by BLAS, transposed
+    ],
+)
+@pytest.mark.parametrize("norm", ["none", "atn"])
+def test_gradients_of_weights_at_the_edges_of_their_blocks(steps: int, B: int, I: int, H: int, norm: Norm) -> None:
+    given: dict[str, Any] = {"norm": norm, "dtype": torch.float64, **({"k": 3} if norm == "atn" else {})}
+    modules = {name: ATNLSTM(I, H, **given, backend=name) for name in ("eager", "fused")}
+    modules["eager"].load_state_dict(modules["fused"].state_dict())
+    x, h_0 = torch.randn(steps, B, I, dtype=torch.float64), torch.randn(1, B, H, dtype=torch.float64)
+    expected, found = (outputs_and_gradients(module, x, h_0) for module in modules.values())
+    for actual, right in zip(found, expected, strict=True):
+        assert_close(actual, right, quantity="parameter_gradient", backend="fused")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

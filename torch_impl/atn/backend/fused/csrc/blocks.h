@@ -14,7 +14,7 @@ template <typename S>
 struct Blocks {
   static constexpr int LANES = Vec<S>::size();
   static constexpr int64_t WIDTH = 2 * LANES;  // of a panel
-  static constexpr int ROWS = 6;
+  static constexpr int ROWS = sizeof(Vec<S>) == 64 ? 8 : 6;
 
   // The compiler's own vectors, since it keeps arrays of them in registers.
   using Lanes [[gnu::vector_size(sizeof(Vec<S>))]] = S;
@@ -35,7 +35,7 @@ struct Blocks {
       Lanes vectors[V];
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) vectors[v] = read(panel + v * LANES);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
       for (int row = 0; row < R; ++row) {
         const S factor = factors[row * row_stride + i * term_stride];
 #pragma GCC unroll 2
@@ -58,7 +58,17 @@ struct Blocks {
     for (int row = 0; row < R; ++row) std::memcpy(out + row * stride, edge + row * V * LANES, bytes);
   }
 
-  // Calls body with the size of a block, for at most R of the rows that are left and as many vectors as the columns need.
+  // Calls body.operator()<R, V>(row) for blocks of about equally many rows, and of as many vectors as the columns need.
+  template <typename F>
+  static void for_blocks(int64_t rows, int64_t columns, const F& body) {
+    const int64_t count = (rows + ROWS - 1) / ROWS;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = i * rows / count;
+      with_size<ROWS>((i + 1) * rows / count - row, columns, [&]<int R, int V>() { body.template operator()<R, V>(row); });
+    }
+  }
+
+ private:
   template <int R, typename F>
   static void with_size(int64_t rows, int64_t columns, const F& body) {
     if constexpr (R > 0) {
@@ -71,10 +81,9 @@ struct Blocks {
     }
   }
 
- private:
   template <int R, int V>
   static void finish_whole(Block<R, V>& sums, bool add, S* out, int64_t stride) {
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int row = 0; row < R; ++row, out += stride) {
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) {

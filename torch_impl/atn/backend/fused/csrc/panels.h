@@ -55,18 +55,17 @@ class Panels {
         const int64_t columns = std::min(WIDTH, columns_ - p * WIDTH), depth = std::min(DEPTH, inner_ - i);
         if (!kept_.defined()) lay_out(p, {i, i + depth}, once);
         const S* panel = kept_.defined() ? kept(p) + i * WIDTH : once;
-        for (int64_t row = 0; row < rows; row += ROWS)
-          Blocks<S>::template with_size<ROWS>(rows - row, columns, [&]<int R, int V>() {
-            typename Blocks<S>::template Block<R, V> sums = {};
-            Blocks<S>::add_terms(sums, x + row * inner_ + i, inner_, 1, panel, depth);
-            Blocks<S>::finish(sums, i > 0, out + row * columns_ + p * WIDTH, columns_, columns);
-          });
+        Blocks<S>::for_blocks(rows, columns, [&]<int R, int V>(int64_t row) {
+          typename Blocks<S>::template Block<R, V> sums = {};
+          Blocks<S>::add_terms(sums, x + row * inner_ + i, inner_, 1, panel, depth);
+          Blocks<S>::finish(sums, i > 0, out + row * columns_ + p * WIDTH, columns_, columns);
+        });
       }
     }
   }
 
  private:
-  static constexpr int LANES = Blocks<S>::LANES, ROWS = Blocks<S>::ROWS;
+  static constexpr int LANES = Blocks<S>::LANES;
   static constexpr int64_t WIDTH = Blocks<S>::WIDTH;
   // Terms added up in registers, of a piece of a panel that stays in the first cache. Sums of sums also keep digits.
   static constexpr int64_t DEPTH = 256;

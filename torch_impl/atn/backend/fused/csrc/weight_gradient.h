@@ -44,23 +44,21 @@ class WeightGradient {
 
  private:
   static constexpr int64_t WIDTH = Blocks<S>::WIDTH;
-  static constexpr int ROWS = Blocks<S>::ROWS;
 
   void add_cases(const std::vector<ProductRows<S>>& steps, Range cases) {
     panel_.resize(steps.size() * cases.count() * WIDTH);
     for (int64_t column = 0; column < N_; column += WIDTH) {
       const int64_t columns = std::min(WIDTH, N_ - column);
       lay_out(steps, cases, column, columns);
-      for (int64_t row = 0; row < G_; row += ROWS)
-        Blocks<S>::template with_size<ROWS>(G_ - row, columns, [&]<int R, int V>() {
-          typename Blocks<S>::template Block<R, V> sums = {};
-          const S* panel = panel_.data();
-          for (const auto& step : steps) {
-            Blocks<S>::add_terms(sums, step.rows + cases.from * G_ + row, 1, G_, panel, cases.count());
-            panel += cases.count() * WIDTH;
-          }
-          Blocks<S>::finish(sums, /*add=*/true, sum_.data() + row * N_ + column, N_, columns);
-        });
+      Blocks<S>::for_blocks(G_, columns, [&]<int R, int V>(int64_t row) {
+        typename Blocks<S>::template Block<R, V> sums = {};
+        const S* panel = panel_.data();
+        for (const auto& step : steps) {
+          Blocks<S>::add_terms(sums, step.rows + cases.from * G_ + row, 1, G_, panel, cases.count());
+          panel += cases.count() * WIDTH;
+        }
+        Blocks<S>::finish(sums, /*add=*/true, sum_.data() + row * N_ + column, N_, columns);
+      });
     }
   }
 
