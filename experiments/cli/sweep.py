@@ -47,8 +47,8 @@ class SweepCommand:
     """Names of tasks."""
 
     presets: tuple[PresetName, ...] = ("paper",)
-    """Where the settings come from: the paper's text, the released script, the paper on Normalization Propagation, a
-    demonstration, or a size for trying out the code."""
+    """Where the settings come from: the paper's text, the released script, the paper on Normalization Propagation, the
+    paper's text at a reduced size, a demonstration, or a size for trying out the code."""
 
     models: tuple[ModelName, ...] = MODELS
     """Plain LSTM, LN-LSTM, ATN-LSTM; others by name, for tasks that have them, as --models shift cn."""

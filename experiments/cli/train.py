@@ -45,8 +45,8 @@ class TaskCommand(Generic[F]):
     """Settings of the preset. A flag overrides one, and the record says so."""
 
     preset: PresetName = "paper"
-    """Where the settings come from: the paper's text, the released script, the paper on Normalization Propagation, a
-    demonstration, or a size for trying out the code."""
+    """Where the settings come from: the paper's text, the released script, the paper on Normalization Propagation, the
+    paper's text at a reduced size, a demonstration, or a size for trying out the code."""
 
     model: Literal[ModelName, "all"] = "all"
     """A model by name, or all in turn: plain LSTM, LN-LSTM and ATN-LSTM, or for a study of another system its own. Some

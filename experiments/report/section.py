@@ -21,7 +21,7 @@ from experiments.report.schema import (
 )
 from experiments.report.studies.registry import home
 from experiments.report.tables import PROVENANCE, changes, number, over_seeds, provenance
-from experiments.report.verdicts import PENDING, Verdict, judge, named, seeds_in_words
+from experiments.report.verdicts import AT_REDUCED_SIZE, PENDING, Verdict, judge, named, seeds_in_words
 from experiments.training.records.summary import mean
 
 
@@ -138,7 +138,8 @@ def _findings(study: Study, results: Results) -> list[str]:
         for presets in study.presets:
             of_case = [verdict for verdict in verdicts if verdict.case is case and verdict.presets == presets]
             if of_case:
-                where = ", ".join(filter(None, [case.title, f"settings {named(presets)}"]))
+                size = f"**{AT_REDUCED_SIZE}**" if of_case[0].reduced else ""
+                where = ", ".join(filter(None, [case.title, f"settings {named(presets)}", size]))
                 sentences = [f"- {sentence_line(verdict)}" for verdict in of_case]
                 lines += ["", f"{where}:", "", *sentences, *_distances(case, presets, results)]
     return lines[1:] or ["No run with the unchanged settings of a preset has finished yet."]

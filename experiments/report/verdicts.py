@@ -13,11 +13,14 @@ from experiments.report.results import Result, Results, load_results
 from experiments.report.schema import Case, Observation, Presets, Runs, Sentence, Study, Test, counting
 from experiments.report.studies.registry import STUDIES
 from experiments.report.tables import over_seeds
+from experiments.training.settings import REDUCED
 
 CONFIRMED = "confirmed"
 NOT_CONFIRMED = "not confirmed"
 INCONCLUSIVE = "inconclusive"
 PENDING = "pending"
+
+AT_REDUCED_SIZE = "at reduced size"
 
 
 class Finding(NamedTuple):
@@ -45,6 +48,11 @@ class Verdict(NamedTuple):
         """Outcome by the deciding measure."""
         return self.findings[0].outcome
 
+    @property
+    def reduced(self) -> bool:
+        """Whether the runs are of a reduced size."""
+        return REDUCED.issuperset(self.presets)
+
 
 class ClaimVerdict(NamedTuple):
     """Verdict on a claim of ``proofs/papers``."""
@@ -61,7 +69,8 @@ class ClaimVerdict(NamedTuple):
     @property
     def headline(self) -> str:
         """Outcome and seeds in words."""
-        outcome = self.outcome if self.outcome == PENDING else f"{self.outcome} at {seeds_in_words(self.seeds)}"
+        size = f" and {AT_REDUCED_SIZE}" if self.parts and all(part.reduced for part in self.parts) else ""
+        outcome = self.outcome if self.outcome == PENDING else f"{self.outcome} at {seeds_in_words(self.seeds)}{size}"
         total = self.open + len(self.parts)
         return f"{outcome}; {self.open} of {total} sentences still without runs" if self.open else outcome
 
@@ -78,7 +87,8 @@ def named(presets: Presets) -> str:
 
 def deciding_line(verdict: Verdict) -> str:
     """One line with a sentence, its case and preset, and its outcome by the deciding measure."""
-    where = ", ".join(filter(None, [verdict.case.title, named(verdict.presets)]))
+    size = AT_REDUCED_SIZE if verdict.reduced else ""
+    where = ", ".join(filter(None, [verdict.case.title, named(verdict.presets), size]))
     found = verdict.findings[0]
     return f"{verdict.sentence.says} ({where}): {found.outcome} by the {found.measure}, {found.evidence}"
 
@@ -159,7 +169,8 @@ def _of_claim(verdicts: Sequence[Verdict]) -> ClaimVerdict:
     """Verdict on a claim from the verdicts on its sentences.
 
     For each preset the claim is confirmed if all its sentences are. Presets that disagree make it inconclusive. Presets
-    with all their runs decide; if there is no such preset, those with some of their runs decide.
+    with all their runs decide; if there is no such preset, those with some of their runs decide. Those of a reduced
+    size decide only where no other would.
     """
     groups = [
         [verdict for verdict in verdicts if verdict.presets == presets]
@@ -167,7 +178,7 @@ def _of_claim(verdicts: Sequence[Verdict]) -> ClaimVerdict:
     ]
     begun = [group for group in groups if any(verdict.outcome != PENDING for verdict in group)]
     complete = [group for group in begun if all(verdict.outcome != PENDING for verdict in group)]
-    deciding = complete or begun or groups[:1]
+    deciding = _of_full_size(complete) or complete or _of_full_size(begun) or begun or groups[:1]
     outcomes = {_together([verdict.outcome for verdict in group]) for group in deciding}
     parts = tuple(verdict for group in deciding for verdict in group if verdict.outcome != PENDING)
     return ClaimVerdict(
@@ -176,6 +187,10 @@ def _of_claim(verdicts: Sequence[Verdict]) -> ClaimVerdict:
         parts=parts,
         open=sum(len(group) for group in deciding) - len(parts),
     )
+
+
+def _of_full_size(groups: Sequence[list[Verdict]]) -> list[list[Verdict]]:
+    return [group for group in groups if not group[0].reduced]
 
 
 def _together(outcomes: Sequence[str]) -> str:

@@ -200,7 +200,8 @@ def test_help_has_the_value_of_every_preset(
     assert "(default: 0.99)" in text
     with pytest.raises(SystemExit):
         main(["char-ptb", "--help"])
-    assert "(default: paper 80 90, released (), normprop (), smoke 2)" in capsys.readouterr().out
+    on_one_line = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "(default: paper 80 90, released (), normprop (), budget 80 90, smoke 2)" in on_one_line
 
 
 def test_no_stamp_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
