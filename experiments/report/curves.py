@@ -24,9 +24,9 @@ COLUMNS = 2
 def draw_curves(panels: Sequence[Panel]) -> bytes:
     """PNG with one or more axes for each panel.
 
-    The faint band is the range of the training losses that each row of the curve covers or, with several seeds, the
-    range of their running means. The strong line is the running mean, averaged over the seeds. The markers are the
-    validations, averaged over the seeds. The dashed lines are levels such as the baseline.
+    The strong line is the running mean of the training loss, averaged over the seeds. With several seeds the thin lines
+    are those of each; with one, the faint band is the range of the losses that each row of the curve covers. The
+    markers are the validations, averaged over the seeds. The dashed lines are levels such as the baseline.
     """
     drawn = [(panel, axis) for panel in panels for axis in panel.case.axes]
     columns = min(COLUMNS, len(drawn))
@@ -74,7 +74,7 @@ def _training(ax: Axes, look: Look, results: Sequence[Result]) -> None:
         lowest, highest = ([getattr(point, name) for point in points] for name in ("minimum", "maximum"))
         ax.fill_between([point.step for point in points], lowest, highest, color=look.color, alpha=0.18, linewidth=0.6)
     else:
-        ax.fill_between(steps, smooth.min(0), smooth.max(0), color=look.color, alpha=0.2, linewidth=0)
+        ax.plot(steps, smooth.T, color=look.color, alpha=0.45, linewidth=0.7)
     ax.plot(steps, smooth.mean(0), color=look.color, linewidth=1.6)
 
 

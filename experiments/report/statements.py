@@ -12,7 +12,7 @@ from experiments.report.paper_numbers import Losses
 from experiments.report.results import Result
 from experiments.report.schema import Observation, Sentence, Test
 from experiments.report.tables import number
-from experiments.training.records.summary import COMPARED_AFTER, Comparison, Level
+from experiments.training.records.summary import COMPARED_AFTER, Comparison, Level, mean
 
 
 class Measure(NamedTuple):
@@ -24,6 +24,17 @@ class Measure(NamedTuple):
 
 MINIMUM = Measure("minimum", lambda result: result.minimum)
 FINAL = Measure("final value", lambda result: result.final)
+
+
+def _last_twentieth(result: Result) -> Losses:
+    """Mean over the last 5 % of the steps, and over the validations among them, or the last one if there is none."""
+    begin = 0.95 * result.record.step
+    validations = [loss for step, loss in result.validation if step > begin] or [result.final.validation]
+    return Losses(result.summary.last_twentieth, mean(validations))
+
+
+LAST_TWENTIETH = Measure("mean of the last 5 %", _last_twentieth)
+"""A minimum rewards noise; this is a mean over a part of the run that is chosen beforehand."""
 
 
 def below(lower: float, upper: float, margin: float) -> bool:

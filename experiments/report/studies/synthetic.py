@@ -8,6 +8,7 @@ from experiments.report.results import Result
 from experiments.report.schema import NAMES, Axis, Case, Column, Figure, Sentence, Series, Study, Values, distinct
 from experiments.report.statements import (
     FINAL,
+    LAST_TWENTIETH,
     MINIMUM,
     goes_below,
     is_below,
@@ -26,15 +27,16 @@ from experiments.training.settings import MODELS
 MARGIN = 0.01
 """Relative difference below which two losses count as equal; batches at the copying baseline differ by less."""
 
-BOTH = (MINIMUM, FINAL)
+BOTH = (MINIMUM, FINAL, LAST_TWENTIETH)
 """Measures for sentences about a table, which shows minima."""
 
-LAST = (FINAL, MINIMUM)
+LAST = (FINAL, MINIMUM, LAST_TWENTIETH)
 """Measures for sentences about curves, where a single lucky batch should not decide."""
 
 COLUMNS = (
     Column("ours: minimum", lambda result: result.minimum),
     Column("ours: final", lambda result: result.final),
+    Column("ours: last 5 %", LAST_TWENTIETH.of),
 )
 
 LOSS = "training / validation loss"
