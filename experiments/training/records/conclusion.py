@@ -4,7 +4,13 @@ import dataclasses
 from pathlib import Path
 
 from experiments.common.files import write_atomically
-from experiments.training.records.curve import CURVE, curve_digest, encode_curve, make_curve
+from experiments.training.records.curve import (
+    CURVE,
+    MOST_ROWS_IF_SHORTENED,
+    curve_digest,
+    encode_curve,
+    make_curve,
+)
 from experiments.training.records.metrics import METRICS, metrics_digest, read_metrics
 from experiments.training.records.record import Record, load_record
 from experiments.training.records.summary import Comparison, compare, summarize
@@ -32,7 +38,8 @@ def conclude(folder: Path, record: Record, settings: Settings) -> Record:
     """
     every = settings.validate_every
     rows = read_metrics(folder / METRICS, record.step)
-    curve = encode_curve(make_curve(rows, every, settings.most_rows))
+    most = min(settings.most_rows, MOST_ROWS_IF_SHORTENED) if record.shortened else settings.most_rows
+    curve = encode_curve(make_curve(rows, every, most))
     write_atomically(folder / CURVE, curve)
     return dataclasses.replace(
         record,

@@ -21,10 +21,11 @@ from experiments.cli import train as task_command
 from experiments.cli.main import main
 from experiments.common.environment import ROOT, versions
 from experiments.common.errors import ExperimentError
-from experiments.tasks.copying import Copying
+from experiments.tasks.copying import PRESETS, Copying
 from experiments.training import checkpoint
 from experiments.training.checkpoint import NEWEST, PREVIOUS, Checkpoint, Times, load_checkpoint, save_checkpoint
 from experiments.training.problem import Problem
+from experiments.training.records.curve import CURVE, MOST_ROWS_IF_SHORTENED, read_curve
 from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
 from experiments.training.records.record import RECORD, Record, load_record
 from experiments.training.run import FRESH_MEMORY
@@ -215,6 +216,15 @@ def test_no_stamp_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     record = record_of(folder_of(tmp_path / "runs"))
     assert [session.stamp for session in record.sessions] == [f"gate {stamp.digest}"]
     assert not record.unverified
+
+
+def test_the_curve_of_a_shortened_run_has_few_rows(tmp_path: Path) -> None:
+    whole = PRESETS["smoke"].steps
+    for seed, steps in ((0, whole), (1, whole - 1)):
+        assert main(command(tmp_path, f"--steps={steps}", f"--seed={seed}")) == 0
+    records = {folder: record_of(folder) for folder in tmp_path.iterdir()}
+    rows = {record.step: len(read_curve(folder / CURVE, record.curve_digest)) for folder, record in records.items()}
+    assert rows[whole] == whole > MOST_ROWS_IF_SHORTENED >= rows[whole - 1] > MOST_ROWS_IF_SHORTENED / 2
 
 
 def test_the_record_says_what_the_run_was(tmp_path: Path) -> None:
