@@ -22,7 +22,7 @@ from experiments.training.records.metrics import Row
 CURVE = "curve.csv"
 
 MOST_ROWS_IF_SHORTENED = 60
-"""Largest number of rows of a run with fewer steps than its preset. There are many such runs, and no figure draws one."""
+"""Most rows of the curve of a run with fewer steps than its preset: there are many, and no figure draws one."""
 
 MOST_ROWS = 500
 """Rows of a curve at most, for most tasks. A run with no more steps than that keeps every step."""
