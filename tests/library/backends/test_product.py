@@ -79,6 +79,21 @@ def test_gradients_of_weights_at_the_edges_of_their_blocks(steps: int, B: int, I
         assert_close(actual, right, quantity="parameter_gradient", backend="fused")
 
 
+@pytest.mark.parametrize("H", [9, JOINT])
+@pytest.mark.usefixtures("threads")
+def test_the_gradient_of_the_input_is_the_same_with_any_threads_bit_for_bit(H: int) -> None:
+    module = ATNLSTM(70, H, k=2, backend="fused")
+    x, h_0 = torch.randn(31, 5, 70), torch.randn(1, 5, H)
+    found = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        _, dx, dh_0, *_ = outputs_and_gradients(module, x, h_0)
+        found.append((dx, dh_0))
+    for dx, dh_0 in found[1:]:
+        assert torch.equal(dx, found[0][0])
+        assert torch.equal(dh_0, found[0][1])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("H", [9, JOINT])
 @pytest.mark.usefixtures("threads")

@@ -259,13 +259,13 @@ struct ProductTensors {
     bias_hh = given.bias_hh ? at::zeros_like(*given.bias_hh) : none();
   }
 
-  // From the gradients of the preactivations of all steps (T, B, 4H), for a large layer: with BLAS.
-  void compute(const LSTMBackwardArguments& given, const Tensor& da_ih, const Tensor& da_hh) {
+  // Those of the parameters from the gradients of the preactivations of all steps (T, B, 4H), for a large layer: with
+  // BLAS.
+  void compute_parameters(const LSTMBackwardArguments& given, const Tensor& da_ih, const Tensor& da_hh) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const c10::impl::ExcludeDispatchKeyGuard as_they_are(c10::autocast_dispatch_keyset);  // the caller may have it on
     const int64_t T = given.h.size(0), H = given.h.size(2), I = given.x.size(2);
     const auto rows_ih = da_ih.view({-1, 4 * H}), rows_hh = da_hh.view({-1, 4 * H});
-    if (given.needs_x) x = rows_ih.mm(given.weight_ih).view(given.x.sizes());
     if (given.needs_weights) {
       weight_ih = weight_gradient(rows_ih, given.x.view({-1, I}));
       weight_hh = weight_gradient(da_hh[0], given.h_0);
@@ -339,17 +339,18 @@ inline LayerGradients run(const LSTMBackwardArguments& given) {
     if (again) input.emplace(input_product_of<S>(given.x, given.weight_ih, T));
     std::vector<Sums<S>> sums(parts, Sums<S>(H));
     const auto weight_hh = panels_of_columns<S>(given.weight_hh, T);
+    std::optional<Panels<S>> weight_ih;
+    if (given.needs_x) weight_ih.emplace(panels_of_columns<S>(given.weight_ih, T));
+    S* dx = products.x.template data_ptr<S>();
     if (joint) {
       backward_in_time(backward, input, weight_hh, sums, T, B, joint, [](int64_t, int64_t, Range) {});
-      products.compute(given, da_ih, da_hh);
+      products.compute_parameters(given, da_ih, da_hh);
+      if (weight_ih) weight_ih->times_in_parts(da_ih.const_data_ptr<S>(), dx, T * B);
     } else {
       const typename ProductGradients<S>::Wanted wanted{
           .weights = given.needs_weights, .bias_ih = given.bias_ih.has_value(), .bias_hh = given.bias_hh.has_value()};
       std::vector<ProductGradients<S>> gradients(parts, ProductGradients<S>(4 * H, I, H, wanted));
-      std::optional<Panels<S>> weight_ih;
-      if (given.needs_x) weight_ih.emplace(panels_of_columns<S>(given.weight_ih, T));
       const S* x = given.x.const_data_ptr<S>();
-      S* dx = products.x.template data_ptr<S>();
       backward_in_time(backward, input, weight_hh, sums, T, B, joint, [&](int64_t part, int64_t t, Range some) {
         const S *of_input = buffers.da_ih.at(t, some.from), *of_state = buffers.da_hh.at(t, some.from);
         const int64_t first = (t * B + some.from) * I;

@@ -64,6 +64,16 @@ class Panels {
     }
   }
 
+  // The same for all columns and many rows, shared out among threads, some at a time that stay in the second cache.
+  void times_in_parts(const S* x, S* out, int64_t rows) const {
+    constexpr int64_t some = 64;
+    const int64_t count = (rows + some - 1) / some;
+    in_parts(count, parts_of(count), [&](int64_t, Range range) {
+      for (int64_t row = range.from * some; row < std::min(range.to * some, rows); row += some)
+        times(x + row * inner_, out + row * columns_, std::min(some, rows - row), all());
+    });
+  }
+
  private:
   static constexpr int LANES = Blocks<S>::LANES;
   static constexpr int64_t WIDTH = Blocks<S>::WIDTH;
