@@ -83,7 +83,7 @@ def test_gradients_of_weights_at_the_edges_of_their_blocks(steps: int, B: int, I
 @pytest.mark.usefixtures("threads")
 def test_the_gradient_of_the_input_is_the_same_with_any_threads_bit_for_bit(H: int) -> None:
     module = ATNLSTM(70, H, k=2, backend="fused")
-    x, h_0 = torch.randn(31, 5, 70), torch.randn(1, 5, H)
+    x, h_0 = torch.randn(2, 3, 70), torch.randn(1, 3, H)  # at these sizes BLAS rounds by the number of threads
     found = []
     for count in (1, 2, 3):
         torch.set_num_threads(count)
