@@ -7,9 +7,11 @@
     python -m benchmarks.accuracy --quick          # few points, half a minute
 
 One setting varies at a time: T, k, H (N for the norm alone), and a common offset of the norms' inputs. The norm alone
-has windows of up to 30,000 steps besides, at a common offset of 1000. The inputs are rounded to the tested dtype first,
-so that only the arithmetic differs. Small problems and long windows are held to 50 digits (`high_precision.py`), others
-to the oracle in longdouble, which is itself held to the 50 digits on the small ones.
+has windows of up to 30,000 steps besides, at a common offset of 1000, and the LSTM the sizes at which its speed is
+measured, in float32. The inputs are rounded to the tested dtype first, so that only the arithmetic differs. Small
+problems and long windows are held to 50 digits (`high_precision.py`), others to the oracle in longdouble, which is
+itself held to the 50 digits on the small ones, and those of the speed to eager in float64, since the oracle, which
+keeps every window, does not fit into memory there.
 Each point has several random problems; the worst and the median of their errors are written.
 """
 
@@ -32,6 +34,7 @@ from tqdm import tqdm
 import atn
 from benchmarks.accuracy import high_precision
 from benchmarks.accuracy.high_precision import MP, Numbers, in_high_precision
+from benchmarks.sizes import NAMED, Size
 from benchmarks.variants import BACKENDS
 from experiments.common.environment import ROOT, describe, versions
 from experiments.common.files import write_atomically
@@ -46,6 +49,9 @@ ORACLE = "oracle"
 
 SMALL = 16 * 16
 """Up to this product of T and H, or N, the reference has 50 digits."""
+
+LARGE = 1e5
+"""From this product of T, B and H on an LSTM is measured in float32 only, and held to eager in float64."""
 
 LONG_WINDOW = 257
 """From this k on the norm's reference has 50 digits too: its cost does not grow with k, that of the oracle does."""
@@ -68,7 +74,7 @@ SUBJECTS: dict[str, Problem] = {
 LONG = 256
 """T while k varies, so that the longest window is long."""
 
-Axis = Literal["T", "k", "H", "offset", "long_k"]
+Axis = Literal["T", "k", "H", "offset", "long_k", "speed"]
 ALL_AXES: tuple[Axis, ...] = get_args(Axis)
 
 LONG_AXIS: Axis = "long_k"
@@ -79,12 +85,26 @@ LONG_OFFSET = 1e3
 LONG_PROBLEMS = 5
 """Most random problems of a long window: each averages over tens of thousands of errors."""
 
+SPEED_AXIS: Axis = "speed"
+SPEED_SUBJECT = "ATNLSTM"
+"""The subject that is measured at the sizes of the speed, where a sum has thousands of terms."""
+
+SPEED_SIZES: dict[int, Size] = {size.H: size for size in NAMED["cpu"].values()}
+"""The sizes at which the speed is measured, by H."""
+
+SPEED_PROBLEMS = 3
+"""Most random problems of such a size: each averages over thousands of errors."""
+
+FEWER: dict[Axis, int] = {LONG_AXIS: LONG_PROBLEMS, SPEED_AXIS: SPEED_PROBLEMS}
+"""Most problems of a point, where there are fewer."""
+
 AXES: dict[Axis, tuple[float, ...]] = {
     "T": (4, 16, 64, 256, 512),
     "k": (1, 4, 16, 64, 256),
     "H": (4, 8, 16, 64, 256),
     "offset": (0, 1, 1e2, 1e4),
     "long_k": (300, 1_000, 3_000, 10_000, 30_000),
+    "speed": tuple(sorted(SPEED_SIZES)),
 }
 QUICK_AXES: dict[Axis, tuple[float, ...]] = {
     "T": (4, 64),
@@ -92,6 +112,7 @@ QUICK_AXES: dict[Axis, tuple[float, ...]] = {
     "H": (4, 64),
     "offset": (0, 1e4),
     "long_k": (300,),
+    "speed": (min(SPEED_SIZES),),
 }
 
 
@@ -106,7 +127,8 @@ class Accuracy:
     """What to measure; the rows of other axes stay as they are in the file."""
 
     problems: int = 31
-    """Random problems a point, 5 at a long window. Over 11 the ratio of two medians scatters beyond 2 now and then."""
+    """Random problems a point, but at most 5 at a long window and 3 at a size of the speed. Over 11 the ratio of two
+    medians scatters beyond 2 now and then."""
 
     output: Path = RESULTS
     """Where the measurements go."""
@@ -135,9 +157,10 @@ class Row(NamedTuple):
 
 
 def points(axes: Mapping[Axis, tuple[float, ...]]) -> list[Point]:
-    """Every point of every subject; only one has long windows."""
+    """Every point of every subject; only one has long windows, and only one the sizes of the speed."""
+    only: dict[Axis, str] = {LONG_AXIS: LONG_SUBJECT, SPEED_AXIS: SPEED_SUBJECT}
     every = [Point(subject, axis, value) for subject in SUBJECTS for axis, values in axes.items() for value in values]
-    return [point for point in every if point.axis != LONG_AXIS or point.subject == LONG_SUBJECT]
+    return [point for point in every if only.get(point.axis, point.subject) == point.subject]
 
 
 def problem_at(point: Point, seed: int) -> Problem:
@@ -154,6 +177,9 @@ def problem_at(point: Point, seed: int) -> Problem:
             return _with_offset(base, point.value)
         case "long_k":
             return long_window(int(point.value), seed)
+        case "speed":
+            size = SPEED_SIZES[int(point.value)]
+            return dataclasses.replace(LSTM, T=size.T, B=size.B, I=size.I, H=size.H, k=size.k, seed=seed)
 
 
 def long_window(k: int, seed: int) -> NormProblem:
@@ -226,14 +252,23 @@ def is_small(problem: Problem) -> bool:
     return problem.T * (problem.H if isinstance(problem, LSTMProblem) else problem.N) <= SMALL
 
 
-def relative_l2(actual: Any, reference: NDArray[Any]) -> float:
-    """||actual - reference|| / ||reference|| over all elements, in the arithmetic of `reference`."""
-    values = actual.detach().numpy() if isinstance(actual, torch.Tensor) else actual
+def is_large(problem: Problem) -> bool:
+    """Whether the oracle, which keeps every window, needs more memory than there may be."""
+    return isinstance(problem, LSTMProblem) and problem.T * problem.B * problem.H >= LARGE
+
+
+def relative_l2(actual: Any, reference: Any) -> float:
+    """||actual - reference|| / ||reference|| over all elements, in longdouble or in the 50 digits of `reference`."""
+    values, reference = _array(actual), _array(reference)
     if reference.dtype == object:
         numbers: Numbers = high_precision.high_precision(values)
         return float(high_precision.norm_of(numbers - reference) / high_precision.norm_of(reference))
     difference = values.astype(np.longdouble) - reference
     return float(np.sqrt(np.sum(difference * difference) / np.sum(reference * reference)))
+
+
+def _array(values: Any) -> NDArray[Any]:
+    return values.detach().numpy() if isinstance(values, torch.Tensor) else values
 
 
 def errors(actual: Result, reference: Result) -> dict[str, float]:
@@ -255,7 +290,9 @@ class Measurement(NamedTuple):
 def measure(problem: Problem, dtype: str) -> Iterator[Measurement]:
     """Errors of every backend on a problem rounded to `dtype`, and of the longdouble oracle on a small one."""
     same = rounded(problem, dtype)
-    if has_long_window(problem):
+    if is_large(problem):
+        reference, name = run_backend(same, "eager", "float64"), "eager in float64"
+    elif has_long_window(problem):
         reference, name = run_high_precision(same), "50 digits"
     elif is_small(problem):
         reference, name = run_high_precision(same), "50 digits"
@@ -270,8 +307,9 @@ def rows_at(point: Point, seeds: int) -> list[Row]:
     """Measure a point."""
     found: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
     for seed in range(seeds):
-        for dtype in DTYPES:
-            for run in measure(problem_at(point, seed), dtype):
+        problem = problem_at(point, seed)
+        for dtype in DTYPES[:1] if is_large(problem) else DTYPES:
+            for run in measure(problem, dtype):
                 for quantity, error in run.errors.items():
                     found[run.backend, run.dtype, quantity, run.reference].append(error)
     return [
@@ -295,23 +333,22 @@ def accuracy(options: Accuracy) -> dict[str, Any]:
     if np.finfo(np.longdouble).eps > np.finfo(np.float64).eps / 1000:
         raise SystemExit("benchmarks.accuracy: NumPy's longdouble is no wider than float64 here, so nothing to hold to")
     torch.set_num_threads(1)
-    seeds = 2 if options.quick else options.problems
+    common = conditions_of(options)
+    seeds = common["problems_a_point"]
     axes = {axis: values for axis, values in (QUICK_AXES if options.quick else AXES).items() if axis in options.axes}
     # Where there is no terminal, a line now and then.
     interval = 0.2 if sys.stderr.isatty() else 30.0
     rows: list[Row] = []
     for point in (bar := tqdm(points(axes), unit="point", mininterval=interval, dynamic_ncols=True)):
         bar.set_postfix_str(f"{point.subject}, {point.axis} = {point.value:g}", refresh=False)
-        rows += rows_at(point, min(seeds, LONG_PROBLEMS) if point.axis == LONG_AXIS else seeds)
+        rows += rows_at(point, min(seeds, FEWER.get(point.axis, seeds)))
     conditions = {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "machine": describe(torch.device("cpu")),
         "versions": versions(),
     }
     return {
-        "quick": options.quick,
-        "problems_a_point": seeds,
-        "digits": MP.dps,
+        **common,
         "settings": {subject: dataclasses.asdict(problem) for subject, problem in SUBJECTS.items()},
         "T_while_k_varies": LONG,
         "measured": dict.fromkeys(axes, conditions),
@@ -319,18 +356,31 @@ def accuracy(options: Accuracy) -> dict[str, Any]:
     }
 
 
-def joined(before: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    """`result`, and of an earlier one the axes that `result` has not measured.
+def conditions_of(options: Accuracy) -> dict[str, Any]:
+    """What all rows of a file have in common."""
+    return {"quick": options.quick, "problems_a_point": 2 if options.quick else options.problems, "digits": MP.dps}
+
+
+def earlier(options: Accuracy) -> dict[str, Any] | None:
+    """What the file has already, if it keeps any of its rows.
 
     Raises
     ------
     SystemExit
-        The earlier one was measured with other points or numbers of problems.
+        It was measured with other points or numbers of problems.
     """
-    for name in ("quick", "problems_a_point", "digits"):
-        if before[name] != result[name]:
-            difference = f"{name} {before[name]}, not {result[name]}"
+    if set(options.axes) == set(ALL_AXES) or not options.output.exists():
+        return None
+    before: dict[str, Any] = json.loads(options.output.read_text("utf-8"))
+    for name, value in conditions_of(options).items():
+        if before[name] != value:
+            difference = f"{name} {before[name]}, not {value}"
             raise SystemExit(f"benchmarks.accuracy: the file has {difference}; choose another by --output")
+    return before
+
+
+def joined(before: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """`result`, and of an earlier one the axes that `result` has not measured."""
     kept = {axis: conditions for axis, conditions in before["measured"].items() if axis not in result["measured"]}
     rows = [row for row in before["rows"] if row["axis"] in kept]
     return {**result, "measured": {**kept, **result["measured"]}, "rows": [*rows, *result["rows"]]}
@@ -339,9 +389,10 @@ def joined(before: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, An
 def main(arguments: Sequence[str]) -> int:
     """Command line."""
     options = tyro.cli(Accuracy, prog="python -m benchmarks.accuracy", args=arguments)
+    before = earlier(options)
     result = accuracy(options)
-    if set(options.axes) != set(ALL_AXES) and options.output.exists():
-        result = joined(json.loads(options.output.read_text("utf-8")), result)
+    if before is not None:
+        result = joined(before, result)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(options.output, (json.dumps(result) + "\n").encode())
     print(f"{len(result['rows'])} rows; {options.output}")

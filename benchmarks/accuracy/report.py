@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.accuracy.measure import AXES, LONG_AXIS, LONG_OFFSET, LONG_PROBLEMS, ORACLE, RESULTS, Row
+from benchmarks.accuracy.measure import (
+    AXES,
+    LONG_AXIS,
+    LONG_OFFSET,
+    LONG_PROBLEMS,
+    ORACLE,
+    RESULTS,
+    SPEED_AXIS,
+    SPEED_PROBLEMS,
+    SPEED_SIZES,
+    Row,
+)
 from experiments.common.files import write_atomically
 from experiments.common.markdown import markdown
 from experiments.report.plotting import png
@@ -30,6 +41,7 @@ AXIS_LABELS = {
     "H": "hidden units H (features N)",
     "offset": "common offset",
     LONG_AXIS: "window k at a common offset of 1000",
+    SPEED_AXIS: "hidden units H, at the sizes at which the speed is measured",
 }
 
 
@@ -76,7 +88,9 @@ def _method(result: Mapping[str, Any]) -> list[str]:
         f"from {settings}, eps = {lstm['eps']:g}, with T = {result['T_while_k_varies']} while k varies. The offset is",
         "added to the input of the norm; in the LSTM, of the two norms of W_ih x and W_hh h, by the biases. Windows of",
         f"up to {max(AXES[LONG_AXIS]):,.0f} steps are held to the same digits, at an offset of {LONG_OFFSET:g}, with",
-        f"T = k + 1000 and {LONG_PROBLEMS} problems a point, too few for the ratios of medians below.",
+        f"T = k + 1000 and {LONG_PROBLEMS} problems a point, too few for the ratios of medians below. At the sizes at",
+        f"which the speed is measured ({', '.join(map(str, SPEED_SIZES.values()))}) float32 is held to `eager` in",
+        f"float64, with {SPEED_PROBLEMS} problems a point.",
     ]
 
 

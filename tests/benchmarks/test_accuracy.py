@@ -139,7 +139,7 @@ def test_a_point_has_every_backend_and_the_oracle() -> None:
 
 
 def test_axes_change_what_they_name() -> None:
-    changed = {axis: problem_at(Point("ATNLSTM", axis, 32), seed=1) for axis in accuracy.AXES}
+    changed = {axis: problem_at(Point("ATNLSTM", axis, 32), seed=1) for axis in accuracy.AXES if axis != "speed"}
     base = dataclasses.replace(LSTM, seed=1)
     assert changed["T"] == dataclasses.replace(base, T=32)
     assert changed["k"] == dataclasses.replace(base, T=accuracy.LONG, k=32)
@@ -171,6 +171,25 @@ def test_long_windows_are_held_to_50_digits_alone(monkeypatch: pytest.MonkeyPatc
     assert all(0 < row.worst <= TOLERANCES["float32", "long window"].relative for row in rows if row.quantity == "y")
 
 
+def test_sizes_of_the_speed_are_held_to_eager_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the oracle, which keeps every window, does not fit into memory."""
+    at_speed = [point for point in accuracy.points(accuracy.AXES) if point.axis == "speed"]
+    assert {point.subject for point in at_speed} == {"ATNLSTM"}
+    problems = [problem_at(point, seed=1) for point in at_speed]
+    assert all(isinstance(problem, LSTMProblem) and accuracy.is_large(problem) for problem in problems)
+    assert {
+        (problem.T, problem.B, problem.I, problem.H, problem.k)
+        for problem in problems
+        if isinstance(problem, LSTMProblem)
+    } == {(120, 128, 10, 68, 45), (100, 50, 2, 60, 25), (220, 32, 200, 1000, 10), (784, 128, 1, 128, 10)}
+    monkeypatch.setattr(accuracy, "run_longdouble", None)
+    rows = rows_at(Point("ATNLSTM", "speed", 60), seeds=1)
+    assert {(row.backend, row.dtype, row.reference) for row in rows} == {
+        (name, "float32", "eager in float64") for name in accuracy.backends()
+    }
+    assert all(1e-9 < row.median <= 1e-5 for row in rows)
+
+
 def test_long_windows_have_a_figure_of_their_own(tmp_path: Path) -> None:
     """With the one subject that was measured; no place among the errors without an offset, none among the ratios."""
     rows = synthetic_rows(1.0)
@@ -191,11 +210,12 @@ def test_long_windows_have_a_figure_of_their_own(tmp_path: Path) -> None:
 def test_an_axis_is_measured_apart_and_the_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = json.loads(write_measurement(tmp_path, synthetic_rows(1.0)).read_text())
     path = tmp_path / "results" / "accuracy.json"
-    monkeypatch.setattr(accuracy, "points", lambda axes: [Point("assorted_time_norm, layer", axis, 2) for axis in axes])
     arguments = ["--axes", "k", "--output", str(path)]
+    monkeypatch.setattr(accuracy, "points", None)  # refused before anything is measured
     with pytest.raises(SystemExit, match="the file has problems_a_point 5, not 1"):
         accuracy.main([*arguments, "--problems", "1"])
     assert json.loads(path.read_text()) == before
+    monkeypatch.setattr(accuracy, "points", lambda axes: [Point("assorted_time_norm, layer", axis, 2) for axis in axes])
     for _ in range(2):  # the second time its own rows are replaced
         assert accuracy.main([*arguments, "--problems", "5"]) == 0
         result = json.loads(path.read_text())
