@@ -42,6 +42,8 @@ class CellResult(NamedTuple):
 
     cell: Cell
     losses: Mapping[ModelName, Mapping[int, float]]
+    shown: Mapping[str, Mapping[ModelName, Sequence[float]]]
+    """The measurements that the grid's table shows, by name and model: the last one of each run."""
 
     def compared(self, first: ModelName, second: ModelName) -> Paired:
         """The paired differences of two models."""
@@ -99,8 +101,19 @@ def grid_result(grid: Grid, results: Results) -> GridResult:
             }
             for model in grid.models
         }
-        cells.append(CellResult(cell, {model: by_seed for model, by_seed in losses.items() if by_seed}))
+        results_of_cell = [finished[record.name] for record in of_cell if record.name in finished]
+        shown = {name: _last_measured(name, grid.models, results_of_cell) for name in grid.shown}
+        cells.append(CellResult(cell, {model: by_seed for model, by_seed in losses.items() if by_seed}, shown))
     return GridResult(grid, tuple(cells), tuple(records))
+
+
+def _last_measured(name: str, models: Sequence[ModelName], results: Sequence[Result]) -> dict[ModelName, list[float]]:
+    """The last measurement of each run under this name, by model; models whose runs lack it are left out."""
+    by_model = {
+        model: [values[-1][1] for run in results if run.record.model == model and (values := run.measured(name))]
+        for model in models
+    }
+    return {model: values for model, values in by_model.items() if values}
 
 
 def _loss(result: Result | None) -> float:
@@ -205,17 +218,26 @@ def _table(result: GridResult) -> list[str]:
     names = varied(result.grid)
     compared = {"atn", "ln"} <= set(result.grid.models)
     header = [*(f"`{name}`" for name in names), *(NAMES[model] for model in result.grid.models)]
+    header += [f"{name}: {' / '.join(NAMES[model] for model in result.grid.models)}" for name in result.grid.shown]
     header += ["ATN − LN, interval", "ATN lower at"] if compared else []
     rows = []
     for one in result.cells:
         row = [str(one.cell.get(name)) for name in names]
         row += [_over_seeds(one.losses.get(model, {})) for model in result.grid.models]
+        row += [
+            " / ".join(_values_over_seeds(one.shown.get(name, {}).get(model, ())) for model in result.grid.models)
+            for name in result.grid.shown
+        ]
         rows.append([*row, *(_compared(one.compared("atn", "ln")) if compared else [])])
     return markdown(header, rows)
 
 
 def _over_seeds(losses: Mapping[int, float]) -> str:
     return over_seeds([(loss,) for loss in losses.values()]) if losses else "to run"
+
+
+def _values_over_seeds(values: Sequence[float]) -> str:
+    return over_seeds([(value,) for value in values]) if values else "–"
 
 
 def _compared(pair: Paired) -> list[str]:

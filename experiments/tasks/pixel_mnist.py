@@ -33,6 +33,12 @@ from experiments.training.settings import ModelName, PresetName, require_at_leas
 ACCURACY = "accuracy"
 """Name of the fraction of validation images that are classified correctly."""
 
+CONTRAST = "contrast"
+"""Name of the contrast that the first norm leaves (`contrast`)."""
+
+GRAY = 0.3
+"""Brightness of the gray pixel in `contrast`, about the standard deviation of the paper's noise."""
+
 GENERATED_IMAGES: Mapping[Split, int] = {"train": 512, "validation": 64}
 """Number of images in the generated data set."""
 
@@ -169,6 +175,34 @@ def remember(lstm: ATNLSTM, T: int) -> None:
     lstm.get_parameter("bias_ih_l0")[: 2 * lstm.hidden_size] = torch.cat([-forget, forget])
 
 
+@torch.no_grad()
+def contrast(weight: Tensor, bias: Tensor, window: int, eps: float) -> Tensor:
+    """How many times larger than a gray pixel a white one is after the first norm, both after gray pixels.
+
+    The norm multiplies ``w x + b`` by its gain ``(var + eps)^(-1/2)``, so the ratio is the white pixel's gain over
+    `GRAY` times the gray pixel's. It is ``1 / GRAY`` = 3.3 where the gain does not depend on the pixel, as without a
+    norm, and 1 where the norm erases the brightness, as layer normalization does for ``b = 0`` and ``eps = 0``.
+
+    Parameters
+    ----------
+    weight : Tensor (4H, 1)
+        W_ih.
+    bias : Tensor (4H,)
+        What is added before the norm: b_ih inside, zeros outside.
+    window : int
+        Window length: k for ATN, 1 for LN.
+    eps : float
+        Added to the variance.
+    """
+
+    def gain(last: float) -> Tensor:
+        pixels = weight.new_tensor([GRAY] * (window - 1) + [last])
+        rows = torch.outer(pixels, weight.flatten()) + bias
+        return (rows.var(correction=0) + eps).rsqrt()
+
+    return gain(1.0) / (GRAY * gain(GRAY))
+
+
 class PixelMnist(Problem):
     """Training problem: the model, its optimizer, and the validation.
 
@@ -190,11 +224,14 @@ class PixelMnist(Problem):
         MNIST is missing or damaged.
     """
 
+    model: SequenceModel
+
     def __init__(
         self, settings: PixelMnistSettings, model: ModelName, device: torch.device, data_dir: Path | None = None
     ) -> None:
         self.settings = settings
         self.device = device
+        self.window = {"ln": 1, "atn": settings.k}.get(model)
         self.train = read_corpus(settings, "train", data_dir)
         test = read_corpus(settings, "validation", data_dir)
         self.test_sequences = make_sequences(test.pixels, settings.noise_variance, [settings.seed, 2])
@@ -220,7 +257,7 @@ class PixelMnist(Problem):
         super().update(step)
 
     def validation(self, step: int) -> dict[str, Tensor]:  # noqa: ARG002 - the same images every time
-        """Mean cross-entropy of all validation images, and the fraction that is classified correctly."""
+        """Mean cross-entropy of all validation images, the fraction that is classified correctly, and the contrast."""
         loss = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device)
         count = len(self.test_labels)
@@ -230,7 +267,15 @@ class PixelMnist(Problem):
             logits, labels = self._logits(x.to(self.device)), y.to(self.device)
             loss += functional.cross_entropy(logits, labels, reduction="sum")
             correct += (logits.argmax(1) == labels).sum()
-        return {VALIDATION: loss / count, ACCURACY: correct / count}
+        return {VALIDATION: loss / count, ACCURACY: correct / count, **self._contrast()}
+
+    def _contrast(self) -> dict[str, Tensor]:
+        """The contrast that the first norm leaves; empty for a model without a window."""
+        if self.window is None:
+            return {}
+        weight, bias = (self.model.lstm.get_parameter(name) for name in ("weight_ih_l0", "bias_ih_l0"))
+        inside = self.settings.bias_placement == "inside"
+        return {CONTRAST: contrast(weight, bias if inside else torch.zeros_like(bias), self.window, self.settings.eps)}
 
     def _logits(self, x: Tensor) -> Tensor:
         """Logits (B, 10) after the last pixel of x (784, B, 1)."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.common.errors import ExperimentError
-from experiments.tasks import copying, window_lengths
+from experiments.tasks import copying, pixel_mnist, window_lengths
 from experiments.training.records.record import Record
 from experiments.training.records.summary import mean
 from experiments.training.settings import MODELS, ModelName, PresetName
@@ -55,6 +55,9 @@ class Grid(NamedTuple):
 
     minutes: float
     """Budget of one run on one core, declared before the first of them."""
+
+    shown: tuple[str, ...] = ()
+    """Measurements of the last validation that its table shows beside the loss; they decide nothing."""
 
     @property
     def runs(self) -> int:
@@ -122,6 +125,7 @@ PIXEL_RATES = Grid(
     fixed={"steps": 468},
     cells=crossed(lr=(1e-3, 3e-3, 1e-2, 3e-2)),
     minutes=15,
+    shown=(pixel_mnist.ACCURACY, pixel_mnist.CONTRAST),
 )
 """Trials of the learning rate on noisy pixel MNIST, one epoch, the same rates for every model."""
 

@@ -9,7 +9,7 @@ from experiments.report.paired import Paired, in_words, paired
 from experiments.report.results import Result, Results
 from experiments.report.sensitivity import grid_result, in_a_grid, sensitivity_section, verdict
 from experiments.report.sensitivity_figure import lowest_at_every_seed, sensitivity_figures
-from experiments.tasks.sensitivity import COPYING_PLACEMENT, DENOISE_SETTINGS, Cell, Grid
+from experiments.tasks.sensitivity import COPYING_PLACEMENT, DENOISE_SETTINGS, PIXEL_RATES, Cell, Grid
 from experiments.training.records.record import UNVERIFIED
 from experiments.training.settings import ModelName
 from tests.support.experiment_runs import gathered, make_run
@@ -100,6 +100,24 @@ def test_the_section_has_every_cell_and_the_other_sections_none() -> None:
     assert "| inside | 0.01 | None | 0.5000 ± 0 | 0.6000 ± 0 | +0.1 [+0.1, +0.1] | 0 of 3 seeds |" in lines
     assert in_a_grid(results) == {result.record.name for result in results.finished}
     assert sensitivity_figures(results)["sensitivity.png"].startswith(b"\x89PNG")
+
+
+def test_a_grid_shows_its_measurements_beside_the_loss() -> None:
+    """Those of the last validation; a model that has none gets a dash."""
+
+    def run(model: ModelName, first: float, last: float) -> Result:
+        def measured(step: int, _: float) -> dict[str, float]:
+            accuracy = {"validation": 1.0, "accuracy": last if step == PIXEL_RATES.fixed["steps"] else first}
+            return accuracy if model == "lstm" else {**accuracy, "contrast": 10 * accuracy["accuracy"]}
+
+        settings = {**PIXEL_RATES.fixed, "lr": 1e-3, "seed": PIXEL_RATES.seeds[0]}
+        return make_run("pixel-mnist", model, lambda _: 1.0, measured=measured, **settings)
+
+    lines = sensitivity_section(gathered([run("lstm", 0.1, 0.2), run("ln", 0.1, 0.3), run("atn", 0.1, 0.15)]))
+    (header,) = [line for line in lines if "accuracy:" in line]
+    assert "| accuracy: LSTM / LN / ATN | contrast: LSTM / LN / ATN |" in header
+    (row,) = [line for line in lines if line.startswith("| 0.001 | 1.000")]
+    assert "| 0.2000 / 0.3000 / 0.1500 | – / 3.000 / 1.500 |" in row
 
 
 def test_runs_with_the_settings_of_a_preset_stay_in_their_own_section() -> None:

@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from atn.choices import BiasPlacement
+from atn.functional import assorted_time_norm
 from experiments.datasets.generated import generated_images
 from experiments.datasets.mnist import SIDE
 from experiments.tasks.pixel_mnist import (
     ACCURACY,
+    CONTRAST,
     GENERATED_IMAGES,
+    GRAY,
     PRESETS,
     PixelMnist,
     PixelMnistSettings,
+    contrast,
     make_sequences,
     training_indices,
 )
@@ -158,6 +163,42 @@ def test_validation_is_of_all_images_whatever_their_batches() -> None:
     assert measured[VALIDATION].item() == pytest.approx(loss.item(), rel=1e-5)
     assert measured[ACCURACY].item() == pytest.approx(right.item())
     assert torch.equal(problem.validation(2)[VALIDATION], measured[VALIDATION])
+
+
+@pytest.mark.parametrize("window", [1, 4])
+@pytest.mark.parametrize("eps", [0.0, 1e-5, 1.0])
+def test_contrast_is_that_of_the_norm(window: int, eps: float) -> None:
+    """Of two features with the same bias, whose difference the norm multiplies by its gain alone."""
+    rng = torch.Generator().manual_seed(1)
+    weight, bias = (torch.randn(8, 1, generator=rng, dtype=torch.float64) for _ in range(2))
+    bias[1] = bias[0]
+
+    def difference(last: float) -> float:
+        pixels = torch.tensor([GRAY] * (window - 1) + [last], dtype=torch.float64)
+        y = assorted_time_norm((pixels[:, None] * weight.T + bias.T)[:, None], k=window, eps=eps)
+        return (y[-1, 0, 1] - y[-1, 0, 0]).item()
+
+    found = contrast(weight, bias.flatten(), window, eps).item()
+    assert found == pytest.approx(difference(1.0) / difference(GRAY), rel=1e-12)
+
+
+def test_contrast_where_brightness_is_erased_and_where_it_passes() -> None:
+    weight, nothing = torch.randn(8, 1, generator=torch.Generator().manual_seed(1)), torch.zeros(8)
+    assert contrast(weight, nothing, 1, 0.0).item() == pytest.approx(1)
+    assert contrast(weight, nothing, 1, 1e6).item() == pytest.approx(1 / GRAY)
+    assert 1 < contrast(weight, nothing, 10, 0.0).item() < 1 / GRAY
+
+
+@pytest.mark.parametrize(("model", "placement"), [("ln", "outside"), ("atn", "inside"), ("atn", "outside")])
+def test_a_validation_measures_the_contrast_of_its_model(model: ModelName, placement: BiasPlacement) -> None:
+    settings = dataclasses.replace(TINY, bias_placement=placement, k=3, eps=1e-3)
+    problem = PixelMnist(settings, model, CPU)
+    lstm = problem.model.lstm
+    bias = lstm.get_parameter("bias_ih_l0") * (placement == "inside")
+    expected = contrast(lstm.get_parameter("weight_ih_l0"), bias, {"ln": 1, "atn": 3}[model], 1e-3)
+    with torch.no_grad():
+        assert torch.equal(problem.validation(0)[CONTRAST], expected)
+        assert CONTRAST not in PixelMnist(settings, "lstm", CPU).validation(0)
 
 
 def test_processes_share_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
