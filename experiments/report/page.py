@@ -7,6 +7,7 @@ from pathlib import Path
 
 from experiments.common.files import write_atomically
 from experiments.common.markdown import markdown
+from experiments.report.missing import SEEDS, time_to_settle
 from experiments.report.paired import CONFIDENCE
 from experiments.report.results import Results, load_results
 from experiments.report.schema import Study
@@ -120,9 +121,13 @@ def _claims(results: Results) -> list[str]:
     rows = []
     for claim, verdict in claim_verdicts(results).items():
         numbers = dict.fromkeys(_link(part.study.title) for part in verdict.parts)
-        rows.append([f"`{claim}`", verdict.headline, ", ".join(numbers)])
-    introduction = "Verdicts of the runs on the measured claims of `proofs/papers`:"
-    return ["## Claims", "", introduction, "", *markdown(["claim", "verdict", "numbers"], rows)]
+        rows.append([f"`{claim}`", verdict.headline, time_to_settle(verdict, results), ", ".join(numbers)])
+    introduction = (
+        "Verdicts of the runs on the measured claims of `proofs/papers`, and the time, on one core, of the runs that a "
+        f"verdict over {SEEDS} seeds lacks; each section ends with their commands:"
+    )
+    header = ["claim", "verdict", f"to {SEEDS} seeds", "numbers"]
+    return ["## Claims", "", introduction, "", *markdown(header, rows)]
 
 
 def _link(title: str) -> str:

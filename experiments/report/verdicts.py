@@ -59,12 +59,23 @@ class ClaimVerdict(NamedTuple):
 
     outcome: str
     """"confirmed", "not confirmed", "inconclusive" or "pending"."""
-    seeds: int
-    """Smallest number of seeds behind a decided sentence; 0 if no sentence was decided."""
-    parts: tuple[Verdict, ...]
-    """The sentences of the claim that were decided."""
-    open: int
-    """Number of undecided sentences of the claim, for the presets that decide the outcome."""
+    deciding: tuple[Verdict, ...]
+    """Its sentences for the presets that decide the outcome."""
+
+    @property
+    def parts(self) -> tuple[Verdict, ...]:
+        """The sentences that were decided."""
+        return tuple(part for part in self.deciding if part.outcome != PENDING)
+
+    @property
+    def open(self) -> int:
+        """Number of sentences that were not decided."""
+        return len(self.deciding) - len(self.parts)
+
+    @property
+    def seeds(self) -> int:
+        """Smallest number of seeds behind a decided sentence; 0 if no sentence was decided."""
+        return min((part.seeds for part in self.parts), default=0)
 
     @property
     def headline(self) -> str:
@@ -180,12 +191,9 @@ def _of_claim(verdicts: Sequence[Verdict]) -> ClaimVerdict:
     complete = [group for group in begun if all(verdict.outcome != PENDING for verdict in group)]
     deciding = _of_full_size(complete) or complete or _of_full_size(begun) or begun or groups[:1]
     outcomes = {_together([verdict.outcome for verdict in group]) for group in deciding}
-    parts = tuple(verdict for group in deciding for verdict in group if verdict.outcome != PENDING)
     return ClaimVerdict(
         outcome=outcomes.pop() if len(outcomes) == 1 else INCONCLUSIVE,
-        seeds=min((verdict.seeds for verdict in parts), default=0),
-        parts=parts,
-        open=sum(len(group) for group in deciding) - len(parts),
+        deciding=tuple(verdict for group in deciding for verdict in group),
     )
 
 

@@ -178,7 +178,7 @@ class TestTables:
         assert len(rows("\n".join(section(COPYING, gathered(runs))), "LN")) == len(COPYING.presets) + 1
 
     def test_statistics(self) -> None:
-        results = gathered(made_up(STATISTICS))
+        results = gathered(run for run in made_up(STATISTICS) if run.seed == 0)
         (row,) = rows("\n".join(section(STATISTICS, results)), "ATN (k = 25)")
         # Alternating around their center by 0.25; the first step does not count, so 37 of 74 on each side.
         assert row[1:4] == ["0.2500 / 0.2500"] * 3
@@ -186,7 +186,7 @@ class TestTables:
 
 
 def made_up(study: Study) -> list[Result]:
-    """A run of every series of a study and what it borrows from others."""
+    """Three seeds of every series of a study and of what it borrows from others."""
     moments = [(norm, moment, t) for norm in ("hh", "ih", "c") for moment in ("mean", "variance") for t in range(75)]
     alternating = {f"{norm} {moment} {t}": 0.25 * (-1) ** t for norm, moment, t in moments}
     variances = {f"{state} variance {t}": 0.5 for state in ("c", "h") for t in range(30)}
@@ -210,13 +210,30 @@ def made_up(study: Study) -> list[Result]:
         return {"validation": train + 0.001, **more}
 
     return [
-        make_run(
-            series.task, series.model, falls_to(1.5), preset=presets[0], measured=measured, **case.where, **series.where
-        )
+        with_seed(run, seed)
         for presets in study.presets
         for case in study.cases
         for series in case.series
+        for run in [
+            make_run(
+                series.task,
+                series.model,
+                falls_to(1.5),
+                preset=presets[0],
+                measured=measured,
+                **case.where,
+                **series.where,
+            )
+        ]
+        for seed in (0, 1, 2)
     ]
+
+
+def with_seed(run: Result, seed: int) -> Result:
+    """The same losses under another seed."""
+    name = run.record.name.replace(f"seed{run.seed}", f"seed{seed}")
+    settings = {**run.record.settings, "seed": seed}
+    return run._replace(record=dataclasses.replace(run.record, name=name, settings=settings))
 
 
 class TestMarks:
@@ -306,40 +323,66 @@ class TestStillToRun:
         assert "- `copying-released-T200-ln-seed5544`: the loss of step 4,000 was not finite" in text
         missing = [line for line in text.splitlines() if line.startswith("python -m experiments copying")]
         # 0.25 s a step, and twice that where a sequence is twice as long.
-        assert (
-            "python -m experiments copying --preset released --T 200 --model atn  # 4,000 steps, about 33 min"
-            in missing
-        )
-        assert (
-            "python -m experiments copying --preset paper --T 100 --model lstm  # 4,000 steps, about 17 min" in missing
-        )
-        assert not [line for line in missing if "--preset released --T 100" in line]
-        assert len(missing) == 9
+        command = "python -m experiments copying --preset"
+        every = "--seeds 5544,0,1  # 4,000 steps"
+        assert f"{command} released --T 200 --model atn {every}, about 33 min each" in missing
+        assert f"{command} paper --T 100 --model lstm {every}, about 17 min each" in missing
+        assert len(missing) == 12
+
+    def test_a_series_lacks_the_seeds_that_the_others_have(self, runs: Path, tmp_path: Path) -> None:
+        """Three in all: those that most series have; then the preset's, 0 and 1."""
+        for seed in (1, 7):
+            copying(runs, "ln", 0.12, seed=seed)
+        copying(runs, "atn", 0.1, seed=7)
+        lines = part(report(runs, tmp_path), "Copying").splitlines()
+        seeds = {
+            line.split("--model ")[1].split()[0]: line.split("--seeds ")[1].split()[0]
+            for line in lines
+            if line.startswith("python -m experiments copying --preset released --T 100")
+        }
+        assert seeds == {"lstm": "7,1", "atn": "1"}
+        assert "--model atn --seeds 1  # 4,000 steps, about 17 min\n" in "\n".join(lines)
+
+    def test_a_claim_says_what_three_seeds_would_take(self, runs: Path, tmp_path: Path) -> None:
+        """0.25 s a step. Figure 2 needs LN and ATN at T = 100 and at T = 200, where a step takes twice as long."""
+        (line,) = [line for line in report(runs, tmp_path).splitlines() if line.startswith("| `figure-2`")]
+        hours = 4000 * 0.25 * (2 * 2 + 2 * 3 * 2) / 3600
+        assert f"| about {hours:.1f} h |" in line
+        for seed, T in [(0, 100), (1, 100), (0, 200), (1, 200), (5544, 200)]:
+            for model in MODELS:
+                copying(runs, model, 0.12, seed=seed, T=T)
+        (line,) = [line for line in report(runs, tmp_path).splitlines() if line.startswith("| `figure-2`")]
+        assert " at 3 seeds | – |" in line
+
+    def test_no_claim_has_a_time_without_any_run(self, tmp_path: Path) -> None:
+        lines = report(tmp_path / "nowhere", tmp_path).splitlines()
+        assert [line for line in lines if line.startswith("| `table-1`") and "| not known |" in line]
 
     def test_steps_and_validations_are_counted_apart(self) -> None:
         # 60 steps of 2 s and a validation of 1,000 s; the paper's run has 95,700 steps and 100 validations.
         short: dict[str, Any] = {"steps": 60, "validate_every": 60, "seconds": (60 * 2 + 1000) / 60}
         run = make_run("wikitext2", "atn", falls_to(5.0), validation_seconds=1000.0, **short)
-        command = "python -m experiments wikitext2 --preset paper --model atn  # 95,700 steps"
-        assert f"{command}, about 3.4 days" in missing_lines(WIKITEXT2, gathered([run]))
+        command = "python -m experiments wikitext2 --preset paper --model atn --seeds 1882,0,1  # 95,700 steps"
+        assert f"{command}, about 3.4 days each" in missing_lines(WIKITEXT2, gathered([run]))
         # Of the time of both together only a bound is known.
         run = make_run("wikitext2", "atn", falls_to(5.0), validation_seconds=None, **short)
-        assert f"{command}, at most about 21 days" in missing_lines(WIKITEXT2, gathered([run]))
+        assert f"{command}, at most about 21 days each" in missing_lines(WIKITEXT2, gathered([run]))
         # The run was not validated at all.
         short = {"steps": 60, "seconds": 2.0}
         run = make_run("wikitext2", "atn", falls_to(5.0), validation_seconds=0.0, **short)
-        assert f"{command}, at least about 2.2 days" in missing_lines(WIKITEXT2, gathered([run]))
+        assert f"{command}, at least about 2.2 days each" in missing_lines(WIKITEXT2, gathered([run]))
         run = make_run("wikitext2", "atn", falls_to(5.0), validation_seconds=None, **short)
-        assert f"{command}, at least about 2.2 days" in missing_lines(WIKITEXT2, gathered([run]))
+        assert f"{command}, at least about 2.2 days each" in missing_lines(WIKITEXT2, gathered([run]))
 
     def test_a_switch_is_a_flag_and_no_time_is_told_without_a_run(self, tmp_path: Path) -> None:
         text = part(report(tmp_path / "nowhere", tmp_path), "Denoise")
-        assert "python -m experiments denoise --preset paper --T 200 --no-replace --model ln  # 10,000 steps\n" in text
+        command = "python -m experiments denoise --preset paper --T 200 --no-replace --model ln --seeds 5544,0,1"
+        assert f"{command}  # 10,000 steps each\n" in text
 
     def test_a_run_that_a_study_borrows_tells_its_time(self, runs: Path, tmp_path: Path) -> None:
         text = part(report(runs, tmp_path), "Window lengths")
         command = "python -m experiments window-study --preset released --T 100 --k 65 --model atn"
-        assert f"{command}  # 4,000 steps, about 17 min\n" in text
+        assert f"{command} --seeds 5544,0,1  # 4,000 steps, about 17 min each\n" in text
 
     def test_no_runs_at_all(self, tmp_path: Path) -> None:
         page = report(tmp_path / "nowhere", tmp_path)
