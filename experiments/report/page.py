@@ -12,8 +12,9 @@ from experiments.report.paired import CONFIDENCE
 from experiments.report.results import Results, load_results
 from experiments.report.schema import Study
 from experiments.report.section import figures, section
-from experiments.report.sensitivity import in_a_grid, sensitivity_section
-from experiments.report.sensitivity_figure import sensitivity_figures
+from experiments.report.sensitivity.figure import sensitivity_figures
+from experiments.report.sensitivity.grid_results import in_a_grid
+from experiments.report.sensitivity.section import sensitivity_section
 from experiments.report.studies.registry import STUDIES
 from experiments.report.verdicts import claim_verdicts
 from experiments.training.records.curve import FINAL_VALIDATIONS

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from experiments.report.paired import Paired, in_words, paired
 from experiments.report.results import Result, Results
-from experiments.report.sensitivity import grid_result, in_a_grid, sensitivity_section, verdict
-from experiments.report.sensitivity_figure import lowest_at_every_seed, sensitivity_figures
-from experiments.tasks.sensitivity import COPYING_PLACEMENT, DENOISE_SETTINGS, PIXEL_RATES, Cell, Grid
+from experiments.report.sensitivity.figure import lowest_at_every_seed, sensitivity_figures
+from experiments.report.sensitivity.grid_results import grid_result, in_a_grid
+from experiments.report.sensitivity.section import sensitivity_section
+from experiments.report.sensitivity.verdicts import is_lower, verdict
+from experiments.tasks.sensitivity import COPYING_PLACEMENT, DENOISE_SETTINGS, PIXEL_RATES, Cell, Grid, find_grids
 from experiments.training.records.record import UNVERIFIED
 from experiments.training.settings import ModelName
 from tests.support.experiment_runs import gathered, make_run
@@ -68,7 +71,7 @@ def test_the_interval_of_a_paired_difference() -> None:
     ],
 )
 def test_the_verdict_over_the_cells(holds: Callable[[Cell], bool], expected: str) -> None:
-    assert verdict(grid_result(GRID, runs(atn_lower_where(holds))), "atn", "ln") == expected
+    assert verdict(grid_result(GRID, runs(atn_lower_where(holds))), is_lower("atn", "ln")) == expected
 
 
 def test_one_seed_that_disagrees_undoes_a_cell() -> None:
@@ -76,14 +79,14 @@ def test_one_seed_that_disagrees_undoes_a_cell() -> None:
         return 0.5 if model == "ln" else (0.6 if cell == GRID.cells[0] and seed == 1 else 0.4)
 
     result = grid_result(GRID, runs(loss))
-    assert verdict(result, "atn", "ln").endswith("(7 of 8 cells)")
+    assert verdict(result, is_lower("atn", "ln")).endswith("(7 of 8 cells)")
     assert lowest_at_every_seed(result.cells[0], 3) is None
     assert lowest_at_every_seed(result.cells[1], 3) == "atn"
 
 
 def test_missing_cells_leave_the_verdict_open() -> None:
     result = grid_result(GRID, runs(atn_lower_where(lambda _: True), cells=3))
-    assert verdict(result, "atn", "ln") == "pending: true in 3 of 3 cells, 5 still to run"
+    assert verdict(result, is_lower("atn", "ln")) == "pending: true in 3 of 3 cells, 5 still to run"
     assert lowest_at_every_seed(result.cells[7], 3) is None
 
 
@@ -118,6 +121,63 @@ def test_a_grid_shows_its_measurements_beside_the_loss() -> None:
     assert "| accuracy: LSTM / LN / ATN | contrast: LSTM / LN / ATN |" in header
     (row,) = [line for line in lines if line.startswith("| 0.001 | 1.000")]
     assert "| 0.2000 / 0.3000 / 0.1500 | – / 3.000 / 1.500 |" in row
+
+
+BEST_RATES: dict[ModelName, float] = {"lstm": 1e-3, "ln": 3e-3, "atn": 1e-2}
+"""The rate at which the made-up trials of a model end lowest."""
+
+
+def pixel_run(cell: Cell, model: ModelName, seed: int, loss: float, accuracy: float) -> Result:
+    def measured(*_: Any) -> dict[str, float]:
+        return {"validation": 1.0, "accuracy": accuracy}
+
+    settings = {**PIXEL_RATES.fixed, **cell, "seed": seed}
+    return make_run("pixel-mnist", model, lambda _: loss, measured=measured, **settings)
+
+
+def test_the_models_of_a_grid_are_compared_each_at_its_own_rate() -> None:
+    """LN guesses with eps = 1e-5 alone; the LSTM, which has no norm, is the same in every cell."""
+    trials = [
+        pixel_run(cell, model, PIXEL_RATES.seeds[0], abs(cell["lr"] - BEST_RATES[model]), 0.1)
+        for cell in PIXEL_RATES.cells
+        for model in PIXEL_RATES.models
+    ]
+    grids = find_grids("pixel-norm", [run.record for run in trials])
+    level = {"lstm": 0.4, "ln": 0.6, "atn": 0.5}
+
+    def runs_of(grid: Grid) -> list[Result]:
+        return [
+            pixel_run(cell, model, seed, level[model], 0.1 if (model, cell["eps"]) == ("ln", 1e-5) else 0.9)
+            for cell in grid.cells
+            for model in grid.models
+            for seed in grid.seeds
+        ]
+
+    some = [run for grid in grids for run in runs_of(grid)]
+    lines = sensitivity_section(gathered([*trials, *some]))
+    assert [line for line in lines if line.startswith("| `pixel-norm` | 21 of 21 |")]
+    assert (
+        "Each model at the settings that were best in its trials: LSTM lr = 0.001; LN lr = 0.003; ATN lr = 0.01."
+        in lines
+    )
+    verdicts = [line.split(" | ") for line in lines if "`pixel-norm`" in line and not line.startswith("| `")]
+    assert {says.removeprefix("| "): found.removesuffix(" |") for says, _, found in verdicts} == {
+        "LN is no better than guessing: accuracy at most 15%": "depends on `eps` (1.0: 0%, 1e-05: 100%) (1 of 3 cells)",
+        "ATN learns: accuracy at least 20%": "robust (3 of 3 cells)",
+        "ATN is below LN": "robust (3 of 3 cells)",
+        "ATN is below LSTM": "not seen (0 of 3 cells)",
+        "LN is below LSTM": "not seen (0 of 3 cells)",
+    }
+    rows = [line for line in lines if line.startswith(("| 1.0 | ", "| 1e-05 | "))]
+    assert len(rows) == 3
+    assert all("| 0.4000 ± 0 | 0.6000 ± 0 | 0.5000 ± 0 |" in row for row in rows)
+    assert sensitivity_figures(gathered([*trials, *some]))["sensitivity.png"].startswith(b"\x89PNG")
+
+
+def test_trials_of_a_rate_decide_no_sentence() -> None:
+    lines = sensitivity_section(gathered([pixel_run(PIXEL_RATES.cells[0], "ln", PIXEL_RATES.seeds[0], 1.0, 0.1)]))
+    assert [line for line in lines if line.startswith("| `pixel-rates` | 1 of 12 |")]
+    assert not [line for line in lines if "| `pixel-rates` |" in line and not line.startswith("| `pixel-rates`")]
 
 
 def test_runs_with_the_settings_of_a_preset_stay_in_their_own_section() -> None:

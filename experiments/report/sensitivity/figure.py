@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 from experiments.report.plotting import COLORS, MARKERS, legend_below, png, tidy
 from experiments.report.results import Results
 from experiments.report.schema import NAMES
-from experiments.report.sensitivity import FIGURE, CellResult, GridResult, grid_results, is_drawn, varied
+from experiments.report.sensitivity.grid_results import CellResult, GridResult, grid_results, varied
 from experiments.training.settings import ModelName
+
+FIGURE = "sensitivity.png"
 
 ROW = 0.34
 """Height of a cell in inches."""
@@ -19,6 +21,11 @@ def sensitivity_figures(results: Results) -> dict[str, bytes]:
     """The PNG of the study by its file name; none if no grid has something to compare."""
     drawn = [one for one in grid_results(results) if is_drawn(one)]
     return {FIGURE: draw_cells(drawn)} if drawn else {}
+
+
+def is_drawn(result: GridResult) -> bool:
+    """Whether a figure has something to compare: at least two cells with runs."""
+    return sum(bool(one.losses) for one in result.cells) > 1
 
 
 def draw_cells(results: Sequence[GridResult]) -> bytes:
