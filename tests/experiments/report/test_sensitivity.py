@@ -90,6 +90,13 @@ def test_missing_cells_leave_the_verdict_open() -> None:
     assert lowest_at_every_seed(result.cells[7], 3) is None
 
 
+def test_a_cell_that_lacks_a_seed_is_still_to_run() -> None:
+    results = runs(atn_lower_where(lambda _: True), cells=2)
+    results.finished.pop()
+    found = verdict(grid_result(GRID, results), is_lower("atn", "ln"))
+    assert found == "pending: true in 1 of 1 cells, 7 still to run"
+
+
 def test_runs_without_a_stamp_do_not_count() -> None:
     assert not grid_result(GRID, runs(atn_lower_where(lambda _: True), cells=1, stamp=UNVERIFIED)).records
 
