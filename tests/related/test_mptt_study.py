@@ -37,6 +37,7 @@ from experiments.training.records.record import load_record
 from experiments.training.settings import ModelName
 from tests.support.comparison import assert_close
 from tests.support.experiment_runs import make_run
+from tests.support.interruptions import assert_kill_changes_nothing
 
 CPU = torch.device("cpu")
 SMOKE = PRESETS["smoke"]
@@ -328,29 +329,8 @@ def test_a_run_goes_on_with_the_states_that_it_kept(
     model: ModelName, strategy: Strategy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is killed within its second or third epoch."""
-
-    class DiedError(BaseException):
-        """Like a kill: nothing handles it."""
-
-    loss = LongSeries.loss
-
-    def dying(self: LongSeries, step: int) -> torch.Tensor:
-        if step == 10:
-            raise DiedError
-        return loss(self, step)
-
-    arguments = ("--model", model, "--strategy", strategy, "--checkpoint-seconds", "0")
-    assert main(command(tmp_path / "whole", *arguments)) == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(LongSeries, "loss", dying)
-        with pytest.raises(DiedError):
-            main(command(tmp_path / "killed", *arguments))
-    assert main(command(tmp_path / "killed", *arguments)) == 0
-    (whole,), (killed,) = (list((tmp_path / name).iterdir()) for name in ("whole", "killed"))
-    record = load_record(killed)
-    assert record is not None
-    assert [session.after_step for session in record.sessions] == [0, 9]
-    assert (killed / METRICS).read_bytes() == (whole / METRICS).read_bytes()
+    arguments = ["mptt", "--preset", "smoke", "--model", model, "--strategy", strategy]
+    assert_kill_changes_nothing(LongSeries, arguments, 10, tmp_path, monkeypatch)
 
 
 def test_a_checkpoint_of_another_strategy_does_not_fit() -> None:

@@ -34,6 +34,7 @@ from experiments.training.records.record import load_record
 from experiments.training.settings import ModelName
 from tests.support.comparison import assert_close
 from tests.support.complex_step import Array
+from tests.support.interruptions import assert_kill_changes_nothing
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(PRESETS["smoke"], depths=(1, 2, 4), samples=9, taps=3, steps=6, validate_every=3)
@@ -130,9 +131,11 @@ def test_the_plan_is_both_initializations_with_and_without_the_norm() -> None:
     ]
 
 
+SIZE = ("--depths", "1", "2", "4", "--samples", "9", "--taps", "3", "--steps", "6", "--validate-every", "3")
+
+
 def command(runs: Path, *more: str) -> list[str]:
-    size = ["--depths", "1", "2", "4", "--samples", "9", "--taps", "3", "--steps", "6", "--validate-every", "3"]
-    return ["one-example", "--preset", "smoke", "--unverified", "--runs", str(runs), *size, *more]
+    return ["one-example", "--preset", "smoke", "--unverified", "--runs", str(runs), *SIZE, *more]
 
 
 def measured(folder: Path) -> Mapping[int, Mapping[str, float]]:
@@ -157,26 +160,8 @@ def test_a_command_makes_a_run_of_each_model_and_initialization(tmp_path: Path) 
 
 
 def test_a_run_goes_on_with_the_gradients_of_its_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class DiedError(BaseException):
-        """Like a kill: nothing handles it."""
-
-    def dying(self: OneExample, step: int) -> torch.Tensor:
-        if step == 2:
-            raise DiedError
-        return self.losses().mean()
-
-    arguments = ("--model", "cn", "--init", "default", "--checkpoint-seconds", "0")
-    assert main(command(tmp_path / "whole", *arguments)) == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(OneExample, "loss", dying)
-        with pytest.raises(DiedError):
-            main(command(tmp_path / "killed", *arguments))
-    assert main(command(tmp_path / "killed", *arguments)) == 0
-    (whole,), (killed,) = (list((tmp_path / name).iterdir()) for name in ("whole", "killed"))
-    record = load_record(killed)
-    assert record is not None
-    assert [session.after_step for session in record.sessions] == [0, 1]
-    assert (killed / METRICS).read_bytes() == (whole / METRICS).read_bytes()
+    arguments = ["one-example", "--preset", "smoke", *SIZE, "--model", "cn", "--init", "default"]
+    assert_kill_changes_nothing(OneExample, arguments, 2, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from experiments.training.records.record import RECORD, Record, load_record
 from experiments.training.run import Run
 from experiments.training.settings import ModelName
 from experiments.training.tensorboard_log import BOARD
+from tests.support.interruptions import Died, dying
 
 STEPS = 12
 
@@ -163,28 +164,12 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
 
-class Died(BaseException):
-    """Like a kill: nothing handles it."""
-
-
-def dying(at: int) -> Callable[..., torch.Tensor]:
-    """A loss that ends the process at a step."""
-    loss = Copying.loss
-
-    def function(self: Any, step: int) -> torch.Tensor:
-        if step == at:
-            raise Died
-        return loss(self, step)
-
-    return function
-
-
 def test_tensorboard_has_each_step_once_however_often_the_run_died(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The rows of the first 10 steps are read, and written for TensorBoard, but no checkpoint is.
     with monkeypatch.context() as patch:
-        patch.setattr(Copying, "loss", dying(at=12))
+        patch.setattr(Copying, "loss", dying(Copying, 12))
         with pytest.raises(Died):
             main(command(tmp_path / "board", "--tensorboard"))
     assert len(curves(only_folder(tmp_path / "board"))["train"]) == 10
@@ -231,7 +216,7 @@ def test_a_resumed_run_stays_at_its_precision(
 ) -> None:
     half = ["--dtype", "bfloat16", "--checkpoint-seconds", "0"]
     with monkeypatch.context() as patch:
-        patch.setattr(Copying, "loss", dying(at=7))
+        patch.setattr(Copying, "loss", dying(Copying, 7))
         with pytest.raises(Died):
             main(command(tmp_path / "died", *half))
     folder = only_folder(tmp_path / "died")

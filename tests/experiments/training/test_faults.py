@@ -29,6 +29,7 @@ from experiments.training.records.curve import CURVE, MOST_ROWS_IF_SHORTENED, re
 from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
 from experiments.training.records.record import RECORD, Record, load_record
 from experiments.training.run import FRESH_MEMORY
+from tests.support.interruptions import Died, dying
 
 TIMES = Times(0.5, 0.25)
 
@@ -44,14 +45,10 @@ def command(runs: Path, *more: str, model: str = "lstm") -> list[str]:
 def half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder of a run that died in step 9."""
     with monkeypatch.context() as patch:
-        patch.setattr(Copying, "loss", dying(at=9))
+        patch.setattr(Copying, "loss", dying(Copying, 9))
         with pytest.raises(Died):
             main(command(tmp_path / "half"))
     return folder_of(tmp_path / "half")
-
-
-class Died(BaseException):
-    """Like a kill: nothing handles it."""
 
 
 class Carrying(Problem):
@@ -81,18 +78,6 @@ class Carrying(Problem):
         """Make a step."""
         torch.autograd.backward(self.loss(step))
         self.update(step)
-
-
-def dying(at: int) -> Callable[..., torch.Tensor]:
-    """A loss that ends the process at a step."""
-    loss = Copying.loss
-
-    def function(self: Any, step: int) -> torch.Tensor:
-        if step == at:
-            raise Died
-        return loss(self, step)
-
-    return function
 
 
 def folder_of(runs: Path) -> Path:

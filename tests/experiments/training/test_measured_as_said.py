@@ -19,6 +19,7 @@ from experiments.training.checkpoint import Checkpoint, Times, capture, load_che
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.records.record import load_record
 from tests.support.experiment_runs import SYNTHETIC
+from tests.support.interruptions import Died, dying
 
 CPU = torch.device("cpu")
 SMOKE = wikitext2.SMOKE
@@ -175,18 +176,8 @@ def test_a_resumed_second_process_goes_on_with_its_own_randomness(monkeypatch: p
 
 
 def test_the_time_of_a_resumed_run_has_the_time_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loss = copying.Copying.loss
-
-    class Died(BaseException):
-        """Like a kill."""
-
-    def die(self: copying.Copying, step: int) -> Tensor:
-        if step == 7:
-            raise Died
-        return loss(self, step)
-
     with monkeypatch.context() as patch:
-        patch.setattr(copying.Copying, "loss", die)
+        patch.setattr(copying.Copying, "loss", dying(copying.Copying, 7))
         with pytest.raises(Died):
             main(command(tmp_path, "--checkpoint-seconds", "0"))
     (folder,) = tmp_path.iterdir()
