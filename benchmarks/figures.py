@@ -27,8 +27,11 @@ Line = list[tuple[int, float]]
 def axis_figure(axis: Axis, results: list[GroupResult]) -> bytes:
     """PNG of the ratios along `axis`, one panel per pass."""
     figure = Figure(figsize=(11, 4.2), dpi=150, layout="constrained")
-    for ax, name in zip(figure.subplots(1, len(PASSES), sharey=True), PASSES, strict=True):
-        _panel(ax, axis, _lines(axis, results, name))
+    panels = {name: _lines(axis, results, name) for name in PASSES}
+    limits = _limits([ratio for lines in panels.values() for points in lines.values() for _, ratio in points])
+    axes = figure.subplots(1, len(PASSES), sharey=True)
+    for ax, (name, lines) in zip(axes, panels.items(), strict=True):
+        _panel(ax, axis, lines, limits)
         ax.set_title(name, fontsize=11)
     figure.suptitle(f"time as a multiple of nn.LSTM's, against {axis}; {_fixed(axis)}", fontsize=11)
     return png(figure)
@@ -52,7 +55,12 @@ def _lines(axis: Axis, results: list[GroupResult], name: str) -> dict[tuple[str,
     return {key: sorted(points) for key, points in lines.items()}
 
 
-def _panel(ax: Axes, axis: Axis, lines: dict[tuple[str, str], Line]) -> None:
+def _limits(ratios: list[float]) -> tuple[float, float]:
+    """Limits of the y axis, which the panels share."""
+    return min(0.8, 0.9 * min(ratios)), 1.15 * max(1.3, *ratios)
+
+
+def _panel(ax: Axes, axis: Axis, lines: dict[tuple[str, str], Line], limits: tuple[float, float]) -> None:
     ax.set_xscale("log")
     ax.set_yscale("log")
     ticks = sorted({value for points in lines.values() for value, _ in points})
@@ -62,9 +70,7 @@ def _panel(ax: Axes, axis: Axis, lines: dict[tuple[str, str], Line]) -> None:
     span = ticks[-1] / ticks[0]
     ax.set_xlim(ticks[0] / span**0.05, ticks[-1] * span**0.28)
     ax.plot([ticks[0], ticks[-1]], [1, 1], color="0.25", linewidth=1)
-    highest = max(ratio for points in lines.values() for _, ratio in points)
-    lowest = min(ratio for points in lines.values() for _, ratio in points)
-    ax.set_ylim(min(0.8, 0.9 * lowest), 1.15 * max(1.3, highest))
+    ax.set_ylim(limits)
     _y_ticks(ax)
     ends = {BASELINE: 1.0}
     for (backend, norm), points in lines.items():

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import benchmarks.run
-from benchmarks import gpu_model
+from benchmarks import figures, gpu_model
 from benchmarks.command_line import main
 from benchmarks.correctness import check
 from benchmarks.memory import kept_bytes, peak_bytes
@@ -216,6 +217,26 @@ def test_the_report_says_what_the_record_says(tmp_path: Path) -> None:
     )
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"cpu-k.png", "cpu-H.png"}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "figures").iterdir())
+
+
+def test_a_figure_shows_every_point_of_both_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The panels share the limits, and the passes have other ratios."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "png", drawn.append)
+    lstm, eager = peers()[0], next(variant for variant in ours("cpu") if variant.name == "ATNLSTM atn, eager")
+    forward, *_ = PASSES
+    results = []
+    for H in (32, 128):
+        size = dataclasses.replace(BASE, H=H)
+        slow = measurement(eager, size, 3.0)
+        times = {**slow.times, forward: Timing(40.0, 40.0, 40.0, 7)}
+        found = [measurement(lstm, size, 1.0), dataclasses.replace(slow, times=times)]
+        results.append(GroupResult(f"H={H}", "H", CONDITIONS, found))
+    figures.axis_figure("H", results)
+    for ax in drawn[0].axes:
+        low, high = ax.get_ylim()
+        assert all(low < height < high for line in ax.lines for height in np.asarray(line.get_ydata(), float))
+        assert all(low < text.get_position()[1] < high for text in ax.texts)
 
 
 def test_the_report_stands_where_nothing_could_be_timed(tmp_path: Path) -> None:
