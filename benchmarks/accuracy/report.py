@@ -1,6 +1,7 @@
 """The accuracy section of the benchmark document, and its figures, from what `accuracy.py` and the soak wrote."""
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
 from benchmarks.accuracy.measure import (
     AXES,
@@ -41,7 +43,7 @@ AXIS_LABELS = {
     "H": "hidden units H (features N)",
     "offset": "common offset",
     LONG_AXIS: "window k at a common offset of 1000",
-    SPEED_AXIS: "hidden units H, at the sizes at which the speed is measured",
+    SPEED_AXIS: "hidden units H of the named sizes",
 }
 
 
@@ -232,7 +234,7 @@ def draw(axis: str, rows: Sequence[Row]) -> bytes:
             _panel(ax, axis, shown, colors)
         # Only now are the limits, which the panels share, those that the labels have to fit in.
         for ax, shown in zip(panels, by_subject, strict=True):
-            _label_ends(ax, shown, colors)
+            _label_ends(ax, axis, shown, colors)
     for ax, subject in zip(grid[0], subjects, strict=True):
         ax.set_title(subject, fontsize=11)
     for ax in grid[-1]:
@@ -243,19 +245,29 @@ def draw(axis: str, rows: Sequence[Row]) -> bytes:
 def _panel(ax: Axes, axis: str, rows: Sequence[Row], colors: Mapping[str, str]) -> None:
     if axis == "offset":
         ax.set_xscale("symlog", linthresh=1)
-    else:
+    elif axis != SPEED_AXIS:
         ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     values = sorted({row.value for row in rows})
+    places = _places(axis, values)
     for backend, kind in _curves(rows):
         line, marker = STYLES[kind]
         heights = [_worst_at(rows, backend, kind, value) for value in values]
-        ax.plot(values, heights, color=colors[backend], linestyle=line, marker=marker, markersize=4, linewidth=1.4)
-    ax.set_xticks(values, [f"{value:g}" for value in values])
+        ax.plot(places, heights, color=colors[backend], linestyle=line, marker=marker, markersize=4, linewidth=1.4)
+    ax.set_xticks(places, [f"{value:g}" for value in values])
     ax.minorticks_off()
+    if axis == SPEED_AXIS:
+        # Less than two decades: 1, 2 and 5 of each.
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(math.inf, math.inf)))
     ax.grid(color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _places(axis: str, values: Sequence[float]) -> Sequence[float]:
+    """Where the values stand on the x axis: the named sizes, which differ in more than H, beside each other."""
+    return range(len(values)) if axis == SPEED_AXIS else values
 
 
 def _curves(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -267,16 +279,17 @@ def _worst_at(rows: Sequence[Row], backend: str, kind: str, value: float) -> flo
     return max(row.worst for row in rows if (row.backend, _kind(row), row.value) == (backend, kind, value))
 
 
-def _label_ends(ax: Axes, rows: Sequence[Row], colors: Mapping[str, str]) -> None:
+def _label_ends(ax: Axes, axis: str, rows: Sequence[Row], colors: Mapping[str, str]) -> None:
     """Name each curve at its right end, moving names up that would lie on another."""
     low, high = ax.get_ylim()
     apart = (high / low) ** 0.06
-    last = max(row.value for row in rows)
+    values = sorted({row.value for row in rows})
+    last, place = values[-1], _places(axis, values)[-1]
     ends = sorted((_worst_at(rows, backend, kind, last), backend, kind) for backend, kind in _curves(rows))
     height = 0.0
     for end, backend, kind in ends:
         height = max(end, height * apart)
-        note = ax.annotate(f"{backend}, {kind}", (last, height), (7, 0), textcoords="offset points", va="center")
+        note = ax.annotate(f"{backend}, {kind}", (place, height), (7, 0), textcoords="offset points", va="center")
         note.set(color=colors[backend], fontsize=8, annotation_clip=False)
 
 
