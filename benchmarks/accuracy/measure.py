@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.accuracy                  # a quarter of an hour, one core
+    python -m benchmarks.accuracy                  # half an hour, one core
     python -m benchmarks.accuracy --axes long_k    # one axis; the rows of the others stay
     python -m benchmarks.accuracy --quick          # few points, half a minute
 
@@ -92,12 +92,6 @@ SPEED_SUBJECT = "ATNLSTM"
 SPEED_SIZES: dict[int, Size] = {size.H: size for size in NAMED["cpu"].values()}
 """The sizes at which the speed is measured, by H."""
 
-SPEED_PROBLEMS = 3
-"""Most random problems of such a size: each averages over thousands of errors."""
-
-FEWER: dict[Axis, int] = {LONG_AXIS: LONG_PROBLEMS, SPEED_AXIS: SPEED_PROBLEMS}
-"""Most problems of a point, where there are fewer."""
-
 AXES: dict[Axis, tuple[float, ...]] = {
     "T": (4, 16, 64, 256, 512),
     "k": (1, 4, 16, 64, 256),
@@ -127,8 +121,7 @@ class Accuracy:
     """What to measure; the rows of other axes stay as they are in the file."""
 
     problems: int = 31
-    """Random problems a point, but at most 5 at a long window and 3 at a size of the speed. Over 11 the ratio of two
-    medians scatters beyond 2 now and then."""
+    """Random problems a point, 5 at a long window. Over 11 the ratio of two medians scatters beyond 2 now and then."""
 
     output: Path = RESULTS
     """Where the measurements go."""
@@ -341,7 +334,7 @@ def accuracy(options: Accuracy) -> dict[str, Any]:
     rows: list[Row] = []
     for point in (bar := tqdm(points(axes), unit="point", mininterval=interval, dynamic_ncols=True)):
         bar.set_postfix_str(f"{point.subject}, {point.axis} = {point.value:g}", refresh=False)
-        rows += rows_at(point, min(seeds, FEWER.get(point.axis, seeds)))
+        rows += rows_at(point, min(seeds, LONG_PROBLEMS) if point.axis == LONG_AXIS else seeds)
     conditions = {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "machine": describe(torch.device("cpu")),

@@ -19,7 +19,6 @@ from benchmarks.accuracy.measure import (
     ORACLE,
     RESULTS,
     SPEED_AXIS,
-    SPEED_PROBLEMS,
     SPEED_SIZES,
     Row,
 )
@@ -91,8 +90,7 @@ def _method(result: Mapping[str, Any]) -> list[str]:
         "added to the input of the norm; in the LSTM, of the two norms of W_ih x and W_hh h, by the biases. Windows of",
         f"up to {max(AXES[LONG_AXIS]):,.0f} steps are held to the same digits, at an offset of {LONG_OFFSET:g}, with",
         f"T = k + 1000 and {LONG_PROBLEMS} problems a point, too few for the ratios of medians below. At the",
-        f"{len(SPEED_SIZES)} named sizes of the tables above, float32 is held to `eager` in float64, with",
-        f"{SPEED_PROBLEMS} problems a point.",
+        f"{len(SPEED_SIZES)} named sizes of the tables above, float32 is held to `eager` in float64.",
     ]
 
 
