@@ -8,7 +8,7 @@ from experiments.report.results import Results
 from experiments.report.schema import NAMES
 from experiments.report.sensitivity.figure import FIGURE, is_drawn
 from experiments.report.sensitivity.grid_results import GridResult, grid_results, varied
-from experiments.report.sensitivity.verdicts import NOT_SEEN, ROBUST, statements, verdict
+from experiments.report.sensitivity.verdicts import NOT_SEEN, ROBUST, Statement, opposite, statements, verdict
 from experiments.report.tables import duration, over_seeds
 from experiments.tasks.sensitivity import FOLLOWERS, Grid
 
@@ -23,7 +23,8 @@ number of steps, since a minimum favors noise. Differences are paired: with the 
 The interval is Student's t, {CONFIDENCE:.0%}, over the seeds. With three seeds it is wide, so the last column says at
 how many seeds ATN is the lower one. A sentence is *{ROBUST}* if it is true at every seed in every cell, and
 *{NOT_SEEN}* if in no cell it is true at every seed. Otherwise it *depends on* the settings whose values differ most in
-the share of cells in which it is true. `python -m experiments sweep --grid NAME` runs a grid, or what is left of it."""
+the share of cells in which it is true. The same is said of the sentence with its models exchanged: where neither is
+true, the seeds decide. `python -m experiments sweep --grid NAME` runs a grid, or what is left of it."""
 
 
 def sensitivity_section(results: Results) -> list[str]:
@@ -57,11 +58,16 @@ def _own(result: GridResult) -> list[str]:
 
 def _verdicts(grids: Sequence[GridResult]) -> list[str]:
     rows = [
-        [statement.says, f"`{result.grid.name}`", verdict(result, statement)]
+        [statement.says, f"`{result.grid.name}`", verdict(result, statement), _of_the_opposite(result, statement)]
         for result in grids
         for statement in statements(result.grid)
     ]
-    return markdown(["sentence of the paper", "grid", "verdict"], rows)
+    return markdown(["sentence of the paper", "grid", "verdict", "with the models exchanged"], rows)
+
+
+def _of_the_opposite(result: GridResult, statement: Statement) -> str:
+    other = opposite(statement)
+    return "–" if other is None else verdict(result, other)
 
 
 def _overview(grids: Sequence[GridResult]) -> list[str]:

@@ -40,11 +40,17 @@ def is_lower(first: ModelName, second: ModelName) -> Statement:
     return Statement(f"{NAMES[first]} is below {NAMES[second]}", (first, second), holds)
 
 
+def opposite(statement: Statement) -> Statement | None:
+    """The sentence with its two models exchanged; None for a sentence about one model."""
+    return is_lower(*reversed(statement.models)) if len(statement.models) == 2 else None
+
+
 def is_accurate(model: ModelName, says: str, bounds: tuple[float, float]) -> Statement:
     """The last accuracy of the model lies within the bounds."""
 
     def holds(one: CellResult, seed: int) -> bool:
-        accuracy = one.shown[pixel_mnist.ACCURACY][model].get(seed, 0.0)
+        # A run that diverged has none.
+        accuracy = one.shown[pixel_mnist.ACCURACY].get(model, {}).get(seed, 0.0)
         return bounds[0] <= accuracy <= bounds[1]
 
     limits = f"at least {bounds[0]:.0%}" if bounds[1] == 1 else f"at most {bounds[1]:.0%}"

@@ -9,9 +9,9 @@ import pytest
 from experiments.report.paired import Paired, in_words, paired
 from experiments.report.results import Result, Results
 from experiments.report.sensitivity.figure import lowest_at_every_seed, sensitivity_figures
-from experiments.report.sensitivity.grid_results import grid_result, in_a_grid
+from experiments.report.sensitivity.grid_results import CellResult, GridResult, grid_result, in_a_grid
 from experiments.report.sensitivity.section import sensitivity_section
-from experiments.report.sensitivity.verdicts import is_lower, verdict
+from experiments.report.sensitivity.verdicts import is_lower, statements, verdict
 from experiments.tasks.sensitivity import COPYING_PLACEMENT, DENOISE_SETTINGS, PIXEL_RATES, Cell, Grid, find_grids
 from experiments.training.records.record import UNVERIFIED
 from experiments.training.settings import ModelName
@@ -168,17 +168,38 @@ def test_the_models_of_a_grid_are_compared_each_at_its_own_rate() -> None:
         in lines
     )
     verdicts = [line.split(" | ") for line in lines if "`pixel-norm`" in line and not line.startswith("| `")]
-    assert {says.removeprefix("| "): found.removesuffix(" |") for says, _, found in verdicts} == {
-        "LN is no better than guessing: accuracy at most 15%": "depends on `eps` (1.0: 0%, 1e-05: 100%) (1 of 3 cells)",
-        "ATN learns: accuracy at least 20%": "robust (3 of 3 cells)",
-        "ATN is below LN": "robust (3 of 3 cells)",
-        "ATN is below LSTM": "not seen (0 of 3 cells)",
-        "LN is below LSTM": "not seen (0 of 3 cells)",
+    on_eps, robust, not_seen = (
+        "depends on `eps` (1.0: 0%, 1e-05: 100%) (1 of 3 cells)",
+        "robust (3 of 3 cells)",
+        "not seen (0 of 3 cells)",
+    )
+    assert {
+        says.removeprefix("| "): (found, of_opposite.removesuffix(" |")) for says, _, found, of_opposite in verdicts
+    } == {
+        "LN is no better than guessing: accuracy at most 15%": (on_eps, "–"),
+        "ATN learns: accuracy at least 20%": (robust, "–"),
+        "ATN is below LN": (robust, not_seen),
+        "ATN is below LSTM": (not_seen, robust),
+        "LN is below LSTM": (not_seen, robust),
     }
     rows = [line for line in lines if line.startswith(("| 1.0 | ", "| 1e-05 | "))]
     assert len(rows) == 3
     assert all("| 0.4000 ± 0 | 0.6000 ± 0 | 0.5000 ± 0 |" in row for row in rows)
     assert sensitivity_figures(gathered([*trials, *some]))["sensitivity.png"].startswith(b"\x89PNG")
+
+
+def test_a_diverged_run_is_no_better_than_guessing_and_lower_than_none() -> None:
+    """Its loss counts as infinite, its accuracy as 0."""
+    cell = {"eps": 1.0}
+    losses: dict[ModelName, dict[int, float]] = {"ln": {0: math.inf}, "atn": {0: 0.5}}
+    grid = PIXEL_RATES._replace(seeds=(0,), models=("ln", "atn"), cells=(cell,))
+    result = GridResult(grid, (CellResult(cell, losses, {"accuracy": {"atn": {0: 0.9}}}),), (), 2, {})
+    found = {statement.says: verdict(result, statement) for statement in statements(grid)}
+    assert found == {
+        "LN is no better than guessing: accuracy at most 15%": "robust (1 of 1 cells)",
+        "ATN learns: accuracy at least 20%": "robust (1 of 1 cells)",
+        "ATN is below LN": "robust (1 of 1 cells)",
+    }
 
 
 def test_trials_of_a_rate_decide_no_sentence() -> None:
