@@ -16,6 +16,7 @@ from benchmarks.accuracy.measure import (
     LONG_AXIS,
     LONG_OFFSET,
     LONG_PROBLEMS,
+    OFFSET_TIMES,
     ORACLE,
     RESULTS,
     SPEED_AXIS,
@@ -83,7 +84,7 @@ def _method(result: Mapping[str, Any]) -> list[str]:
     return [
         "Relative L2 error ‖computed − exact‖ / ‖exact‖ of the output and of every gradient (`d x` is that of x), as",
         "[FFTW publishes its own](https://www.fftw.org/accuracy/method.html):",
-        f"worst and median over {problems} random problems per point.",
+        f"worst and median over {problems} random problems per point, {OFFSET_TIMES * problems} with an offset.",
         "Inputs are rounded to the tested dtype first, so that only the arithmetic differs. Small problems are held",
         f"to {result['digits']} digits (mpmath), larger ones to the oracle in longdouble. One setting varies at a time",
         f"from {settings}, eps = {lstm['eps']:g}, with T = {result['T_while_k_varies']} while k varies. The offset is",

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from experiments.common.errors import ExperimentError
 from experiments.tasks import copying, pixel_mnist, window_lengths
+from experiments.tasks.registry import TASKS
 from experiments.training.records.record import Record
 from experiments.training.records.summary import mean
 from experiments.training.settings import MODELS, ModelName, PresetName
@@ -76,7 +77,8 @@ class Grid(NamedTuple):
 def _has(record: Record, wanted: Cell) -> bool:
     """Whether the run has the wanted values, and the preset's for every other setting."""
     others = set(record.differences) - set(wanted)
-    return not others and all(record.settings[name] == value for name, value in wanted.items())
+    settings = TASKS[record.task].presets[record.preset].with_defaults(record.settings)
+    return not others and all(settings[name] == value for name, value in wanted.items())
 
 
 def crossed(**values: Sequence[Any]) -> tuple[Cell, ...]:

@@ -139,9 +139,7 @@ def _with_outcome(record: Record, outcome: Outcome) -> Record:
 def _check_same_run(record: Record, run: Run, folder: Path) -> None:
     # The settings in the form of a record, in which tuples are lists.
     planned = json.loads(json.dumps(dataclasses.asdict(run.settings)))
-    # A setting that the record lacks was added after its run, which therefore had the default.
-    defaults = {field.name: field.default for field in dataclasses.fields(run.settings)}
-    recorded = {name: value for name, value in defaults.items() if value is not dataclasses.MISSING} | record.settings
+    recorded = run.settings.with_defaults(record.settings)
     if record.name != run.name or recorded != planned:
         pairs = {name: (recorded.get(name), planned.get(name)) for name in {**recorded, **planned}}
         differing = [f"{name} {old} there, {new} here" for name, (old, new) in pairs.items() if old != new]

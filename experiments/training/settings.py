@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from experiments.training.records.curve import MOST_ROWS
@@ -91,6 +92,11 @@ class Settings:
         names = [name for name in self._names() if name not in {"seed", *self.free}]
         pairs = {name: [self._value(preset, name), self._value(self, name)] for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    def with_defaults(self, recorded: Mapping[str, Any]) -> dict[str, Any]:
+        """A record's settings, and the default of each that it lacks: one that was added after its run."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: value for name, value in defaults.items() if value is not dataclasses.MISSING} | dict(recorded)
 
     def _names(self) -> list[str]:
         return [field.name for field in dataclasses.fields(self)]

@@ -155,6 +155,17 @@ def test_axes_change_what_they_name() -> None:
     assert norm == dataclasses.replace(NORM, base="batch", seed=1, offset=32)
 
 
+def test_points_with_an_offset_have_more_problems_and_long_windows_fewer() -> None:
+    points = [
+        Point("ATNLSTM", "offset", 100),
+        Point("ATNLSTM", "offset", 0),
+        Point("ATNLSTM", "speed", 60),
+        Point("assorted_time_norm, layer", "long_k", 300),
+    ]
+    assert [accuracy.problems_at(point, 31) for point in points] == [155, 31, 31, 5]
+    assert accuracy.problems_at(points[-1], 2) == 2
+
+
 def test_long_windows_are_held_to_50_digits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The norm's windows of up to 30,000 steps, where the oracle would take minutes."""
     long = [point for point in accuracy.points(accuracy.AXES) if point.axis == "long_k"]

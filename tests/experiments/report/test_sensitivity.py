@@ -1,5 +1,6 @@
 """The section on the sensitivity study: paired differences, verdicts over cells, and which runs it alone shows."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -206,6 +207,22 @@ def test_trials_of_a_rate_decide_no_sentence() -> None:
     lines = sensitivity_section(gathered([pixel_run(PIXEL_RATES.cells[0], "ln", PIXEL_RATES.seeds[0], 1.0, 0.1)]))
     assert [line for line in lines if line.startswith("| `pixel-rates` | 1 of 12 |")]
     assert not [line for line in lines if "| `pixel-rates` |" in line and not line.startswith("| `pixel-rates`")]
+
+
+def test_a_record_from_before_a_setting_has_its_default() -> None:
+    """Clipping came after the first runs of denoise, which therefore have none."""
+
+    def aged(run: Result) -> Result:
+        settings = {name: value for name, value in run.record.settings.items() if name != "clip"}
+        return run._replace(record=dataclasses.replace(run.record, settings=settings))
+
+    unclipped = [run for run in runs(lambda *_: 0.5).finished if run.record.settings["clip"] is None]
+    assert unclipped
+    for run in unclipped:
+        cell = GRID.cell_of(aged(run).record)
+        assert cell is not None
+        assert cell["clip"] is None
+        assert cell == GRID.cell_of(run.record)
 
 
 def test_runs_with_the_settings_of_a_preset_stay_in_their_own_section() -> None:
