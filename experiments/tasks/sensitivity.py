@@ -65,6 +65,11 @@ class Grid(NamedTuple):
         """Number of runs."""
         return len(self.models) * len(self.cells) * len(self.seeds)
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether its runs choose a setting for other grids, and decide nothing else."""
+        return self.seeds == (TRIAL_SEED,)
+
     def cell_of(self, record: Record) -> Cell | None:
         """The cell to which a run belongs; None for a run that is not of this grid."""
         if (record.task, record.preset) != (self.task, self.preset) or record.model not in self.models:

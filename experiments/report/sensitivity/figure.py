@@ -32,7 +32,8 @@ def draw_cells(results: Sequence[GridResult]) -> bytes:
     """PNG with a panel for each grid, one row for each cell.
 
     A marker is the loss of one run, a short line the mean over the seeds, and the background has the color of the model
-    with the lowest mean if it is lowest at every seed; no color means that the seeds disagree or runs are missing.
+    with the lowest mean if it is lowest at every seed; no color means that the seeds disagree, runs are missing, or
+    the runs are trials of a setting.
     """
     heights = [len(result.cells) + 1.5 for result in results]
     figure = Figure(figsize=(9.0, ROW * sum(heights) + 0.6 * len(results) + 0.6), dpi=150, layout="constrained")
@@ -46,7 +47,7 @@ def draw_cells(results: Sequence[GridResult]) -> bytes:
 def _panel(ax: Axes, result: GridResult) -> None:
     names = varied(result.grid)
     for row, one in enumerate(result.cells):
-        winner = lowest_at_every_seed(one, len(result.grid.seeds))
+        winner = None if result.grid.is_trial else lowest_at_every_seed(one, len(result.grid.seeds))
         if winner is not None:
             ax.axhspan(row - 0.5, row + 0.5, color=_color(winner), alpha=0.15, linewidth=0)
         for model, losses in one.losses.items():

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from experiments.report.schema import NAMES
 from experiments.report.sensitivity.grid_results import CellResult, GridResult
 from experiments.tasks import pixel_mnist
-from experiments.tasks.sensitivity import TRIAL_SEED, Cell, Grid
+from experiments.tasks.sensitivity import Cell, Grid
 from experiments.training.settings import ModelName
 
 PAIRS: tuple[tuple[ModelName, ModelName], ...] = (("atn", "ln"), ("atn", "lstm"), ("ln", "lstm"))
@@ -59,7 +59,7 @@ def is_accurate(model: ModelName, says: str, bounds: tuple[float, float]) -> Sta
 
 def statements(grid: Grid) -> list[Statement]:
     """The sentences of the paper that a grid decides; none for trials of settings."""
-    if grid.seeds == (TRIAL_SEED,):
+    if grid.is_trial:
         return []
     orders = [is_lower(*pair) for pair in PAIRS if set(pair) <= set(grid.models)]
     if pixel_mnist.ACCURACY not in grid.shown:

@@ -9,11 +9,20 @@ import pytest
 
 from experiments.report.paired import Paired, in_words, paired
 from experiments.report.results import Result, Results
+from experiments.report.sensitivity import figure
 from experiments.report.sensitivity.figure import lowest_at_every_seed, sensitivity_figures
 from experiments.report.sensitivity.grid_results import CellResult, GridResult, grid_result, in_a_grid
 from experiments.report.sensitivity.section import sensitivity_section
 from experiments.report.sensitivity.verdicts import is_lower, statements, verdict
-from experiments.tasks.sensitivity import COPYING_PLACEMENT, DENOISE_SETTINGS, PIXEL_RATES, Cell, Grid, find_grids
+from experiments.tasks.sensitivity import (
+    COPYING_PLACEMENT,
+    DENOISE_SETTINGS,
+    GRIDS,
+    PIXEL_RATES,
+    Cell,
+    Grid,
+    find_grids,
+)
 from experiments.training.records.record import UNVERIFIED
 from experiments.training.settings import ModelName
 from tests.support.experiment_runs import gathered, make_run
@@ -207,6 +216,15 @@ def test_trials_of_a_rate_decide_no_sentence() -> None:
     lines = sensitivity_section(gathered([pixel_run(PIXEL_RATES.cells[0], "ln", PIXEL_RATES.seeds[0], 1.0, 0.1)]))
     assert [line for line in lines if line.startswith("| `pixel-rates` | 1 of 12 |")]
     assert not [line for line in lines if "| `pixel-rates` |" in line and not line.startswith("| `pixel-rates`")]
+    assert [grid.name for grid in GRIDS if grid.is_trial] == ["pixel-rates"]
+
+
+def test_the_figure_colors_no_cell_of_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(figure, "png", drawn.append)
+    for grid, colored in ((PIXEL_RATES, 0), (GRID, 8)):
+        figure.draw_cells([grid_result(grid, runs(lambda _, model, __: 0.5 if model == "ln" else 0.6, grid))])
+        assert len(drawn[-1].axes[0].patches) == colored
 
 
 def test_a_record_from_before_a_setting_has_its_default() -> None:
