@@ -231,7 +231,8 @@ def draw(axis: str, rows: Sequence[Row]) -> bytes:
         by_subject = [[row for row in rows if (row.subject, row.dtype) == (subject, dtype)] for subject in subjects]
         for ax, shown in zip(panels, by_subject, strict=True):
             _panel(ax, axis, shown, colors)
-        # Only now are the limits, which the panels share, those that the labels have to fit in.
+        # Only now are the limits, which the panels share, those that the ticks and the labels have to fit in.
+        _divide_decades(panels[0])
         for ax, shown in zip(panels, by_subject, strict=True):
             _label_ends(ax, axis, shown, colors)
     for ax, subject in zip(grid[0], subjects, strict=True):
@@ -255,13 +256,17 @@ def _panel(ax: Axes, axis: str, rows: Sequence[Row], colors: Mapping[str, str]) 
         ax.plot(places, heights, color=colors[backend], linestyle=line, marker=marker, markersize=4, linewidth=1.4)
     ax.set_xticks(places, [f"{value:g}" for value in values])
     ax.minorticks_off()
-    if axis == SPEED_AXIS:
-        # Less than two decades: 1, 2 and 5 of each.
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(math.inf, math.inf)))
     ax.grid(color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _divide_decades(ax: Axes) -> None:
+    """Put ticks at 1, 2 and 5 of each decade where the panels of a row, which share their ticks, show fewer than two."""
+    low, high = ax.get_ylim()
+    if high < 100 * low:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(math.inf, math.inf)))
 
 
 def _places(axis: str, values: Sequence[float]) -> Sequence[float]:
