@@ -262,7 +262,7 @@ def _panel(ax: Axes, axis: str, rows: Sequence[Row], colors: Mapping[str, str]) 
 
 
 def _divide_decades(ax: Axes) -> None:
-    """Put ticks at 1, 2 and 5 of each decade where the panels of a row, which share their ticks, show fewer than two."""
+    """Put ticks at 1, 2 and 5 of each decade where a row of panels, which share theirs, shows fewer than two."""
     low, high = ax.get_ylim()
     if high < 100 * low:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -50,7 +50,7 @@ LONGEST_REPORT = 4000
 TESTS = (
     "tests/library/backends/test_native.py",
     "tests/library/backends/test_threads.py",
-    "tests/library/backends/test_short_way.py",
+    "tests/library/backends/test_direct_inference.py",
 )
 
 

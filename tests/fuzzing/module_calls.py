@@ -1,4 +1,4 @@
-"""Modules on drawn sizes: inference the short way and the general one, training, and the chunks of a stream.
+"""Modules on drawn sizes: direct inference and the general one, training, and the chunks of a stream.
 
 What a module computes is the same bit for bit by each of these ways, and on any number of threads.
 """

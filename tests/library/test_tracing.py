@@ -128,7 +128,7 @@ def test_packed_input_is_one_graph(backend: str, graphs: int, *, enforce_sorted:
 @pytest.mark.parametrize("cell", [ATNLSTM, ATNRNN, ATNGRU])
 @pytest.mark.parametrize("grad", [True, False])
 def test_a_plain_compilation_has_no_break(cell: Any, *, grad: bool) -> None:
-    """Of packed input, of a whole sequence, and of a stream; in inference too, whose short way no compiler takes."""
+    """Of packed input, of a whole sequence, and of a stream; in inference too, which no compiler runs directly."""
     module = with_random_parameters(cell(3, 4, k=2, backend="fused", **DOUBLE)).requires_grad_(grad)
     x = random(4, 3, 3)
     packed = pack_padded_sequence(x, torch.tensor([2, 4, 1]), enforce_sorted=False)

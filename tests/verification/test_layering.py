@@ -54,6 +54,17 @@ ALLOWED = {
 }
 
 
+BELOW_BACKENDS = {
+    "atn.carried",
+    "atn.choices",
+    "atn.precision",
+    "atn.sliding_window",
+    "atn.state",
+    "atn.validation",
+    "atn.window",
+}
+"""Modules of the library that stand before all of its rooms."""
+
 ROOMS: dict[str, set[str]] = {
     "experiments.common": set(),
     "experiments.training": {"experiments.common"},
@@ -82,7 +93,12 @@ ROOMS: dict[str, set[str]] = {
         "experiments.tasks",
     },
     "experiments.stamp": {"experiments.common"},
-    "atn.backend": {"atn.choices", "atn.precision", "atn.sliding_window", "atn.state", "atn.validation", "atn.window"},
+    "atn.backend": BELOW_BACKENDS,
+    "atn.norms": {*BELOW_BACKENDS, "atn.backend", "atn.initialization", "atn.population"},
+    "atn.layers": {*BELOW_BACKENDS, "atn.backend", "atn.initialization", "atn.norms"},
+    "atn.cells": {*BELOW_BACKENDS, "atn.backend", "atn.initialization", "atn.norms", "atn.layers"},
+    "atn.readout": {*BELOW_BACKENDS, "atn.normalization"},
+    "atn.lyapunov": {*BELOW_BACKENDS, "atn.layers"},
     "benchmarks": {"tests.support"},
     "tests.support": {"tests.verification.error_log"},
 }

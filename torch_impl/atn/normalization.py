@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from atn.backend.registry import backend_for, check_backend
+from atn.carried import Carried, run_pieces
 from atn.choices import Base
 from atn.functional import BASES
-from atn.layers.carried import Carried, run_pieces
 from atn.layers.initial_state import Chunk, check_lengths, check_origin, check_reset
 from atn.population import PopulationStatistics, checked_population, population_steps
 from atn.precision import full_precision, in_one_dtype, state_dtype

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from atn.layers.carried import Carried, map_memory, restarted, selected, without_batch
+from atn.carried import Carried, map_memory, restarted, selected, without_batch
 from atn.validation import check_indices, check_mask
 from atn.window import StepStatistics
 

@@ -11,10 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from atn import window
+from atn import carried, window
 from atn.backend import eager
-from atn.layers import carried
-from atn.layers.carried import Carried
+from atn.carried import Carried
 from atn.population import PopulationStatistics
 from atn.window import StepStatistics
 from tests.library.lstm import test_stream_restarts as restarts

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from atn import window
 from atn.backend import eager_sites
+from atn.backend.cell import CellOutput, Layer
 from atn.backend.interface import DetachedSettings
-from atn.layers.layer import CellOutput, Layer
 from atn.norms import prop, rows
 from atn.norms.ada import AdaNorm
 from atn.norms.bn import BatchStatistics

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
-from atn.layers.carried import map_memory
+from atn.carried import map_memory
 from tests.support.wrong_calls import A, Case, lstm, memory, module, pair, state, wrong_calls
 
 CASES: list[Case] = [

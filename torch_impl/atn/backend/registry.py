@@ -75,10 +75,10 @@ def backends() -> list[BackendInfo]:
     return [BackendInfo(name, *found[name], _BACKENDS[name].modes) for name in found]
 
 
-def check_backend(name: str, mode: str | None = None, rare: str | None = None) -> None:
+def check_backend(name: str, mode: str | None = None, eager_only: str | None = None) -> None:
     """Check that `name` is "auto" or a backend that can run on this machine and has the cell `mode` (None: any).
 
-    `rare` describes a norm that not every backend computes; None for any other norm.
+    `eager_only` describes a norm that not every backend computes; None for any other norm.
 
     Raises
     ------
@@ -92,28 +92,28 @@ def check_backend(name: str, mode: str | None = None, rare: str | None = None) -
     if not _has(_BACKENDS[name], mode):
         having = [candidate for candidate, backend in _BACKENDS.items() if _has(backend, mode)]
         raise ValueError(f"backend must be 'auto' or one of {_names(having)} for the cell {mode}, got {name!r}")
-    if not _computes(_BACKENDS[name], rare):
-        having = [candidate for candidate, backend in _BACKENDS.items() if _computes(backend, rare)]
-        raise ValueError(f"backend must be 'auto' or {_names(having)} for {rare}, got {name!r}")
+    if not _computes(_BACKENDS[name], eager_only):
+        having = [candidate for candidate, backend in _BACKENDS.items() if _computes(backend, eager_only)]
+        raise ValueError(f"backend must be 'auto' or {_names(having)} for {eager_only}, got {name!r}")
     if _BACKENDS[name].devices() == ():
         running = [candidate for candidate, backend in _BACKENDS.items() if backend.devices() != ()]
         raise ValueError(f"backend={name!r} cannot run here: {triton_backend.reason()}; {_names(running)} can")
 
 
-def backend_for(name: str, device: torch.device, mode: str | None = None, rare: str | None = None) -> Backend:
+def backend_for(name: str, device: torch.device, mode: str | None = None, eager_only: str | None = None) -> Backend:
     """The backend `name`, checked for `device` and the cell `mode`; "auto" selects the fastest that has been checked.
 
-    `rare` describes a norm that not every backend computes; None for any other norm.
+    `eager_only` describes a norm that not every backend computes; None for any other norm.
 
     Raises
     ------
     ValueError
         The backend is unknown, lacks the cell, cannot run on this machine, or does not run on this device.
     """
-    check_backend(name, mode, rare)
+    check_backend(name, mode, eager_only)
     if name == "auto":
         fastest = _FASTEST.get(device.type, "eager")
-        serves = _has(_BACKENDS[fastest], mode) and _computes(_BACKENDS[fastest], rare)
+        serves = _has(_BACKENDS[fastest], mode) and _computes(_BACKENDS[fastest], eager_only)
         name = fastest if serves else "eager"
     backend = _BACKENDS[name]
     devices = backend.devices()
@@ -133,8 +133,8 @@ def stack_for(name: str, device_type: str, mode: str) -> StackFunction | None:
     return backend.stack(mode)
 
 
-def _computes(backend: Backend, rare: str | None) -> bool:
-    return rare is None or backend.every_norm
+def _computes(backend: Backend, eager_only: str | None) -> bool:
+    return eager_only is None or backend.every_norm
 
 
 def _has(backend: Backend, mode: str | None) -> bool:

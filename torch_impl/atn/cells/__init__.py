@@ -1,1 +1,1 @@
-"""The cells, one file each, and the short way through one."""
+"""The cells, one file each."""

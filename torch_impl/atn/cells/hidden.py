@@ -6,10 +6,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from atn.backend.cell import CellOutput
 from atn.backend.interface import HiddenFunction, HiddenWeights, NormSettings, Settings
 from atn.backend.registry import Backend
 from atn.layers.initial_state import Chunk
-from atn.layers.layer import CellOutput
 from atn.layers.recurrent import RecurrentLayers
 from atn.state import HiddenMemory, HiddenState
 
@@ -27,7 +27,7 @@ class HiddenCell(NamedTuple):
         memory: HiddenMemory | None,
         settings: Settings | None,
     ) -> CellOutput:
-        """Run one layer in one direction; see `atn.layers.layer.Cell`."""
+        """Run one layer in one direction; see `atn.backend.cell.Cell`."""
         (h_0,) = states
         # The registry has chosen a backend that computes these settings.
         out = self.layer(x, weights, h_0, memory, cast("NormSettings | None", settings))

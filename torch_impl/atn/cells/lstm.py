@@ -7,12 +7,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from atn.backend.cell import CellOutput
 from atn.backend.interface import LayerWeights, NormSettings, Settings
 from atn.backend.registry import Backend
 from atn.choices import BiasPlacement, Init, Norm
+from atn.initialization import forget_bias_start
 from atn.layers.initial_state import Chunk
-from atn.layers.initialization import forget_bias_start
-from atn.layers.layer import CellOutput
 from atn.layers.recurrent import RecurrentLayers
 from atn.norms.interface import NormOptions
 from atn.state import LayerMemory, LSTMState
@@ -36,7 +36,7 @@ class LSTMCell(NamedTuple):
         memory: LayerMemory | None,
         settings: Settings | None,
     ) -> CellOutput:
-        """Run one layer in one direction; see `atn.layers.layer.Cell`."""
+        """Run one layer in one direction; see `atn.backend.cell.Cell`."""
         h_0, c_0 = states
         # The registry has chosen a backend that computes these settings.
         norm = cast("NormSettings | None", settings)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from atn.layers.carried import Carried
+from atn.carried import Carried
 from atn.precision import compute_dtype
 from atn.state import StreamOrigin
 from atn.validation import check_floating, check_mask, check_matches, check_shape

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Unpack, get_args
 import torch
 from torch import Tensor, nn
 
+from atn.backend.cell import Layer, Weights
 from atn.backend.registry import check_backend
-from atn.cells.short_way import ShortWay
 from atn.choices import BiasPlacement, Init, Norm
-from atn.layers.initialization import FILLS, start_anew
-from atn.layers.layer import Layer, Weights
+from atn.initialization import FILLS, start_anew
+from atn.layers.direct_inference import DirectInference
 from atn.norms.gain_shift import affine_of
-from atn.norms.interface import LayerNorm, NormArguments, NormOptions
+from atn.norms.interface import NormArguments, NormOptions, RecurrentNorm
 from atn.norms.registry import checked_norm
 from atn.norms.rows import to_unit_rows
 from atn.state import StreamOrigin
@@ -87,13 +87,13 @@ class LayerParameters(nn.Module, ABC):
         if unknown := options.keys() - NormArguments._fields:
             raise TypeError(f"{min(unknown)} is no argument of {type(self).__name__}, got {options!r}")
         arguments = NormArguments(k, eps, affine, bias_placement, **options)
-        self._norm: LayerNorm = checked_norm(norm, arguments, tuple(self._sites()))
+        self._norm: RecurrentNorm = checked_norm(norm, arguments, tuple(self._sites()))
         self.norm: Norm = norm
         self.norm_options: NormOptions = options
         check_choice("init", init, get_args(Init))
         self.bias_placement: BiasPlacement = bias_placement
         self.init: Init = init
-        check_backend(backend, mode, self._norm.rare)
+        check_backend(backend, mode, self._norm.eager_only)
         self.backend = backend
         if proj_size != 0:
             raise ValueError(f"proj_size must be 0, projections are not supported, got {proj_size!r}")
@@ -105,7 +105,7 @@ class LayerParameters(nn.Module, ABC):
             )
         for suffix, inputs in self._layers():
             self._register_layer(suffix, inputs, device, dtype)
-        self._short_way = ShortWay.of(self, self._norm)
+        self._direct_inference = DirectInference.of(self, self._norm)
 
     def _sites(self) -> dict[str, int]:
         """Names of the norms of a layer, and the number of features of each."""

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from atn.backend.cell import Cell
 from atn.backend.registry import Backend, backend_for
-from atn.layers.carried import Carried, map_memory, run_pieces, without_batch
+from atn.carried import Carried, map_memory, run_pieces, without_batch
 from atn.layers.initial_state import Chunk, Shape, StateKind, check_reset, initial_states, streamed_states
-from atn.layers.layer import Cell
 from atn.layers.packing import Steps, StepsPacked, StepsTogether, cases_of
 from atn.layers.parameters import LayerParameters
 from atn.layers.stack import run_stack
@@ -56,8 +56,8 @@ class RecurrentLayers(LayerParameters):
     def _forward(self, x: Tensor | PackedSequence, hx: Any) -> tuple[Tensor | PackedSequence, Any]:
         """Run whole sequences; or the next chunk of a stream, which comes this way so that hooks run."""
         if isinstance(hx, Chunk):
-            return (self._short_way and self._short_way.stream(self, x, hx)) or self._next(x, hx)
-        if self._short_way and (inferred := self._short_way.forward(self, x, hx)):
+            return (self._direct_inference and self._direct_inference.stream(self, x, hx)) or self._next(x, hx)
+        if self._direct_inference and (inferred := self._direct_inference.forward(self, x, hx)):
             return inferred
         if isinstance(x, PackedSequence):
             return self._forward_packed(x, hx)
@@ -69,8 +69,8 @@ class RecurrentLayers(LayerParameters):
     def _forward_packed(self, x: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
         if self._norm.couples_cases:
             raise ValueError(
-                f"input must be no PackedSequence for {self._norm.rare}, whose statistics are of all cases of a step: "
-                "cases of other lengths would leave them, got PackedSequence"
+                f"input must be no PackedSequence for {self._norm.eager_only}, whose statistics are of all cases of a "
+                "step: cases of other lengths would leave them, got PackedSequence"
             )
         check_floating("input.data", x.data)
         check_steps("input.data", x.data, "(S, I)", self.input_size)
@@ -89,8 +89,8 @@ class RecurrentLayers(LayerParameters):
     def _next(self, x: Any, chunk: Chunk) -> tuple[Tensor, tuple[Any, ...]]:
         if self._norm.couples_cases:
             raise ValueError(
-                f"stream must not be called for {self._norm.rare}, whose population statistics are by time step from "
-                "the first on: no state of a case holds them"
+                f"stream must not be called for {self._norm.eager_only}, whose population statistics are by time step "
+                "from the first on: no state of a case holds them"
             )
         if self.bidirectional:
             raise ValueError("stream needs bidirectional=False, got True: the reverse direction starts from the end")
@@ -115,7 +115,9 @@ class RecurrentLayers(LayerParameters):
         """Run all layers in the dtype that is computed in, which is the dtype of the result."""
         layers, parameters = self._checked_layers(data)
         # Kernels need not know a batch without cases, whose gradients are zeros.
-        backend = backend_for("eager" if data.numel() == 0 else self.backend, data.device, self.mode, self._norm.rare)
+        backend = backend_for(
+            "eager" if data.numel() == 0 else self.backend, data.device, self.mode, self._norm.eager_only
+        )
         tensors = [data, *parameters]
         dtype = data_dtype(tensors, data.device) if backend.half else compute_dtype(tensors)
         output, *others = carried.states

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atn.layers.carried import Carried
-from atn.layers.layer import Cell, Layer
+from atn.backend.cell import Cell, Layer
+from atn.carried import Carried
 from atn.layers.packing import Steps
-from atn.norms.interface import LayerNorm
+from atn.norms.interface import RecurrentNorm
 
 
 def run_stack(
@@ -18,7 +18,7 @@ def run_stack(
     layers: Sequence[Sequence[Layer]],
     carried: Carried,
     *,
-    norm: LayerNorm,
+    norm: RecurrentNorm,
     cell: Cell,
     dropout: float,
 ) -> tuple[Tensor, Carried]:

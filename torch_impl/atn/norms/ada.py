@@ -10,13 +10,13 @@ from typing import ClassVar, Self
 import torch
 
 from atn.backend.interface import AdaSettings
-from atn.norms.interface import LayerNorm, NormArguments
+from atn.norms.interface import NormArguments, RecurrentNorm
 from atn.state import StreamOrigin
 from atn.validation import epsilon, number
 
 
 @dataclass(frozen=True)
-class AdaNorm(LayerNorm):
+class AdaNorm(RecurrentNorm):
     """The factor's scale C and its slope, the k of that paper."""
 
     takes: ClassVar[frozenset[str]] = frozenset({"eps", "bias_placement", "scale", "slope"})
@@ -41,7 +41,7 @@ class AdaNorm(LayerNorm):
         )
 
     @property
-    def rare(self) -> str:
+    def eager_only(self) -> str:
         """Its gradient is no derivative, which no kernel has."""
         return "norm='ada'"
 

@@ -6,14 +6,14 @@ from typing import ClassVar, get_args
 from atn.backend.interface import DetachedSettings, NormSettings
 from atn.choices import Base, Statistic
 from atn.norms.bn import BatchStatistics
-from atn.norms.interface import LayerNorm, NormArguments, affine_gammas, checked_detach
+from atn.norms.interface import NormArguments, RecurrentNorm, affine_gammas, checked_detach
 from atn.population import population_steps
 from atn.state import StreamOrigin
 from atn.validation import check_choice, epsilon, whole_number
 
 
 @dataclass(frozen=True)
-class AssortedTime(LayerNorm):
+class AssortedTime(RecurrentNorm):
     """Statistics over the last k steps of a case."""
 
     takes: ClassVar[frozenset[str]] = frozenset(
@@ -24,7 +24,7 @@ class AssortedTime(LayerNorm):
     detach: tuple[Statistic, ...]
 
     @classmethod
-    def checked(cls, arguments: NormArguments) -> LayerNorm:
+    def checked(cls, arguments: NormArguments) -> RecurrentNorm:
         """Settings with a window; for base "batch" those of ATN-BN."""
         if arguments.k is None:
             raise ValueError("k must be an integer of at least 1 for norm='atn', got None")
@@ -50,7 +50,7 @@ class AssortedTime(LayerNorm):
         )
 
     @property
-    def rare(self) -> str | None:
+    def eager_only(self) -> str | None:
         """Statistics without their gradients, which no kernel leaves out."""
         return f"detach={self.detach!r}" if self.detach else None
 

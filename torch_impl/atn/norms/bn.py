@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from atn.backend.cell import Cell, CellOutput, Layer
 from atn.backend.interface import BatchSettings
-from atn.layers.initialization import start_anew
-from atn.layers.layer import Cell, CellOutput, Layer
+from atn.initialization import start_anew
 from atn.norms.gain_shift import GainShift
-from atn.norms.interface import SITES, LayerNorm, NormArguments, affine_gammas
+from atn.norms.interface import SITES, NormArguments, RecurrentNorm, affine_gammas
 from atn.population import PopulationStatistics, checked_population, population_steps
 from atn.state import StreamOrigin
 from atn.validation import epsilon, probability
@@ -43,7 +43,7 @@ class BatchSite(nn.Module):
 
 
 @dataclass(frozen=True)
-class BatchStatistics(LayerNorm):
+class BatchStatistics(RecurrentNorm):
     """Recurrent batch normalization, a window of one step, or ATN-BN."""
 
     takes: ClassVar[frozenset[str]] = frozenset({"eps", "affine", "bias_placement", "gamma", "max_steps", "momentum"})
@@ -77,7 +77,7 @@ class BatchStatistics(LayerNorm):
         )
 
     @property
-    def rare(self) -> str:
+    def eager_only(self) -> str:
         """It couples the cases, which no kernel does."""
         return self.name
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from atn.backend.interface import Affine
-from atn.layers.initialization import start_anew
+from atn.initialization import start_anew
 
 
 class Gain(nn.Module):

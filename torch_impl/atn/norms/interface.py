@@ -1,6 +1,6 @@
 """What a recurrent layer needs to know about its norm: settings that are checked once, and the questions put to them.
 
-A norm is a subclass of `LayerNorm`. Adding one is a file here, a name in `atn.choices` and in `registry`, and the
+A norm is a subclass of `RecurrentNorm`. Adding one is a file here, a name in `atn.choices` and in `registry`, and the
 backends that compute it, if it is none that a plain cell with other weights computes.
 """
 
@@ -12,9 +12,9 @@ from typing import Any, ClassVar, NamedTuple, TypedDict, get_args
 import torch
 from torch import Tensor, nn
 
+from atn.backend.cell import Cell, CellOutput, Layer
 from atn.backend.interface import Settings
 from atn.choices import Base, BiasPlacement, Statistic, Variance
-from atn.layers.layer import Cell, CellOutput, Layer
 from atn.norms.gain_shift import GainShift
 from atn.state import StreamOrigin
 from atn.validation import number
@@ -107,7 +107,7 @@ def checked_detach(detach: object) -> tuple[Statistic, ...]:
 
 
 @dataclass(frozen=True)
-class LayerNorm(ABC):
+class RecurrentNorm(ABC):
     """Settings of one norm.
 
     Attributes
@@ -141,7 +141,7 @@ class LayerNorm(ABC):
 
     @classmethod
     @abstractmethod
-    def checked(cls, arguments: NormArguments) -> "LayerNorm":
+    def checked(cls, arguments: NormArguments) -> "RecurrentNorm":
         """Settings from what the user chose; a TypeError or ValueError names what is wrong."""
 
     @property
@@ -150,14 +150,14 @@ class LayerNorm(ABC):
         return None
 
     @property
-    def rare(self) -> str | None:
+    def eager_only(self) -> str | None:
         """How an error calls what not every backend computes; None for what all do."""
         return None
 
     @property
     def is_plain(self) -> bool:
         """Whether a layer runs by `settings` alone, with its weights as they are."""
-        return type(self).folded is LayerNorm.folded and type(self).run is LayerNorm.run
+        return type(self).folded is RecurrentNorm.folded and type(self).run is RecurrentNorm.run
 
     def settings(self) -> Settings | None:
         """What a backend needs; None for a plain layer."""

@@ -5,13 +5,13 @@ from typing import ClassVar, Self
 
 from atn.backend.interface import DetachedSettings, NormSettings
 from atn.choices import Statistic
-from atn.norms.interface import LayerNorm, NormArguments, affine_gammas, checked_detach
+from atn.norms.interface import NormArguments, RecurrentNorm, affine_gammas, checked_detach
 from atn.state import StreamOrigin
 from atn.validation import epsilon
 
 
 @dataclass(frozen=True)
-class LayerNormalization(LayerNorm):
+class LayerNormalization(RecurrentNorm):
     """Statistics of each step alone: assorted-time normalization with k = 1."""
 
     takes: ClassVar[frozenset[str]] = frozenset({"eps", "affine", "bias_placement", "gamma", "detach"})
@@ -31,7 +31,7 @@ class LayerNormalization(LayerNorm):
         )
 
     @property
-    def rare(self) -> str | None:
+    def eager_only(self) -> str | None:
         """Statistics without their gradients, which no kernel leaves out."""
         return f"detach={self.detach!r}" if self.detach else None
 

@@ -5,13 +5,13 @@ from typing import ClassVar, Self
 
 import torch
 
-from atn.norms.interface import LayerNorm, NormArguments
+from atn.norms.interface import NormArguments, RecurrentNorm
 from atn.state import StreamOrigin
 from atn.validation import epsilon
 
 
 @dataclass(frozen=True)
-class NoNorm(LayerNorm):
+class NoNorm(RecurrentNorm):
     """Epsilon, gains and the place of the biases have no effect: one set of arguments then serves "ln" and "none"."""
 
     takes: ClassVar[frozenset[str]] = frozenset({"eps", "affine", "bias_placement"})

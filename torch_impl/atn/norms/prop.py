@@ -18,11 +18,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from atn.backend.cell import Cell, CellOutput, Layer
 from atn.backend.interface import Affine
 from atn.choices import Variance
-from atn.layers.layer import Cell, CellOutput, Layer
 from atn.norms.gain_shift import Gain
-from atn.norms.interface import SITES, LayerNorm, NormArguments, checked_gammas
+from atn.norms.interface import SITES, NormArguments, RecurrentNorm, checked_gammas
 from atn.norms.rows import to_unit_rows, with_folded_rows
 from atn.precision import state_dtype
 from atn.state import StreamOrigin
@@ -89,7 +89,7 @@ class Readout(Gain):
 
 
 @dataclass(frozen=True)
-class NormProp(LayerNorm):
+class NormProp(RecurrentNorm):
     """Gains, and the constants that follow from their starts or are given."""
 
     takes: ClassVar[frozenset[str]] = frozenset({"gamma", "variance"})

@@ -4,14 +4,14 @@ from atn.choices import Norm
 from atn.norms.ada import AdaNorm
 from atn.norms.atn import AssortedTime
 from atn.norms.bn import BatchStatistics
-from atn.norms.interface import REFUSALS, SITES, LayerNorm, NormArguments, gamma_of_sites
+from atn.norms.interface import REFUSALS, SITES, NormArguments, RecurrentNorm, gamma_of_sites
 from atn.norms.ln import LayerNormalization
 from atn.norms.none import NoNorm
 from atn.norms.prop import NormProp
 from atn.norms.wn import WeightNormalization
 from atn.validation import check_choice
 
-NORMS: dict[Norm, type[LayerNorm]] = {
+NORMS: dict[Norm, type[RecurrentNorm]] = {
     "atn": AssortedTime,
     "ln": LayerNormalization,
     "bn": BatchStatistics,
@@ -22,7 +22,7 @@ NORMS: dict[Norm, type[LayerNorm]] = {
 }
 
 
-def checked_norm(name: Norm, arguments: NormArguments, sites: tuple[str, ...] = SITES) -> LayerNorm:
+def checked_norm(name: Norm, arguments: NormArguments, sites: tuple[str, ...] = SITES) -> RecurrentNorm:
     """Settings of the norm `name` for a cell with these of `SITES`; a TypeError or ValueError names what is wrong."""
     check_choice("norm", name, [choice for choice, norm in NORMS.items() if norm.needs.issubset(sites)])
     norm, default = NORMS[name], NormArguments()

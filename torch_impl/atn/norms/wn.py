@@ -6,16 +6,16 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from atn.layers.initialization import start_anew
-from atn.layers.layer import Layer
+from atn.backend.cell import Layer
+from atn.initialization import start_anew
 from atn.norms.gain_shift import Gain
-from atn.norms.interface import LayerNorm, NormArguments
+from atn.norms.interface import NormArguments, RecurrentNorm
 from atn.norms.rows import row_lengths, with_folded_rows
 from atn.state import StreamOrigin
 
 
 @dataclass(frozen=True)
-class WeightNormalization(LayerNorm):
+class WeightNormalization(RecurrentNorm):
     """No statistics and no time: the weights are computed once a sequence, the rest is the plain cell."""
 
     takes: ClassVar[frozenset[str]] = frozenset()

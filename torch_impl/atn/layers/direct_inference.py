@@ -1,9 +1,10 @@
 """Inference of a module by one call of a backend for all its layers, where nothing but the numbers is asked for.
 
 A step of one case takes less time than the checks and the named tuples by which the general way can be traced,
-transformed, differentiated and told what is wrong. The short way does without them. Wherever a call asks for one of
-these, or anything about the module or its arguments is unusual, it gives None, and the general way is taken; also where
-the backend refuses an argument, so that the error is the general way's, which knows the argument by its name.
+transformed, differentiated and told what is wrong. Direct inference does without them. Wherever a call asks for one
+of these, or anything about the module or its arguments is unusual, it returns None, and the general way is taken; also
+where the backend refuses an argument, so that the error is that of the general way, which knows the argument by its
+name.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from atn.backend.custom_ops.plain import PLAIN
 from atn.backend.interface import NormSettings, StackSettings
 from atn.backend.registry import stack_for
 from atn.layers.initial_state import Chunk
-from atn.norms.interface import LayerNorm
+from atn.norms.interface import RecurrentNorm
 from atn.precision import autocast_is_on
 from atn.state import StreamOrigin
 from atn.window import StepStatistics
@@ -26,7 +27,7 @@ from atn.window import StepStatistics
 COMPUTED = frozenset((torch.float32, torch.float64))
 
 
-class ShortWay(NamedTuple):
+class DirectInference(NamedTuple):
     """What a call needs to know of a module, an `atn.layers.recurrent.RecurrentLayers`, which stays as it is.
 
     Attributes
@@ -53,8 +54,8 @@ class ShortWay(NamedTuple):
     settings: StackSettings
 
     @classmethod
-    def of(cls, module: Any, norm: LayerNorm) -> "ShortWay | None":
-        """The short way of a module; None where no backend runs all layers in one call."""
+    def of(cls, module: Any, norm: RecurrentNorm) -> "DirectInference | None":
+        """Direct inference of a module; None where no backend runs all layers in one call."""
         settings = norm.settings()
         if module.bidirectional or not norm.is_plain or not (settings is None or isinstance(settings, NormSettings)):
             return None

@@ -31,7 +31,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def short_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def direct_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by the number of steps at each call of all layers at once."""
     calls: list[int] = []
     run = CompiledKernels.lstm_stack_inference
@@ -65,8 +65,8 @@ def equal(result: Any, other: Any) -> bool:
 
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_the_short_way_is_the_general_one_to_the_bit(
-    settings: dict[str, Any], short_calls: list[int], *, batched: bool
+def test_direct_inference_is_the_general_one_to_the_bit(
+    settings: dict[str, Any], direct_calls: list[int], *, batched: bool
 ) -> None:
     lstm = module(**settings)
     dtype = settings.get("dtype", torch.float32)
@@ -79,14 +79,14 @@ def test_the_short_way_is_the_general_one_to_the_bit(
     calls: list[Callable[[], Any]] = [lambda: lstm(x), lambda: lstm(x, states), lambda: lstm.stream(step, state)]
     for call in calls:
         general = call()
-        assert not short_calls
+        assert not direct_calls
         with torch.no_grad():
             assert equal(call(), general)
-        assert len(short_calls) == 1
-        short_calls.clear()
+        assert len(direct_calls) == 1
+        direct_calls.clear()
 
 
-def test_a_stream_by_the_short_way_owns_its_windows(short_calls: list[int]) -> None:
+def test_a_direct_stream_owns_its_windows(direct_calls: list[int]) -> None:
     """What a state holds is no view of what the step computed, and a step leaves the state before it as it was."""
     lstm = module(k=4)
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_a_stream_by_the_short_way_owns_its_windows(short_calls: list[int]) -> N
         kept = [tensor.clone() for tensor in numbers(before)]
         _, after = lstm.stream(torch.randn(1, 2, 3), before)
     assert isinstance(after, LSTMState)
-    assert short_calls == [1]
+    assert direct_calls == [1]
     assert all(map(torch.equal, numbers(before), kept))
     storages = {tensor.untyped_storage().data_ptr() for tensor in numbers(after)}
     assert len(storages) == len(numbers(after))
@@ -195,12 +195,12 @@ class Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does no
         return func(*args, **(kwargs or {}))
 
 
-def test_a_mode_sees_the_registered_operator(short_calls: list[int]) -> None:
+def test_a_mode_sees_the_registered_operator(direct_calls: list[int]) -> None:
     lstm = module(k=3)
     with torch.no_grad(), Seen() as seen:
         lstm(torch.randn(7, 2, 3))
     assert "atn::fused_lstm_inference" in seen.names
-    assert not short_calls
+    assert not direct_calls
 
 
 def stack_arguments() -> dict[str, Any]:
