@@ -80,6 +80,11 @@ class PixelMnistSettings(RecurrenceSettings):
     since a forget gate with bias 0 halves the cell at each step, and without it the accuracy of ATN was still that of
     guessing after the 600 steps of a short trial."""
 
+    chrono_at: Literal["bias", "shift"] = "bias"
+    """The parameter that chrono initialization fills: b_ih, or the shift of the norm of W_ih x, if there is one. Open
+    in the paper. A norm with the biases inside centers and scales b_ih together with W_ih x, and gates then start
+    elsewhere; the shift is added after the norm wherever the biases stand."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 1, "batch", "eval_batch", "hidden", "k")
@@ -165,14 +170,15 @@ def make_sequences(pixels: npt.NDArray[np.uint8], variance: float, key: list[int
 
 
 @torch.no_grad()
-def remember(lstm: ATNLSTM, T: int) -> None:
-    """Initialize the biases of the forget and input gates for dependencies over up to T steps.
+def remember(lstm: ATNLSTM, T: int, at: Literal["bias", "shift"]) -> None:
+    """Initialize what is added to the forget and input gates for dependencies over up to T steps.
 
     This is chrono initialization (Tallec and Ollivier 2018): ``b_f = log u`` with u uniform in [1, T - 1], and
-    ``b_i = -b_f``.
+    ``b_i = -b_f``. It fills b_ih, or the shift of the norm of W_ih x, if there is one.
     """
     forget = torch.empty(lstm.hidden_size).uniform_(1, T - 1).log()
-    lstm.get_parameter("bias_ih_l0")[: 2 * lstm.hidden_size] = torch.cat([-forget, forget])
+    name = "norm_ih_l0.bias" if at == "shift" and hasattr(lstm, "norm_ih_l0") else "bias_ih_l0"
+    lstm.get_parameter(name)[: 2 * lstm.hidden_size] = torch.cat([-forget, forget])
 
 
 @torch.no_grad()
@@ -239,7 +245,7 @@ class PixelMnist(Problem):
         torch.manual_seed(settings.seed)
         network = SequenceModel(settings.recurrence(model), 1, settings.hidden, CLASSES)
         if settings.chrono:
-            remember(network.lstm, SIDE * SIDE)
+            remember(network.lstm, SIDE * SIDE, settings.chrono_at)
         self.model = network.to(device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.lr)
 

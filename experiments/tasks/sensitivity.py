@@ -136,6 +136,15 @@ PIXEL_RATES = Grid(
 )
 """Trials of the learning rate on noisy pixel MNIST, one epoch, the same rates for every model."""
 
+PIXEL_INSIDE = PIXEL_RATES._replace(
+    name="pixel-inside",
+    models=NORMED,
+    seeds=SEEDS,
+    cells=({"bias_placement": "inside", "chrono_at": "shift"},),
+)
+"""The cell "inside" of the grid `pixel-norm`, at the preset's learning rate, with gates that start as they do outside:
+in that cell the norm undoes the initialization of the forget gates, so that two things differ from its other cells."""
+
 COPYING_PLACEMENT = Grid(
     name="copying-placement",
     task=copying.NAME,
@@ -187,6 +196,7 @@ GRIDS: tuple[Grid, ...] = (
     DENOISE_LSTM,
     DENOISE_DISTINCT,
     PIXEL_RATES,
+    PIXEL_INSIDE,
     COPYING_PLACEMENT,
     COPYING_PAPER,
     COPYING_LONG,

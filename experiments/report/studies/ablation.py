@@ -44,7 +44,7 @@ PIXEL_MNIST = Study(
     "optimizer and the number of steps open. Ours were chosen by the training loss of ATN in about seven short "
     "trials. LN and the LSTM were not tuned, so the comparison favors ATN.",
     presets=distinct(pixel_mnist.PRESETS),
-    open=("steps", "batch", "hidden", "lr", "clip", "init"),
+    open=("steps", "batch", "hidden", "lr", "clip", "init", "lstm_init", "chrono", "chrono_at"),
     unit=LOSS,
     cases=(_PIXELS,),
     figures=(Figure("figure-5.png", "Figure 5", (_PIXELS,), draw_curves),),

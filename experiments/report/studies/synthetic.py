@@ -180,7 +180,16 @@ ADDING = Study(
     about="The model adds two marked numbers of a sequence of T numbers. Batch 50, hidden size 60, RMSProp. The "
     "figure shows the loss on a logarithmic axis, since it ends far below chance.",
     presets=distinct(adding.PRESETS),
-    open=("steps", "momentum", "alpha", "training_sequences", "validation_sequences", "bias_placement", "init"),
+    open=(
+        "steps",
+        "momentum",
+        "alpha",
+        "training_sequences",
+        "validation_sequences",
+        "bias_placement",
+        "init",
+        "lstm_init",
+    ),
     unit=LOSS,
     cases=_ADDING_CASES,
     figures=_figures(3, _ADDING_CASES),

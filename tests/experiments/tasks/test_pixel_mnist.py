@@ -101,6 +101,7 @@ def test_every_setting_gives_the_run_another_name() -> None:
         "dtype": "bfloat16",
         "compile": True,
         "chrono": False,
+        "chrono_at": "shift",
     }
     fields = [field.name for field in dataclasses.fields(TINY)]
     names = {run_name("pixel-mnist", "smoke", "atn", with_field(name, changed.get(name, 7)), TINY) for name in fields}
@@ -120,6 +121,18 @@ def test_ln_and_atn_begin_alike_and_all_with_long_memories() -> None:
         assert len(set(forget.tolist())) == 4
     plain = PixelMnist(with_field("chrono", value=False), "atn", CPU).model
     assert torch.equal(plain.get_parameter("lstm.bias_ih_l0"), torch.zeros(16))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_chrono_initialization_at_the_shift_is_that_at_the_bias_outside(model: ModelName) -> None:
+    """The shift acts after the norm wherever the biases stand; a norm with the biases inside undoes it in the bias."""
+    outside, shifted = TINY, with_field("chrono_at", "shift")
+    inside = dataclasses.replace(shifted, bias_placement="inside")
+    undone = dataclasses.replace(inside, chrono_at="bias")
+    losses = [PixelMnist(settings, model, CPU).loss(1).item() for settings in (outside, shifted, inside, undone)]
+    assert losses[1] == losses[0]
+    assert losses[2] == pytest.approx(losses[0], rel=1e-6)
+    assert (losses[3] == losses[0]) is (model == "lstm")
 
 
 @pytest.mark.parametrize(
