@@ -85,11 +85,18 @@ def _smoothed(results: Sequence[Result]) -> NDArray[np.float64]:
     return np.stack([running_mean([point.mean for point in result.points], length) for result in results])
 
 
+def _lowest_drawn(results: Sequence[Result]) -> float:
+    """The lowest point of the drawn training losses: of the band of a single seed, or of the lines of several."""
+    if len(results) == 1:
+        return min(point.minimum for point in results[0].points)
+    return float(_smoothed(results).min())
+
+
 def _limits(axis: Axis, runs: Runs) -> tuple[float, float]:
-    """Limits of the y-axis: from just below the lowest loss to a little above the highest level."""
+    """Limits of the y-axis: from just below the lowest point to a little above the highest level."""
     if axis.measure != VALIDATION:
         return 0.0, 1.0
-    lowest = min(float(_smoothed(results).min()) for results in runs.values())
+    lowest = min(map(_lowest_drawn, runs.values()))
     levels = list(axis.lines.values())
     if axis.scale == "log":
         return 0.7 * min(lowest, *levels), 1.5 * max(levels)

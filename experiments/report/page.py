@@ -7,17 +7,18 @@ from pathlib import Path
 
 from experiments.common.files import write_atomically
 from experiments.common.markdown import markdown
-from experiments.report.missing import SEEDS, time_to_settle
+from experiments.report.missing import SEEDS, missing_lines, time_to_settle
 from experiments.report.paired import CONFIDENCE
 from experiments.report.results import Results, load_results
 from experiments.report.schema import Study
 from experiments.report.section import figures, section
 from experiments.report.sensitivity.figure import sensitivity_figures
 from experiments.report.sensitivity.grid_results import in_a_grid
+from experiments.report.sensitivity.section import TITLE as SENSITIVITY
 from experiments.report.sensitivity.section import sensitivity_section
 from experiments.report.studies.registry import STUDIES
-from experiments.report.verdicts import claim_verdicts
-from experiments.training.records.curve import FINAL_VALIDATIONS
+from experiments.report.verdicts import AT_REDUCED_SIZE, claim_verdicts
+from experiments.training.records.curve import FEW_VALIDATIONS, FINAL_VALIDATIONS
 from experiments.training.records.summary import FINAL_STEPS
 
 HOW_TO_RUN = """\
@@ -60,13 +61,23 @@ HABITS = """\
 """
 
 
+def fragment(title: str) -> str:
+    """The fragment that GitHub gives the heading of a section."""
+    return f"#{title.lower().replace(' ', '-')}"
+
+
 HOW_TO_READ = f"""\
 ## How to read the tables
 
 - *Minimum* is the lowest loss of any single batch, which is what the paper's tables show. It favors lucky batches, and
   it hides that a loss rose again.
-- *Final* is the mean over the last {FINAL_STEPS} training batches and over the last {FINAL_VALIDATIONS} validations.
-- Numbers over several seeds are mean ± sample standard deviation. The number of a single seed has no spread.
+- *Final* is the mean over the last {FINAL_STEPS} training batches and over the last {FINAL_VALIDATIONS} validations, or
+  the last validation of a run with fewer than {FEW_VALIDATIONS}.
+- *Last 5 %* is the mean over the last 5 % of the steps and over the validations among them, or the final validation
+  where there is none.
+- Numbers over several seeds are mean ± sample standard deviation. The number of a single seed has no spread. Of one
+  seed a sentence says what that run did: two equal models come in either order, so that by chance alone it is confirmed
+  with probability 1/2 at one seed and 1/8 at three.
 - *Paired difference* is the mean over the seeds of first model minus second at the same seed, and so on the same data,
   with its {CONFIDENCE:.0%} interval by Student's t.
 - *Stamp* names the check that the sources of the run had passed (`verify` is the full one, `gate` the short one) and
@@ -75,9 +86,14 @@ HOW_TO_READ = f"""\
   it is true for no seed; *inconclusive* otherwise; and *pending* while its runs are missing. Two numbers count as equal
   if they differ by less than a margin, which is 1% of a loss unless a section gives another one. If there are several
   measures, the first one decides.
-- A claim is confirmed if all its sentences are confirmed. It is inconclusive if the presets disagree.
-- Runs that were shortened or changed, or that had no stamp, are shown in the tables and used for no claim and no
-  figure.
+- A claim is confirmed if all its sentences are confirmed. It is inconclusive if the presets disagree. The presets that
+  have all their runs decide; where none has, those with some; and those *{AT_REDUCED_SIZE}* only where no other would.
+- Runs that had no stamp, and runs whose settings or steps differ from the preset, decide no claim. The latter are rows
+  of their task's tables, or, where they belong to a grid, are shown in
+  [{SENSITIVITY}]({fragment(SENSITIVITY)}) alone.
+- *Time* is that of a run with one thread on a machine with two cores, which others shared; it compares no models.
+- The figures of losses end a little above the highest level that they show: a loss that jumps beyond it leaves the
+  panel.
 """
 
 
@@ -95,7 +111,8 @@ def write_report(runs: Path, output: Path) -> list[str]:
     lines = [HOW_TO_RUN, *_commands(), "", HABITS, HOW_TO_READ, *_claims(results), ""]
     varied = in_a_grid(results)
     of_studies = results._replace(finished=[one for one in results.finished if one.record.name not in varied])
-    lines += [line for study in STUDIES for line in section(study, of_studies)]
+    for study in STUDIES:
+        lines += [*section(study, of_studies), "### Still to run", "", *missing_lines(study, results), ""]
     page = "\n".join([*lines, *sensitivity_section(results)])
     pictures = {name: picture for study in STUDIES for name, picture in figures(study, of_studies).items()}
     pictures |= sensitivity_figures(results)
@@ -132,5 +149,4 @@ def _claims(results: Results) -> list[str]:
 
 
 def _link(title: str) -> str:
-    """Link to a section by the fragment that GitHub gives its heading."""
-    return f"[{title}](#{title.lower().replace(' ', '-')})"
+    return f"[{title}]({fragment(title)})"

@@ -1,4 +1,7 @@
-"""Paired comparisons of two models over seeds: equal data and equal initial draws, so the difference is by seed."""
+"""Paired comparisons of two models over seeds, since models with the same seed see the same data.
+
+LN and ATN start from the same parameters, too; the plain LSTM has an initialization of its own.
+"""
 
 import math
 import statistics
@@ -29,14 +32,20 @@ class Paired(NamedTuple):
         """Confidence interval of the mean difference by Student's t at the level `CONFIDENCE`.
 
         It assumes normal differences, which few seeds cannot show. With n seeds it has n - 1 degrees of freedom. Both
-        ends are NaN for fewer than two seeds.
+        ends are NaN for fewer than two seeds, and where a run diverged.
         """
-        if len(self.differences) < 2:
+        if len(self.differences) < 2 or not all(map(math.isfinite, self.differences)):
             return (math.nan, math.nan)
         count = len(self.differences)
         quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
         half = quantile * statistics.stdev(self.differences) / math.sqrt(count)
         return (self.mean - half, self.mean + half)
+
+    @property
+    def leaves_out_zero(self) -> bool:
+        """Whether the confidence interval lies on one side of 0."""
+        low, high = self.interval
+        return low > 0 or high < 0
 
     @property
     def lower(self) -> int:
@@ -50,8 +59,8 @@ def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Paired:
 
 
 def in_words(pair: Paired) -> str:
-    """The mean difference with its interval; without one for a single seed."""
-    if len(pair.differences) < 2:
-        return f"{pair.mean:+.2g}"
+    """The mean difference with its interval; without one for a single seed, and where a run diverged."""
     low, high = pair.interval
+    if math.isnan(low):
+        return f"{pair.mean:+.2g}"
     return f"{pair.mean:+.2g} [{low:+.2g}, {high:+.2g}]"

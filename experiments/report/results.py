@@ -1,4 +1,4 @@
-"""The runs of a report, and the two measures of a run: minimum and final value.
+"""The runs of a report, and two measures of a run: minimum and final value.
 
 Runs are read from ``record.json`` and ``curve.csv``; the losses of single steps are not needed.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from experiments.common.errors import ExperimentError
 from experiments.report.paper_numbers import Losses
-from experiments.training.records.curve import CURVE, FINAL_VALIDATIONS, Point, read_curve
+from experiments.training.records.curve import CURVE, FEW_VALIDATIONS, FINAL_VALIDATIONS, Point, read_curve
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.records.record import Record, load_records
 from experiments.training.records.summary import Summary, mean
@@ -59,9 +59,10 @@ class Result(NamedTuple):
 
     @property
     def final(self) -> Losses:
-        """Mean over the last 100 training batches, and over the last `FINAL_VALIDATIONS` validations."""
+        """Mean over the last 100 training batches and the last `FINAL_VALIDATIONS` validations, or of few the last."""
         validation = [loss for _, loss in self.validation]
-        return Losses(self.summary.final, mean(validation[-FINAL_VALIDATIONS:]))
+        many = self.record.step // self.record.settings["validate_every"] >= FEW_VALIDATIONS
+        return Losses(self.summary.final, mean(validation[-FINAL_VALIDATIONS if many else -1 :]))
 
 
 class Results(NamedTuple):

@@ -157,6 +157,8 @@ class Study:
     """Meaning of the pairs in the tables: "training / validation loss"."""
     cases: tuple[Case, ...]
     figures: tuple[Figure, ...]
+    reduced: frozenset[PresetName] = frozenset()
+    """Presets whose size is below that of the paper's experiment. Each verdict on one says so."""
 
 
 def distinct(presets: Mapping[PresetName, Settings]) -> dict[Presets, Settings]:

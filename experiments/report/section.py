@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.common.markdown import markdown
-from experiments.report.missing import missing_lines
 from experiments.report.results import Result, Results
 from experiments.report.schema import (
     Case,
@@ -36,8 +35,7 @@ def section(study: Study, results: Results) -> list[str]:
             if figure.cases[-1] is case and panels(study, figure, results):
                 lines += ["", f"![{figure.title}](figures/{figure.file})"]
     lines += _others(study, results)
-    lines += ["", "### What agrees with the paper, and what does not", "", *_findings(study, results)]
-    return [*lines, "", "### Still to run", "", *missing_lines(study, results), ""]
+    return [*lines, "", "### What agrees with the paper, and what does not", "", *_findings(study, results), ""]
 
 
 def figures(study: Study, results: Results) -> dict[str, bytes]:

@@ -13,7 +13,6 @@ from experiments.report.results import Result, Results, load_results
 from experiments.report.schema import Case, Observation, Presets, Runs, Sentence, Study, Test, counting
 from experiments.report.studies.registry import STUDIES
 from experiments.report.tables import over_seeds
-from experiments.training.settings import REDUCED
 
 CONFIRMED = "confirmed"
 NOT_CONFIRMED = "not confirmed"
@@ -51,7 +50,7 @@ class Verdict(NamedTuple):
     @property
     def reduced(self) -> bool:
         """Whether the runs are of a reduced size."""
-        return REDUCED.issuperset(self.presets)
+        return self.study.reduced.issuperset(self.presets)
 
 
 class ClaimVerdict(NamedTuple):

@@ -1,10 +1,10 @@
-"""The grids of the sensitivity study: what the paper leaves open, varied; declared here before the runs are made.
+"""The grids of the sensitivity study: what the paper leaves open, varied; declared before the runs that they ask for.
 
 The paper reports one run of each model, at settings that its text gives only in part. The study asks which of its
 sentences depend on the settings that it leaves open. A *grid* is a set of *cells*, each an assignment of values to some
 settings. Every model is trained in every cell with every seed of the grid; `minutes` is what one run may cost. The runs
 of a grid are ordinary runs of its task, so ``python -m experiments sweep --grid NAME`` resumes them, and does not
-repeat a cell that has finished.
+repeat a cell that has finished. A run that was made before the grid was declared counts if its settings fit.
 
 The cells of some grids follow from the results of another grid. The rule is written down here as well: see `FOLLOWERS`.
 """
@@ -55,10 +55,13 @@ class Grid(NamedTuple):
     cells: tuple[Cell, ...]
 
     minutes: float
-    """Budget of one run on one core, declared before the first of them."""
+    """Budget of one run on one core."""
+
+    declared: str = "2026-11-25T09:48:21+00:00"
+    """Time of the commit that declared the grid, or the rule that chooses its cells, UTC."""
 
     shown: tuple[str, ...] = ()
-    """Measurements of the last validation that its table shows beside the loss; they decide nothing."""
+    """Measurements of the last validation that its table shows beside the loss."""
 
     @property
     def runs(self) -> int:
@@ -141,6 +144,7 @@ PIXEL_INSIDE = PIXEL_RATES._replace(
     models=NORMED,
     seeds=SEEDS,
     cells=({"bias_placement": "inside", "chrono_at": "shift"},),
+    declared="2026-11-29T00:32:59+00:00",
 )
 """The cell "inside" of the grid `pixel-norm`, at the preset's learning rate, with gates that start as they do outside:
 in that cell the norm undoes the initialization of the forget gates, so that two things differ from its other cells."""

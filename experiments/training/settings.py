@@ -15,9 +15,6 @@ DtypeName = Literal["float32", "bfloat16"]
 FOR_LOOKING: frozenset[PresetName] = frozenset({"demo", "smoke"})
 """Presets that are not from the paper: a demonstration, and a size for trying out the code. No report shows them."""
 
-REDUCED: frozenset[PresetName] = frozenset({"budget"})
-"""Presets of one of the paper's experiments at a reduced size, cut to a declared time. Each verdict on one says so."""
-
 MODELS: tuple[ModelName, ...] = ("lstm", "ln", "atn")
 """The plain LSTM, LN-LSTM and ATN-LSTM, in the order of the paper's tables. The other models are of single tasks:
 "detached" is the ATN-LSTM whose statistics are constants to the gradient, "prop" the LSTM of Normalization Propagation,

@@ -9,6 +9,7 @@ from experiments.report.plotting import COLORS, MARKERS, legend_below, png, tidy
 from experiments.report.results import Results
 from experiments.report.schema import NAMES
 from experiments.report.sensitivity.grid_results import CellResult, GridResult, grid_results, varied
+from experiments.report.sensitivity.sentences import is_lower
 from experiments.training.settings import ModelName
 
 FIGURE = "sensitivity.png"
@@ -64,11 +65,14 @@ def _panel(ax: Axes, result: GridResult) -> None:
 
 
 def lowest_at_every_seed(one: CellResult, seeds: int) -> ModelName | None:
-    """The model with the lowest loss at each of so many seeds; None if the seeds disagree or a run is missing."""
+    """The model that is below all others at each of so many seeds; None if there is none or a run is missing."""
     if len(one.losses) < 2 or any(len(losses) < seeds for losses in one.losses.values()):
         return None
-    at_seed = [min(one.losses, key=lambda model: one.losses[model][seed]) for seed in next(iter(one.losses.values()))]
-    return at_seed[0] if len(set(at_seed)) == 1 else None
+    for model, losses in one.losses.items():
+        others = [is_lower(model, other) for other in one.losses if other != model]
+        if all(sentence.holds(one, seed) for sentence in others for seed in losses):
+            return model
+    return None
 
 
 def _color(model: ModelName) -> str:

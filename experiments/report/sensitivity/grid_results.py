@@ -38,6 +38,21 @@ class GridResult(NamedTuple):
     own: Mapping[ModelName, Cell]
     """Settings that a model has for itself, in every cell; empty where all models have the same."""
 
+    def complete(self, models: Sequence[ModelName]) -> list[CellResult]:
+        """The cells in which all these models have all the seeds of the grid."""
+        seeds = set(self.grid.seeds)
+        return [one for one in self.cells if all(one.losses.get(model, {}).keys() == seeds for model in models)]
+
+    @property
+    def older(self) -> int:
+        """Number of its runs that had begun before the grid was declared."""
+        return sum(record.sessions[0].started < self.grid.declared for record in self.records)
+
+    @property
+    def versions(self) -> int:
+        """Number of different versions of the sources by which its runs were made."""
+        return len({session.stamp for record in self.records for session in record.sessions})
+
 
 def known_grids(records: Sequence[Record]) -> list[Grid]:
     """The declared grids, and those that follow from them as far as the runs that decide have ended."""

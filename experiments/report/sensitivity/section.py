@@ -1,36 +1,55 @@
 """The section of the report on the sensitivity study: verdicts, the figure, and a table for each grid."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from experiments.common.markdown import markdown
 from experiments.report.paired import CONFIDENCE, Paired, in_words
 from experiments.report.results import Results
 from experiments.report.schema import NAMES
+from experiments.report.sensitivity.effects import effects
 from experiments.report.sensitivity.figure import FIGURE, is_drawn
 from experiments.report.sensitivity.grid_results import GridResult, grid_results, varied
-from experiments.report.sensitivity.verdicts import NOT_SEEN, ROBUST, Statement, opposite, statements, verdict
+from experiments.report.sensitivity.sentences import CellSentence, opposite, sentences_of
+from experiments.report.sensitivity.verdicts import NOT_SEEN, ROBUST, verdict
+from experiments.report.studies.synthetic import MARGIN
 from experiments.report.tables import duration, over_seeds
+from experiments.tasks import pixel_mnist
 from experiments.tasks.sensitivity import FOLLOWERS, Grid
+from experiments.training.records.summary import mean
 
 TITLE = "What the order depends on"
 
 INTRODUCTION = f"""\
 The paper reports one run of each model, at settings that its text gives only in part. This study varies what the text
-leaves open. The grids, their seeds, their budgets and the rules that choose further cells stand in
-[`tasks/sensitivity.py`](tasks/sensitivity.py); they were written before the runs were made. No cell is left out: a run
-that has not ended is counted as missing. The loss is the mean training loss of the last 5 % of the steps, at a fixed
-number of steps, since a minimum favors noise. Differences are paired: with the same seed two models see the same data.
-The interval is Student's t, {CONFIDENCE:.0%}, over the seeds. With three seeds it is wide, so the last column says at
-how many seeds ATN is the lower one. A sentence is *{ROBUST}* if it is true at every seed in every cell, and
-*{NOT_SEEN}* if in no cell it is true at every seed. Otherwise it *depends on* the settings whose values differ most in
-the share of cells in which it is true. The same is said of the sentence with its models exchanged: where neither is
-true, the seeds decide. `python -m experiments sweep --grid NAME` runs a grid, or what is left of it."""
+leaves open. Its grids, their seeds, their budgets and the rules that choose further cells stand in
+[`tasks/sensitivity.py`](tasks/sensitivity.py); they were declared before the runs that they ask for. Runs that were
+there already count where their settings fit, and the table of grids says how many these are. No cell is left out: a run
+that has not ended is counted as missing.
+
+- *Loss* is the mean training loss of the last 5 % of the steps, at a fixed number of steps, since a minimum favors
+  noise. One loss is below another if it is smaller by more than {MARGIN:.0%}.
+- *Differences* are paired: with the same seed two models see the same data. Their interval is Student's t,
+  {CONFIDENCE:.0%}, over the seeds. With three seeds it is wide, so the last column says at how many seeds ATN is the
+  lower one, by any amount.
+- *Contrast*, on noisy MNIST, is what the first norm leaves of a pixel's brightness: how many times larger a white pixel
+  is after it than a gray one of brightness {pixel_mnist.GRAY:g}, both after gray pixels. It is
+  {1 / pixel_mnist.GRAY:.2g} as without a norm, and 1 where the norm erases the brightness.
+- A sentence is *{ROBUST}* if it is true at every seed in every cell, and *{NOT_SEEN}* if in no cell it is true at every
+  seed. Otherwise it *depends on* the settings that change its quantity clearly: those whose interval, in the table of
+  changes, leaves out 0. The same is said of the sentence with its models exchanged: where neither is true, the seeds
+  decide. Both columns and the changes were defined when most runs of `denoise-settings` were known; the losses of its
+  cells do not depend on them.
+- *Versions* of the sources differ in the rounding of the kernels. A run repeats to the bit with the same sources on the
+  same machine. With other rounding it takes another course within a hundred steps, as it does with another seed.
+
+`python -m experiments sweep --grid NAME` runs a grid, or what is left of it."""
 
 
 def sensitivity_section(results: Results) -> list[str]:
     """Lines of the section: a table of verdicts, the figure, and a table for each grid."""
     grids = grid_results(results)
-    lines = [f"## {TITLE}", "", INTRODUCTION, "", *_verdicts(grids), "", *_overview(grids)]
+    lines = [f"## {TITLE}", "", INTRODUCTION, "", *_verdicts(grids), *_changes(grids), "", *_overview(grids)]
     if any(map(is_drawn, grids)):
         lines += ["", f"![{TITLE}](figures/{FIGURE})"]
     for result in grids:
@@ -57,17 +76,43 @@ def _own(result: GridResult) -> list[str]:
 
 
 def _verdicts(grids: Sequence[GridResult]) -> list[str]:
+    """A table of the sentences with at least one complete cell, and a line with the number of the others."""
+    found = [(result, sentence) for result in grids for sentence in sentences_of(result.grid)]
+    begun = [(result, sentence) for result, sentence in found if result.complete(sentence.models)]
     rows = [
-        [statement.says, f"`{result.grid.name}`", verdict(result, statement), _of_the_opposite(result, statement)]
-        for result in grids
-        for statement in statements(result.grid)
+        [sentence.says, f"`{result.grid.name}`", verdict(result, sentence), _of_the_opposite(result, sentence)]
+        for result, sentence in begun
     ]
-    return markdown(["sentence of the paper", "grid", "verdict", "with the models exchanged"], rows)
+    waiting = Counter(result.grid.name for result, sentence in found if not result.complete(sentence.models))
+    lines = markdown(["sentence of the paper", "grid", "verdict", "with the models exchanged"], rows) if rows else []
+    if waiting:
+        names = ", ".join(f"`{name}` ({count})" for name, count in waiting.items())
+        lines += [*([""] if lines else []), f"Sentences that wait for the runs of a whole cell: {names}."]
+    return lines
 
 
-def _of_the_opposite(result: GridResult, statement: Statement) -> str:
-    other = opposite(statement)
+def _of_the_opposite(result: GridResult, sentence: CellSentence) -> str:
+    other = opposite(sentence)
     return "–" if other is None else verdict(result, other)
+
+
+def _changes(grids: Sequence[GridResult]) -> list[str]:
+    """A table of what each setting changes; nothing if no two complete cells differ in a single setting."""
+    rows = [
+        [
+            f"`{result.grid.name}`",
+            sentence.quantity_name,
+            f"`{effect.setting}`: {effect.first} → {effect.other}",
+            str(effect.pairs),
+            in_words(effect.change),
+            "yes" if effect.change.leaves_out_zero else "no",
+        ]
+        for result in grids
+        for sentence in sentences_of(result.grid)
+        for effect in effects(result, sentence)
+    ]
+    header = ["grid", "quantity", "setting", "pairs of cells", "change, interval", "clear"]
+    return ["", "What each setting changes, all others as they are:", "", *markdown(header, rows)] if rows else []
 
 
 def _overview(grids: Sequence[GridResult]) -> list[str]:
@@ -75,14 +120,16 @@ def _overview(grids: Sequence[GridResult]) -> list[str]:
         [
             f"`{result.grid.name}`",
             f"{len(result.records)} of {result.runs}",
-            duration(60 * result.grid.minutes * result.runs),
-            duration(sum(record.seconds for record in result.records)) if result.records else "–",
+            str(result.older),
+            str(result.versions),
+            duration(60 * result.grid.minutes),
+            duration(mean([record.seconds for record in result.records])) if result.records else "–",
         ]
         for result in grids
     ]
     waiting = sorted({follower.name for follower in FOLLOWERS} - {result.grid.name for result in grids})
     note = [f"Their cells are not known yet: {', '.join(f'`{name}`' for name in waiting)}."] if waiting else []
-    header = ["grid", "runs", "budget, one core", "spent so far"]
+    header = ["grid", "runs", "older than the grid", "versions", "budget of a run, one core", "measured"]
     return [*markdown(header, rows), *([""] if note else []), *note]
 
 

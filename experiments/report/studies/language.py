@@ -82,6 +82,7 @@ CHAR_PTB = Study(
     presets={("paper",): char_ptb.PAPER, ("released",): char_ptb.RELEASED, ("budget",): char_ptb.BUDGET},
     open=("steps", "hidden", "embedding", "tied", "k", "vary_bptt", "carry", "drops", "bias_placement", "init"),
     unit="training / validation bits per character",
+    reduced=frozenset({"budget"}),
     cases=(
         Case(
             title="",
@@ -126,6 +127,7 @@ WIKITEXT2 = Study(
         "init",
     ),
     unit="training / validation perplexity",
+    reduced=frozenset({"budget"}),
     cases=(
         Case(
             title="",

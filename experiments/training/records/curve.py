@@ -30,6 +30,9 @@ MOST_ROWS = 500
 FINAL_VALIDATIONS = 5
 """Validation losses whose mean is a run's final validation loss."""
 
+FEW_VALIDATIONS = 40
+"""A run with fewer validations than this changes too much within its last `FINAL_VALIDATIONS`: its last one counts."""
+
 _COLUMNS = ("step", "mean", "minimum", "maximum")
 
 

@@ -1,0 +1,77 @@
+"""The sentences of the paper that a grid decides, each at one seed in one cell."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from experiments.report.schema import NAMES
+from experiments.report.sensitivity.grid_results import CellResult
+from experiments.report.statements import below
+from experiments.report.studies.synthetic import MARGIN
+from experiments.tasks import pixel_mnist
+from experiments.tasks.sensitivity import Grid
+from experiments.training.settings import ModelName
+
+PAIRS: tuple[tuple[ModelName, ModelName], ...] = (("atn", "ln"), ("atn", "lstm"), ("ln", "lstm"))
+"""The first of two models is the one that the paper has lower."""
+
+
+class CellSentence(NamedTuple):
+    """A sentence of the paper that is true or not at one seed in one cell."""
+
+    says: str
+    models: tuple[ModelName, ...]
+    """The models that it is about."""
+    holds: Callable[[CellResult, int], bool]
+    """Whether it is true in a cell at a seed."""
+    quantity_name: str
+    quantity: Callable[[CellResult, int], float]
+    """The number that decides it, in a cell at a seed: a difference of losses, or an accuracy."""
+
+
+def is_lower(first: ModelName, second: ModelName) -> CellSentence:
+    """The first model has the lower loss, by more than the margin of the synthetic tasks."""
+
+    def holds(one: CellResult, seed: int) -> bool:
+        return below(one.losses[first][seed], one.losses[second][seed], MARGIN)
+
+    def difference(one: CellResult, seed: int) -> float:
+        return one.losses[first][seed] - one.losses[second][seed]
+
+    names = NAMES[first], NAMES[second]
+    return CellSentence(
+        f"{names[0]} is below {names[1]}", (first, second), holds, f"loss of {names[0]} − {names[1]}", difference
+    )
+
+
+def opposite(sentence: CellSentence) -> CellSentence | None:
+    """The sentence with its two models exchanged; None for a sentence about one model."""
+    return is_lower(*reversed(sentence.models)) if len(sentence.models) == 2 else None
+
+
+def is_accurate(model: ModelName, says: str, bounds: tuple[float, float]) -> CellSentence:
+    """The last accuracy of the model lies within the bounds."""
+
+    def accuracy(one: CellResult, seed: int) -> float:
+        # A run that diverged has none.
+        return one.shown[pixel_mnist.ACCURACY].get(model, {}).get(seed, 0.0)
+
+    def holds(one: CellResult, seed: int) -> bool:
+        return bounds[0] <= accuracy(one, seed) <= bounds[1]
+
+    limits = f"at least {bounds[0]:.0%}" if bounds[1] == 1 else f"at most {bounds[1]:.0%}"
+    return CellSentence(f"{says}: accuracy {limits}", (model,), holds, f"accuracy of {NAMES[model]}", accuracy)
+
+
+def sentences_of(grid: Grid) -> list[CellSentence]:
+    """The sentences of the paper that a grid decides; none for trials of settings."""
+    if grid.is_trial:
+        return []
+    orders = [is_lower(*pair) for pair in PAIRS if set(pair) <= set(grid.models)]
+    if pixel_mnist.ACCURACY not in grid.shown:
+        return orders
+    return [
+        # The bounds are those of the section on the paper's settings.
+        is_accurate("ln", "LN is no better than guessing", (0, 0.15)),
+        is_accurate("atn", "ATN learns", (0.2, 1)),
+        *orders,
+    ]
