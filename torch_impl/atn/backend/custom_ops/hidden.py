@@ -182,11 +182,12 @@ class _HiddenGradient:
 
     def __call__(self, ctx: Any, dh: Tensor | None, dsteps: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         tensors = len(HiddenForward._fields) - 3
-        inputs = HiddenForward._make((*ctx.saved_tensors[:tensors], ctx.mode, ctx.k, ctx.eps))
+        saved = ctx.saved_tensors  # once: checkpoints and hooks on saved tensors unpack at every read
+        inputs = HiddenForward._make((*saved[:tensors], ctx.mode, ctx.k, ctx.eps))
         if differentiable.backward_needs_operations((dh, dsteps)):
             last = None if dsteps is None else dsteps[:, :, max(0, dsteps.shape[2] - ctx.k + 1) :]
             return differentiable.gradients(_by_operations, inputs, (dh, last), ctx.needs_input_grad)
-        computed = HiddenResult(*ctx.saved_tensors[tensors:])
+        computed = HiddenResult(*saved[tensors:])
         given = HiddenBackward(
             dh=dh,
             dsteps=dsteps,

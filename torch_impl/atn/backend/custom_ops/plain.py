@@ -33,8 +33,12 @@ def gradient_is_wanted(arguments: Iterable[object]) -> bool:
 
 
 def in_memory(argument: Any) -> Any:
-    """A tensor as a kernel reads it: contiguous, and with the sign that a view may only imply."""
-    return argument.resolve_neg().contiguous() if isinstance(argument, Tensor) else argument
+    """A tensor as a kernel reads it: contiguous, and with the sign or the zeros that torch may only imply."""
+    if not isinstance(argument, Tensor):
+        return argument
+    if argument._is_zerotensor():  # noqa: SLF001 - torch has no public function for this
+        return torch.zeros(argument.shape, dtype=argument.dtype, device=argument.device)
+    return argument.resolve_neg().contiguous()
 
 
 def direct(registered: Callable[..., Any], compute: Callable[..., Any]) -> Callable[..., Any]:

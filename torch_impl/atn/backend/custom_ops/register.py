@@ -225,12 +225,13 @@ class _LSTMGradient:
         self, ctx: Any, dh: Tensor | None, dc: Tensor | None, dsteps: Tensor | None, *_: None
     ) -> tuple[Tensor | None, ...]:
         tensors = len(LSTMForward._fields) - 2
-        inputs = LSTMForward._make((*ctx.saved_tensors[:tensors], ctx.k, ctx.eps))
+        saved = ctx.saved_tensors  # once: checkpoints and hooks on saved tensors unpack at every read
+        inputs = LSTMForward._make((*saved[:tensors], ctx.k, ctx.eps))
         if differentiable.backward_needs_operations((dh, dc, dsteps)):
             kept_steps = None if dsteps is None else dsteps[:, :, max(0, dsteps.shape[2] - ctx.k + 1) :]
             upstream = (dh, dc, kept_steps)
             return differentiable.gradients(_lstm_by_operations, inputs, upstream, ctx.needs_input_grad)
-        computed = LSTMResult(*ctx.saved_tensors[tensors:])
+        computed = LSTMResult(*saved[tensors:])
         needs_x, needs_ih, needs_hh, *_ = ctx.needs_input_grad
         given = LSTMBackward(
             dh=dh,
