@@ -75,15 +75,22 @@ def cases_of(packed: PackedSequence) -> int:
 class StepsPacked:
     """Data (S, F) of a `PackedSequence`: S steps in all, ordered by time, of B cases sorted by decreasing length.
 
-    A shorter case is padded with its own last row in reading order, never with a constant. The values computed from the
-    padding are then as finite as the case itself, so that its zero gradient stays zero. Padding follows the valid steps
-    and statistics are per case, so no valid step depends on it.
+    A shorter case is padded with its own last row in reading order, never with a constant: what a cell with bounded
+    states computes from the padding is then as finite as the case itself, so that its zero gradient stays zero. (A cell
+    with unbounded ones runs as `atn.layers.valid_steps.CellOfValidSteps`.) Padding follows the valid steps and
+    statistics are per case, so no valid step depends on it.
+
+    Attributes
+    ----------
+    batch_sizes
+        Number of cases that have each step, (T,).
     """
 
     ends_differ: ClassVar[bool] = True
 
     def __init__(self, packed: PackedSequence, B: int) -> None:
         batch_sizes, device = packed.batch_sizes, packed.data.device
+        self.batch_sizes = batch_sizes
         T, S = batch_sizes.shape[0], packed.data.shape[0]
         # torch keeps batch sizes on the CPU, whatever default device the user has set.
         case, time, row = (torch.arange(count, device=batch_sizes.device) for count in (B, T, S))

@@ -16,6 +16,7 @@ from atn.layers.initial_state import Chunk, Shape, StateKind, check_reset, initi
 from atn.layers.packing import Steps, StepsPacked, StepsTogether, cases_of
 from atn.layers.parameters import LayerParameters
 from atn.layers.stack import run_stack
+from atn.layers.valid_steps import CellOfValidSteps
 from atn.precision import compute_dtype, data_dtype, full_precision, state_dtype
 from atn.validation import (
     check_floating,
@@ -35,6 +36,11 @@ class RecurrentLayers(LayerParameters):
 
         Where `every_state` is false, it may return the states beside h after the last step alone.
         """
+
+    @property
+    def _is_bounded(self) -> bool:
+        """Whether h stays finite however long a sequence is: an RNN with relu may grow without a norm."""
+        return self.mode != "RNN_RELU" or self._norm.settings() is not None
 
     def _state(self, carried: Carried) -> tuple[Any, ...]:
         """What a stream carries, from parts without a batch where the input had none."""
@@ -123,6 +129,9 @@ class RecurrentLayers(LayerParameters):
         output, *others = carried.states
         states = (output.to(dtype), *(state.to(state_dtype(dtype)) for state in others))
         D = self._directions
+        cell = self._cell(backend, every_state=steps.ends_differ)
+        if isinstance(steps, StepsPacked) and not self._is_bounded:
+            cell = CellOfValidSteps(cell, steps.batch_sizes)
         with full_precision(data.device):
             folded = [self._norm.folded(layer) for layer in layers]
             as_they_are = all(result is layer for result, layer in zip(folded, layers, strict=True))
@@ -134,7 +143,7 @@ class RecurrentLayers(LayerParameters):
                 [folded[first : first + D] for first in range(0, len(folded), D)],
                 carried._replace(states=states),
                 norm=self._norm,
-                cell=self._cell(backend, every_state=steps.ends_differ),
+                cell=cell,
                 dropout=self.dropout if self.training else 0.0,
             )
 
