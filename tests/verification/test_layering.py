@@ -97,7 +97,7 @@ ROOMS: dict[str, set[str]] = {
     "atn.norms": {*BELOW_BACKENDS, "atn.backend", "atn.initialization", "atn.population"},
     "atn.layers": {*BELOW_BACKENDS, "atn.backend", "atn.initialization", "atn.norms"},
     "atn.cells": {*BELOW_BACKENDS, "atn.backend", "atn.initialization", "atn.norms", "atn.layers"},
-    "atn.readout": {*BELOW_BACKENDS, "atn.normalization"},
+    "atn.readout": {*BELOW_BACKENDS, "atn.initialization", "atn.layers.initial_state", "atn.normalization"},
     "atn.lyapunov": {*BELOW_BACKENDS, "atn.layers"},
     "benchmarks": {"tests.support"},
     "tests.support": {"tests.verification.error_log"},

@@ -10,7 +10,8 @@ from atn.backend.registry import backend_for, check_backend
 from atn.carried import Carried, run_pieces
 from atn.choices import Base
 from atn.functional import BASES
-from atn.layers.initial_state import Chunk, check_lengths, check_origin, check_reset
+from atn.initialization import start_anew
+from atn.layers.initial_state import Chunk, check_chunk, check_lengths, check_origin, check_reset
 from atn.population import PopulationStatistics, checked_population, population_steps
 from atn.precision import full_precision, in_one_dtype, state_dtype
 from atn.state import NormMemory, NormOrigin
@@ -129,10 +130,13 @@ class AssortedTimeNorm(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Set the gain to 1 and the shift to 0, and forget the population statistics."""
+        """Set the gain to 1 and the shift to 0, and forget the population statistics.
+
+        What stands behind a parametrization, pruning, weight or spectral normalization is started anew, too.
+        """
         if self.affine:
-            nn.init.ones_(self.weight)
-            nn.init.zeros_(self.bias)
+            start_anew(self, "weight", nn.init.ones_)
+            start_anew(self, "bias", nn.init.zeros_)
         if self.population is not None:
             self.population.reset_running_stats()
 
@@ -144,6 +148,7 @@ class AssortedTimeNorm(nn.Module):
         self, a: Float[Tensor, "T B N"], chunk: Chunk | None = None
     ) -> Float[Tensor, "T B N"] | tuple[Float[Tensor, "T B N"], NormMemory]:
         """Normalize a whole sequence; raises what `stream` raises, which passes its memory and resets as a `chunk`."""
+        check_chunk(chunk, NormMemory.__name__)
         return self._next(a, None, None)[0] if chunk is None else self._next(a, chunk.state, chunk.reset)
 
     def stream(

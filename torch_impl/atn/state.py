@@ -48,6 +48,10 @@ class NormMemory(NamedTuple):
         """The same numbers, cut from the graph."""
         return self._replace(steps=StepStatistics(self.steps.mean.detach(), self.steps.var.detach()))
 
+    def to(self, *args: Any, **kwargs: Any) -> "NormMemory":
+        """Every tensor through `torch.Tensor.to`."""
+        return self._replace(steps=StepStatistics(*(statistic.to(*args, **kwargs) for statistic in self.steps)))
+
     def reset(self, mask: Bool[Tensor, " B"]) -> "NormMemory":
         """Empty the windows of the cases where `mask` is true; the other cases are unchanged.
 

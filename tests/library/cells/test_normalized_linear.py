@@ -1,8 +1,11 @@
 """`NormalizedLinear`: a linear map and the norm of its output, in whole and in chunks."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from atn import NormalizedLinear
 from atn.choices import BiasPlacement
@@ -64,3 +67,41 @@ def test_derivatives(placement: BiasPlacement) -> None:
     x = random(4, 2, 2).requires_grad_()
     assert torch.autograd.gradcheck(module, x, check_forward_ad=True)
     assert torch.autograd.gradgradcheck(module, x)
+
+
+def test_a_stream_runs_the_hooks_of_the_module() -> None:
+    """So that a pruned weight, which a hook computes, is fresh after each step of an optimizer."""
+    module, x, seen = NormalizedLinear(3, 4, k=2), random(5, 2, 3).float(), []
+    prune.l1_unstructured(module, "weight", amount=0.5)  # type: ignore[no-untyped-call]  # torch's own
+    module.register_forward_hook(lambda _, given, result: seen.append((given[0], result)))
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    for _ in range(2):
+        y, memory = module.stream(x)
+        assert seen[-1][0] is x
+        assert seen[-1][1][0] is y
+        optimizer.zero_grad()
+        y.square().sum().backward()
+        optimizer.step()
+    assert_close(module.stream(x)[0], module(x), quantity="output", backend="eager")
+    assert memory.position == 5
+
+
+def test_the_memory_of_a_stream_goes_to_stream() -> None:
+    module, x = NormalizedLinear(3, 4, k=2), random(5, 2, 3).float()
+    _, memory = module.stream(x)
+    message = r"^forward takes one tensor, got NormMemory beside it; the NormMemory of a stream goes to stream$"
+    call: Any = module
+    with pytest.raises(TypeError, match=message):
+        call(x, memory)
+    with pytest.raises(TypeError, match=r"^forward takes one tensor, got int beside it$"):
+        call(x, 3)
+
+
+def test_reset_parameters_starts_the_norm_anew_too() -> None:
+    torch.manual_seed(3)
+    fresh = NormalizedLinear(3, 4, k=2)
+    module = with_random_parameters(NormalizedLinear(3, 4, k=2))
+    torch.manual_seed(3)
+    module.reset_parameters()
+    for name, value in fresh.state_dict().items():
+        assert torch.equal(module.state_dict()[name], value), name

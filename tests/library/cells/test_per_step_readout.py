@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize, prune
 
 from atn import ATNGRU, ATNLSTM, ATNRNN, PerStepReadout
 from atn_reference import per_step_readout_backward, per_step_readout_forward
@@ -114,3 +115,31 @@ def test_derivatives() -> None:
 
 def test_it_names_its_sizes() -> None:
     assert repr(head()) == "PerStepReadout(steps=6, hidden_size=5, classes=3, bias=True, batch_first=False)"
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+def test_contributions_run_the_hooks_of_the_module() -> None:
+    """So that weights that a hook computes are fresh after a step of an optimizer."""
+    module, h, seen = PerStepReadout(T, H, C), random(T, B, H).float(), []
+    nn.utils.weight_norm(module)
+    module.register_forward_hook(lambda _, given, result: seen.append((given[0], result)))
+    optimizer = torch.optim.SGD(module.parameters(), 1.0)
+    torch.autograd.backward(module.contributions(h).square().sum())
+    optimizer.step()
+    s = module.contributions(h)
+    assert seen[-1][0] is h
+    assert seen[-1][1] is s
+    assert module.bias is not None
+    assert torch.equal(s.sum(-1) + module.bias, module(h))
+
+
+def test_reset_parameters_reaches_what_stands_behind_the_weight() -> None:
+    torch.manual_seed(3)
+    fresh = PerStepReadout(T, H, C)
+    pruned, parametrized = PerStepReadout(T, H, C), PerStepReadout(T, H, C)
+    prune.identity(pruned, "weight")  # type: ignore[no-untyped-call]  # torch's own
+    parametrize.register_parametrization(parametrized, "weight", nn.Identity())
+    for module in (pruned, parametrized):
+        torch.manual_seed(3)
+        module.reset_parameters()
+        assert torch.equal(module(random(T, B, H).float()), fresh(random(T, B, H).float()))

@@ -1,6 +1,6 @@
 """What code written for `nn.LSTM` reads of a module, and does to its parameters."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -177,6 +177,22 @@ class TestStarting:
         module.weight_hh_l0 = raw * 1
         with pytest.raises(RuntimeError, match="weight_hh_l0 must be a parameter to be reset, got Tensor"):
             module.reset_parameters()
+
+    @pytest.mark.parametrize("norm", get_args(Norm))
+    def test_resetting_every_module_restores_parameters_and_buffers(self, norm: Norm) -> None:
+        """As a deferred initialization does it, whatever the memory held."""
+        settings: dict[str, Any] = {"atn": {"k": 2}, "bn": {"max_steps": 3}}.get(norm, {})
+        torch.manual_seed(3)
+        fresh = ATNLSTM(3, 4, norm=norm, **settings)
+        module = ATNLSTM(3, 4, norm=norm, device="meta", **settings).to_empty(device="cpu")
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.detach().fill_(7)
+        torch.manual_seed(3)
+        for part in reversed([*module.modules()]):
+            if callable(reset := getattr(part, "reset_parameters", None)):
+                reset()
+        for name, value in fresh.state_dict().items():
+            assert torch.equal(module.state_dict()[name], value), name
 
     @pytest.mark.parametrize("norm", ["atn", "none"])
     def test_to_empty_and_reset_of_every_module(self, norm: Norm) -> None:

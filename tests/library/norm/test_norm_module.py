@@ -2,12 +2,14 @@
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from torch.nn.utils import prune
+from torch import nn
+from torch.nn.utils import parametrize, prune
 
 import atn.functional as F
 from atn import AssortedTimeNorm, NormMemory
@@ -110,3 +112,34 @@ def test_stream_runs_the_hooks_of_the_module(base: Base) -> None:
     assert torch.equal(y, norm(a))
     assert seen[0][0] is a
     assert seen[0][1] == (y, memory)
+
+
+@pytest.mark.parametrize("base", ["layer", "batch"])
+def test_reset_parameters_reaches_what_stands_behind_a_gain(base: Base) -> None:
+    norm = AssortedTimeNorm(3, 2, base=base, max_steps=4 if base == "batch" else None)
+    prune.identity(norm, "weight")  # type: ignore[no-untyped-call]  # torch's own
+    parametrize.register_parametrization(norm, "bias", nn.Identity())
+    with torch.no_grad():
+        for parameter in norm.parameters():
+            parameter.fill_(9)
+    norm.reset_parameters()
+    norm(torch.randn(4, 2, 3))
+    assert torch.equal(norm.weight, torch.ones(3))
+    assert torch.equal(norm.bias, torch.zeros(3))
+
+
+def test_memory_moves_to_another_dtype_and_device() -> None:
+    _, memory = AssortedTimeNorm(3, 3).stream(torch.randn(4, 2, 3))
+    moved = memory.to(torch.float64)
+    assert {statistic.dtype for statistic in moved.steps} == {torch.float64}
+    assert moved._replace(steps=memory.steps) == memory
+    assert {statistic.device.type for statistic in memory.to("meta").steps} == {"meta"}
+
+
+def test_the_memory_of_a_stream_goes_to_stream() -> None:
+    norm, a = AssortedTimeNorm(3, 2), torch.randn(4, 2, 3)
+    _, memory = norm.stream(a)
+    call: Any = norm
+    message = r"^forward takes one tensor, got NormMemory beside it; the NormMemory of a stream goes to stream$"
+    with pytest.raises(TypeError, match=message):
+        call(a, memory)

@@ -25,6 +25,13 @@ class Chunk(NamedTuple):
     reset: Any
 
 
+def check_chunk(chunk: object, kept: str) -> None:
+    """Check what comes beside a whole sequence to a norm: nothing, or a `Chunk`; `kept` names a stream's memory."""
+    if chunk is not None and not isinstance(chunk, Chunk):
+        hint = f"; the {kept} of a stream goes to stream" if type(chunk).__name__ == kept else ""
+        raise TypeError(f"forward takes one tensor, got {type(chunk).__name__} beside it{hint}")
+
+
 class StateKind(NamedTuple):
     """The states of a module: the names of the tensors, the type of its stream's state, and the origin it must have."""
 

@@ -66,7 +66,7 @@ def _tanh_second_moment(u: float) -> float:
     return math.fsum(terms) * 24 / intervals / math.sqrt(2 * math.pi)
 
 
-class Readout(Gain):
+class CellGain(Gain):
     """Gain gamma_c of the cell, and the constants `var_c` and `var_h`, (), which are saved and not trained.
 
     They are in float32 at least, and rounded to a half type only where a module that is made is cast to it.
@@ -84,8 +84,15 @@ class Readout(Gain):
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__(num_features, start, device, dtype)
+        self.constants = constants
         for name, value in constants._asdict().items():
             self.register_buffer(name, torch.tensor(value, device=device, dtype=state_dtype(self.weight.dtype)))
+
+    def reset_parameters(self) -> None:
+        """Set the gain to its start, and the constants to those of the starts."""
+        super().reset_parameters()
+        self.var_c.fill_(self.constants.var_c)
+        self.var_h.fill_(self.constants.var_h)
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ class NormProp(RecurrentNorm):
         """A gain, and at the cell the constants too."""
         start = self.gamma[SITES.index(name)]
         if name == "norm_c":
-            return Readout(features, start, self.constants, device, dtype)
+            return CellGain(features, start, self.constants, device, dtype)
         return Gain(features, start, device, dtype)
 
     def filled(self, name: str, values: Tensor) -> None:

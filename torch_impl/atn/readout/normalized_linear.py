@@ -1,12 +1,13 @@
 """The output y of the paper's recurrent network, Eq. (4), as a module."""
 
-from typing import get_args
+from typing import cast, get_args, overload
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from atn.choices import BiasPlacement
+from atn.layers.initial_state import Chunk, check_chunk
 from atn.normalization import AssortedTimeNorm
 from atn.precision import compute_dtype, full_precision
 from atn.state import NormMemory
@@ -80,10 +81,24 @@ class NormalizedLinear(nn.Linear):
             out_features, k, eps=eps, affine=affine, backend=backend, device=device, dtype=dtype
         )
 
-    def forward(self, input: Float[Tensor, "T B H"]) -> Float[Tensor, "T B N"]:  # noqa: A002 - as of torch.nn.Linear
-        """Map a whole sequence; raises what `stream` raises."""
-        y, _ = self.stream(input)
-        return y
+    def reset_parameters(self) -> None:
+        """Draw the parameters as `torch.nn.Linear` does, and start those of the norm at 1 and 0."""
+        super().reset_parameters()
+        if "norm" in self._modules:  # nn.Linear draws its parameters before there is a norm
+            self.norm.reset_parameters()
+
+    @overload
+    def forward(self, input: Float[Tensor, "T B H"]) -> Float[Tensor, "T B N"]: ...
+    @overload
+    def forward(self, input: Float[Tensor, "T B H"], chunk: Chunk) -> tuple[Float[Tensor, "T B N"], NormMemory]: ...
+    def forward(
+        self,
+        input: Float[Tensor, "T B H"],  # noqa: A002 - as of torch.nn.Linear
+        chunk: Chunk | None = None,
+    ) -> Float[Tensor, "T B N"] | tuple[Float[Tensor, "T B N"], NormMemory]:
+        """Map a whole sequence; raises what `stream` raises, which passes its memory and resets as a `chunk`."""
+        check_chunk(chunk, NormMemory.__name__)
+        return self._next(input, None, None)[0] if chunk is None else self._next(input, chunk.state, chunk.reset)
 
     def stream(
         self,
@@ -92,6 +107,8 @@ class NormalizedLinear(nn.Linear):
         reset: Bool[Tensor, "T B"] | None = None,
     ) -> tuple[Float[Tensor, "T B N"], NormMemory]:
         """Map the next T >= 1 steps of a sequence; chunks in sequence equal the whole.
+
+        Hooks of the module run as for `forward`, which this calls.
 
         Parameters
         ----------
@@ -112,6 +129,14 @@ class NormalizedLinear(nn.Linear):
         TypeError, ValueError
             As `AssortedTimeNorm.stream`, with `input` for a.
         """
+        return cast("tuple[Tensor, NormMemory]", self(input, Chunk(memory, reset)))
+
+    def _next(
+        self,
+        input: Float[Tensor, "T B H"],  # noqa: A002 - as of forward
+        memory: NormMemory | None,
+        reset: Bool[Tensor, "T B"] | None,
+    ) -> tuple[Float[Tensor, "T B N"], NormMemory]:
         check_floating("input", input)
         check_steps("input", input, "(T, B, H)", self.in_features)
         check_matches("input", input, "weight", self.weight)

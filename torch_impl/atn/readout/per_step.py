@@ -1,13 +1,20 @@
 """One linear map of all hidden states to the scores of classes, which shows what each step contributes."""
 
 import math
+from functools import partial
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from atn.initialization import start_anew
 from atn.precision import compute_dtype, full_precision
 from atn.validation import check_flag, check_floating, check_matches, whole_number
+
+
+class ByStep(NamedTuple):
+    """A call of `contributions` on its way through `__call__`, so that hooks run."""
 
 
 class PerStepReadout(nn.Module):
@@ -76,14 +83,17 @@ class PerStepReadout(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the parameters as ``torch.nn.Linear(T * H, C)`` draws its own: uniform within 1/sqrt(T H)."""
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.steps * self.hidden_size)
-            nn.init.uniform_(self.bias, -bound, bound)
+        """Draw the parameters as ``torch.nn.Linear(T * H, C)`` draws its own: uniform within 1/sqrt(T H).
 
-    def forward(self, h: Tensor) -> Tensor:
-        """Logits of the classes.
+        What stands behind a parametrization, pruning, weight or spectral normalization is started anew, too.
+        """
+        bound = 1 / math.sqrt(self.steps * self.hidden_size)
+        start_anew(self, "weight", partial(nn.init.kaiming_uniform_, a=math.sqrt(5)))
+        if self.bias is not None:
+            start_anew(self, "bias", partial(nn.init.uniform_, a=-bound, b=bound))
+
+    def forward(self, h: Tensor, by_step: ByStep | None = None) -> Tensor:
+        """Logits of the classes; `contributions` passes `by_step`, for what each step adds to them.
 
         Parameters
         ----------
@@ -103,12 +113,15 @@ class PerStepReadout(nn.Module):
         ValueError
             Another shape or device.
         """
-        s = self._products(h).sum(-1)
-        logits = s if self.bias is None else s + self.bias.to(s.dtype)
+        s = self._products(h)
+        if by_step is not None:
+            return s.to(h.dtype)
+        logits = s.sum(-1)
+        logits = logits if self.bias is None else logits + self.bias.to(s.dtype)
         return logits.to(h.dtype)
 
     def contributions(self, h: Tensor) -> Tensor:
-        """What each step adds to each logit, s.
+        """What each step adds to each logit, s. Hooks of the module run as for `forward`, which this calls.
 
         Parameters
         ----------
@@ -124,7 +137,7 @@ class PerStepReadout(nn.Module):
         TypeError, ValueError
             As `forward`.
         """
-        return self._products(h).to(h.dtype)
+        return cast("Tensor", self(h, ByStep()))
 
     def _products(self, h: Tensor) -> Float[Tensor, "*B C T"]:
         states = self._checked(h)
