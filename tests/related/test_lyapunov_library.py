@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from atn import ATNLSTM, LSTMState
-from atn.lyapunov import jacobians, spectrum, stepping
+from atn.lyapunov import exponents, jacobians, spectrum, stepping
 from atn.lyapunov.growth import general_directions
 from atn_reference import lyapunov_exponents
 from tests.support.comparison import assert_close
@@ -186,3 +187,53 @@ class TestSpectrum:
         double = ATNLSTM(3, 4, k=2, **DOUBLE)
         double.load_state_dict(lstm.state_dict())
         assert spectrum(double, torch.full((5, 2, 3), 0.5, dtype=torch.float64)).exponents.equal(found.exponents)
+
+
+class TestContract:
+    """Calls as users make them."""
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_autocast_leaves_the_exponents_as_they_are(self, dtype: torch.dtype) -> None:
+        steps = 0.5 * random(6, 2, 3, 3).to(dtype)
+        expected = exponents(steps)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(exponents(steps), expected)
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_half_types_are_computed_in_float32(self, dtype: torch.dtype) -> None:
+        steps = (0.5 * random(6, 2, 3, 3)).to(dtype)
+        found = exponents(steps)
+        assert found.dtype == dtype
+        assert torch.equal(found, exponents(steps.float()).to(dtype))
+        start = torch.eye(3, 2, dtype=dtype)
+        assert torch.equal(exponents(steps, start), exponents(steps.float(), start.float()).to(dtype))
+
+    def test_integers_of_numpy(self) -> None:
+        lstm, x = module(norm="none"), random(6, 2, 3)
+        expected = spectrum(lstm, x, burn_in=2, count=3, every=2)
+        found = spectrum(lstm, x, burn_in=np.int64(2), count=np.int64(3), every=np.int64(2))  # type: ignore[arg-type]
+        assert torch.equal(found.exponents, expected.exponents)
+
+    def test_another_default_device(self) -> None:
+        lstm, x = module(norm="none"), random(4, 2, 3)
+        expected = spectrum(lstm, x)
+        with torch.device("meta"):
+            found = spectrum(lstm, x)
+        assert torch.equal(found.exponents, expected.exponents)
+
+    @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+    @pytest.mark.parametrize("hook", ["pruning", "weight normalization"])
+    def test_weights_that_hooks_compute_stay_the_model_s(self, hook: str) -> None:
+        """They keep their graph, so that a penalty on them has a gradient."""
+        lstm = module(norm="none")
+        if hook == "pruning":
+            prune.l1_unstructured(lstm, "weight_hh_l0", amount=0.5)  # type: ignore[no-untyped-call]  # torch's own
+        else:
+            torch.nn.utils.weight_norm(lstm, "weight_hh_l0")
+        lstm(random(2, 2, 3))
+        before = lstm.weight_hh_l0
+        assert isinstance(before, torch.Tensor)
+        spectrum(lstm, random(4, 2, 3))
+        assert lstm.weight_hh_l0 is before
+        torch.autograd.backward(torch.square(before).sum())
+        assert any(p.grad is not None for p in lstm.parameters())

@@ -1,11 +1,13 @@
 """Lyapunov exponents from the Jacobians of successive steps, by QR decompositions."""
 
 import math
+from numbers import Integral
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from atn.precision import compute_dtype, full_precision
 from atn.validation import check_floating, check_matches, check_shape, check_steps, whole_number
 
 
@@ -59,7 +61,9 @@ class Growth:
 
 def general_directions(D: int, p: int, like: Tensor) -> Float[Tensor, "D p"]:
     """Orthonormal columns in general position, the same in every call."""
-    normal = torch.randn(D, D, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    # On the CPU whatever default device the user has set.
+    generator = torch.Generator("cpu").manual_seed(0)
+    normal = torch.randn(D, D, generator=generator, dtype=torch.float64, device="cpu")
     directions: Tensor = torch.linalg.qr(normal)[0][:, :p].to(like)
     return directions
 
@@ -88,7 +92,8 @@ def exponents(
 
     Returns
     -------
-    (B, p), in the order of the columns; -inf where rounding hid the growth of a direction at every decomposition.
+    (B, p) in the dtype of `jacobians`, in the order of the columns; -inf where rounding hid the growth of a direction
+    at every decomposition. The half types, and anything under `torch.autocast`, are computed in float32 at least.
 
     Raises
     ------
@@ -102,28 +107,39 @@ def exponents(
     T, B, D, _ = jacobians.shape
     check_shape("jacobians", jacobians, (T, B, D, D), "(T, B, D, D)")
     burn_in = checked_burn_in(burn_in, 0, T)
+    computed = jacobians.to(compute_dtype([jacobians]))
     if start is None:
-        start = general_directions(D, D, jacobians)
+        directions = general_directions(D, D, computed)
+    else:
+        directions = _checked_start(start, jacobians).to(computed.dtype)
+    every = whole_number("every", every)
+    with full_precision(jacobians.device):
+        growth = Growth(directions.expand(B, *directions.shape), burn_in, every)
+        growth.add(computed)
+        return growth.mean()[0].to(jacobians.dtype)
+
+
+def _checked_start(start: Tensor, jacobians: Float[Tensor, "T B D D"]) -> Float[Tensor, "D p"]:
+    D = jacobians.shape[-1]
     check_floating("start", start)
     check_steps("start", start, "(D, p)")
     check_shape("start", start, (D, start.shape[1]), "(D, p)")
     check_matches("start", start, "jacobians", jacobians)
     if start.shape[1] > D:
         raise ValueError(f"start must have at most D = {D} columns, got {start.shape[1]}")
-    growth = Growth(start.expand(B, *start.shape), burn_in, whole_number("every", every))
-    growth.add(jacobians)
-    return growth.mean()[0]
+    return start
 
 
 def checked_burn_in(burn_in: object, least: int, T: int) -> int:
     """`burn_in` as an integer of at least `least` and less than the number T of steps."""
-    if isinstance(burn_in, bool) or not isinstance(burn_in, int):
+    if isinstance(burn_in, bool) or not isinstance(burn_in, Integral):
         raise TypeError(
             f"burn_in must be an integer of at least {least}, got {burn_in!r} of type {type(burn_in).__name__}"
         )
-    if burn_in < least:
+    steps = int(burn_in)
+    if steps < least:
         reason = ", the steps that fill the windows" if least else ""
         raise ValueError(f"burn_in must be an integer of at least {least}{reason}, got {burn_in}")
-    if burn_in >= T:
+    if steps >= T:
         raise ValueError(f"burn_in must be less than the number of steps, {T}, got {burn_in}")
-    return burn_in
+    return steps

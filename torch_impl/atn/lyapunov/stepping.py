@@ -10,11 +10,12 @@ layer that is driven by those below.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from atn.layers.initial_state import Chunk
@@ -23,6 +24,20 @@ from atn.lyapunov.state_vector import dimension, joined, kept_pairs, pack, unpac
 
 LARGEST = 2**21
 """Numbers in the largest tensors of one call: what bounds the memory, for any number of steps, cases and units."""
+
+
+@contextmanager
+def _own_attributes(model: nn.Module) -> Iterator[None]:
+    """Give back the tensors that hooks set, as those of pruning and weight normalization do, when the call is over."""
+    kept = [
+        (part, {name: value for name, value in vars(part).items() if isinstance(value, Tensor)})
+        for part in model.modules()
+    ]
+    try:
+        yield
+    finally:
+        for part, values in kept:
+            vars(part).update(values)
 
 
 class Stepper:
@@ -48,7 +63,8 @@ class Stepper:
     def run(self, x: Float[Tensor, "T B I"], state: Any) -> Any:
         """State after the steps `x`, from `state` or, if it is None, from the start."""
         data = x.transpose(0, 1) if self._model.batch_first else x
-        _, after = functional_call(self._model, self._tensors, (data, Chunk(state, None)))
+        with _own_attributes(self._model):
+            _, after = functional_call(self._model, self._tensors, (data, Chunk(state, None)))
         return after
 
     def jacobians(self, x: Float[Tensor, "T B I"], state: Any) -> Iterator[tuple[Float[Tensor, "t B D D"], ...]]:
