@@ -137,3 +137,12 @@ def test_a_plain_compilation_has_no_break(cell: Any, *, grad: bool) -> None:
         torch._dynamo.reset()
         explained = torch._dynamo.explain(call)()
         assert (explained.graph_count, explained.break_reasons) == (1, [])
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("make", [ATNLSTM, ATNGRU, ATNRNN, None])
+def test_jit_trace_is_refused_where_there_are_windows(make: Any, backend: str) -> None:
+    module = AssortedTimeNorm(3, 2, backend=backend) if make is None else make(3, 4, k=2, backend=backend)
+    with pytest.raises(RuntimeError, match=r"^torch.jit.trace must not trace a norm with windows, .* torch.export and"):
+        torch.jit.trace(module, (torch.randn(5, 2, 3),))  # type: ignore[no-untyped-call]  # torch's own

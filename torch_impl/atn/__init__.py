@@ -1,8 +1,7 @@
 """Assorted-Time Normalization (ATN) for recurrent networks in PyTorch.
 
-`ATNLSTM`, `ATNGRU` and `ATNRNN` stand where `torch.nn.LSTM`, `torch.nn.GRU` and `torch.nn.RNN` stood, and
-`NormalizedLinear` where `torch.nn.Linear` stood; `AssortedTimeNorm` and `functional.assorted_time_norm` are their norm
-alone. `PerStepReadout` classifies sequences by all hidden states.
+`ATNLSTM`, `ATNGRU`, `ATNRNN` and `NormalizedLinear` are drop-in replacements for `torch.nn.LSTM`, `torch.nn.GRU`,
+`torch.nn.RNN` and `torch.nn.Linear`; `AssortedTimeNorm` and `functional.assorted_time_norm` are their norm alone. `PerStepReadout` classifies sequences by all hidden states.
 
 Reading order of the modules:
 

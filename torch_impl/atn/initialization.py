@@ -11,6 +11,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from atn.choices import Init
 from atn.precision import compute_dtype
+from atn.validation import is_finite
 
 
 def fill_as_torch(name: str, values: Tensor, H: int) -> None:
@@ -54,7 +55,7 @@ def forget_bias_start(value: object, *, bias: bool) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"forget_bias must be a finite number or None, got {value!r} of type {type(value).__name__}")
-    if not math.isfinite(value):
+    if not is_finite(value):
         raise ValueError(f"forget_bias must be a finite number or None, got {value!r}")
     if not bias:
         raise ValueError(f"forget_bias must be None for bias=False, got {value!r}")

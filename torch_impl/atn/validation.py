@@ -32,7 +32,7 @@ def epsilon(eps: object) -> float:
     """`eps` as a finite float of at least 0."""
     if isinstance(eps, bool) or not isinstance(eps, Real):
         raise TypeError(f"eps must be a finite number of at least 0, got {eps!r} of type {type(eps).__name__}")
-    if not math.isfinite(eps) or eps < 0:
+    if not is_finite(eps) or eps < 0:
         raise ValueError(f"eps must be a finite number of at least 0, got {eps!r}")
     return float(eps)
 
@@ -42,9 +42,17 @@ def number(name: str, value: object, *, positive: bool = False) -> float:
     kind = "a finite number above 0" if positive else "a finite number"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be {kind}, got {value!r} of type {type(value).__name__}")
-    if not math.isfinite(value) or (positive and value <= 0):
+    if not is_finite(value) or (positive and value <= 0):
         raise ValueError(f"{name} must be {kind}, got {value!r}")
     return float(value)
+
+
+def is_finite(value: Real) -> bool:
+    """Whether a number is finite as a float; an integer may be too large for one."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def probability(name: str, value: object) -> float:
@@ -58,7 +66,7 @@ def probability(name: str, value: object) -> float:
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Check that `value` is one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
@@ -69,9 +77,12 @@ def check_flag(name: str, value: object) -> None:
 
 
 def check_floating(name: str, value: object) -> None:
-    """Check that `value` is a tensor of one of the dtypes `DTYPES`."""
+    """Check that `value` is a dense tensor of one of the dtypes `FLOATING`."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+    if value.layout is not torch.strided or value.is_nested:
+        got = "a nested tensor" if value.is_nested else f"one of layout {value.layout}"
+        raise TypeError(f"{name} must be a dense tensor, got {got}")
     if value.dtype not in FLOATING:
         raise TypeError(f"{name} must be a floating-point tensor of 16, 32 or 64 bits, got {value.dtype}")
 
@@ -107,6 +118,7 @@ def check_mask(name: str, mask: object, shape: tuple[int, ...], letters: str) ->
         raise TypeError(f"{name} must be a tensor of bools, got {type(mask).__name__}")
     if mask.dtype != torch.bool:
         raise TypeError(f"{name} must be a tensor of bools, got {mask.dtype}")
+    _check_has_values(name, mask)
     check_shape(name, mask, shape, letters)
 
 
@@ -117,5 +129,12 @@ def check_indices(name: str, indices: object, count: int) -> None:
         raise TypeError(f"{name} must be a tensor of int32 or int64, got {got}")
     if indices.ndim != 1:
         raise ValueError(f"{name} must have one axis, got shape {tuple(indices.shape)}")
+    _check_has_values(name, indices)
     if indices.numel() and (indices.min() < 0 or indices.max() >= count):
         raise ValueError(f"{name} must be from 0 to {count - 1}, got {indices.tolist()}")
+
+
+def _check_has_values(name: str, tensor: Tensor) -> None:
+    """Check that a tensor whose values decide what is computed has any."""
+    if tensor.device.type == "meta":
+        raise ValueError(f"{name} must have values, got a tensor on the device meta")

@@ -47,7 +47,7 @@ class StepStatistics(NamedTuple):
     def last(self, count: int) -> "StepStatistics":
         """The last `count` steps, or all steps if there are fewer."""
         T = self.mean.shape[0]
-        kept = torch.sym_min(T, count)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        kept = _least(T, count)
         if not _is_symbol(T):
             return StepStatistics(self.mean[T - kept :], self.var[T - kept :])
         # A slice would ask whether T is larger than `count`.
@@ -57,6 +57,17 @@ class StepStatistics(NamedTuple):
     def followed_by(self, later: "StepStatistics") -> "StepStatistics":
         """These steps followed by the `later` steps."""
         return StepStatistics(torch.cat((self.mean, later.mean)), torch.cat((self.var, later.var)))
+
+
+def _least(first: int, second: int) -> int:
+    """The smaller of two sizes, of which one may stand for any size."""
+    if not torch.compiler.is_compiling() and torch._C._get_tracing_state() is not None:  # noqa: SLF001 - torch has no public function for this
+        raise RuntimeError(
+            "torch.jit.trace must not trace a norm with windows, whose lengths depend on the number of steps; "
+            "torch.export and torch.compile keep that number free"
+        )
+    least: int = torch.sym_min(first, second)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    return least
 
 
 def _is_symbol(size: object) -> bool:
@@ -131,7 +142,7 @@ def _merge(older: StepStatistics, older_length: int, newer: StepStatistics, newe
 
 def _earlier(rows: Float[Tensor, "T R"], steps: int) -> Float[Tensor, "T R"]:
     """Delay `rows` by `steps`: row t of the result is row t - steps, and the first rows are zero."""
-    steps = torch.sym_min(steps, rows.shape[0])  # type: ignore[no-untyped-call]  # torch does not annotate it
+    steps = _least(steps, rows.shape[0])
     if not _PADS_ROWS_OF_NOTHING and rows.numel() == 0:
         return rows
     return torch.nn.functional.pad(rows, (0, 0, steps, -steps))

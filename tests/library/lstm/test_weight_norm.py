@@ -126,3 +126,24 @@ def test_stream_equals_the_whole() -> None:
     first, state = module.stream(x[:3])
     second, _ = module.stream(x[3:], state)
     assert_close(torch.cat((first, second)), module(x)[0], quantity="output")
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_state_dict_of_torch_loads_as_the_same_function(*, strict: bool) -> None:
+    """The gains, which it lacks, are the lengths of its rows."""
+    theirs = torch.nn.LSTM(3, 6, 2, bidirectional=True, **DOUBLE)
+    ours, x = started("wn"), random(5, 2, 3)
+    found = ours.load_state_dict(theirs.state_dict(), strict=strict)
+    assert (found.missing_keys, found.unexpected_keys) == ([], [])
+    assert_close(ours(x)[0], theirs(x)[0], quantity="output", backend="eager")
+
+
+def test_a_state_dict_with_gains_keeps_them() -> None:
+    source = with_random_parameters(started("wn"))
+    loaded = started("wn", seed=6)
+    loaded.load_state_dict(source.state_dict())
+    assert all(torch.equal(value, source.state_dict()[name]) for name, value in loaded.state_dict().items())
+    partial = {name: value for name, value in source.state_dict().items() if "weight_ih_l0" not in name}
+    before = loaded.norm_ih_l0.weight.clone()  # type: ignore[operator, union-attr]  # a gain
+    loaded.load_state_dict({name: value for name, value in partial.items() if "norm" not in name}, strict=False)
+    assert torch.equal(loaded.norm_ih_l0.weight, before)  # type: ignore[union-attr, arg-type]  # as above

@@ -13,6 +13,24 @@ CASES: list[Case] = [
     # Input of the LSTM.
     ("x integers", lambda: lstm()(A.long()), TypeError, rf"input {FLOATING}, got torch.int64"),
     ("x an array", lambda: lstm()(A.numpy()), TypeError, "input must be a tensor, got ndarray"),
+    (
+        "x sparse",
+        lambda: lstm()(A.to_sparse()),
+        TypeError,
+        r"input must be a dense tensor, got one of layout torch.sparse_coo",
+    ),
+    (
+        "x of mkldnn",
+        lambda: lstm()(A.to_mkldnn()),
+        TypeError,
+        r"input must be a dense tensor, got one of layout torch._mkldnn",
+    ),
+    (
+        "x nested",
+        lambda: lstm()(torch.nested.nested_tensor([A[:, 0], A[:2, 0]], layout=torch.jagged)),
+        TypeError,
+        r"input must be a dense tensor, got a nested tensor",
+    ),
     ("x of rank 1", lambda: lstm()(A[0, 0]), ValueError, r"input must have 3 axes \(T, B, I\), got shape \(3,\)"),
     (
         "x of rank 4",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,6 +33,34 @@ CASES: list[Case] = [
     ("k for none", lambda: lstm(norm="none", k=1), ValueError, "k must be left out for norm='none', .* got 1"),
     ("norm unknown", lambda: lstm(norm="batch"), ValueError, "norm must be one of 'atn', 'ln', .*, got 'batch'"),
     ("norm None", lambda: lstm(norm=None), ValueError, "norm must be one of 'atn', 'ln', .*, got None"),
+    ("norm an array", lambda: lstm(norm=np.array(["atn"])), ValueError, "norm must be one of 'atn', 'ln', .*, got arr"),
+    ("backend a list", lambda: lstm(backend=["eager"]), ValueError, r"backend must be 'auto' or .*, got \['eager'\]"),
+    (
+        "detach a list of lists",
+        lambda: lstm(detach=(["mean"],)),
+        ValueError,
+        r"detach must have 'mean' and 'var' at most once each, got \(\['mean'\],\)",
+    ),
+    (
+        "gamma an array, for a norm without gains",
+        lambda: lstm(norm="none", k=None, gamma=np.ones(2)),
+        ValueError,
+        "gamma must be left out for norm='none', .* got array",
+    ),
+    (
+        "variance an array",
+        lambda: lstm(norm="prop", k=None, variance=np.ones(2)),
+        ValueError,
+        "variance must be one of 'literal', 'independent', got array",
+    ),
+    ("eps too large for a float", lambda: lstm(eps=10**400), ValueError, rf"{EPS}, got 1000"),
+    ("gamma too large for a float", lambda: lstm(gamma=10**400), ValueError, "gamma must be a finite number, got 1000"),
+    (
+        "forget_bias too large for a float",
+        lambda: lstm(forget_bias=10**400),
+        ValueError,
+        "forget_bias must be a finite number or None, got 1000",
+    ),
     ("lstm, eps", lambda: lstm(eps=-1.0), ValueError, rf"{EPS}, got -1.0"),
     (
         "bias_placement unknown",

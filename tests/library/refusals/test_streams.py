@@ -12,6 +12,18 @@ from tests.support.wrong_calls import A, Case, lstm, memory, module, pair, state
 
 CASES: list[Case] = [
     (
+        "mask without values",
+        lambda: state().reset(torch.zeros(2, dtype=torch.bool, device="meta")),
+        ValueError,
+        "mask must have values, got a tensor on the device meta",
+    ),
+    (
+        "indices without values",
+        lambda: state().select(torch.zeros(2, dtype=torch.int64, device="meta")),
+        ValueError,
+        "indices must have values, got a tensor on the device meta",
+    ),
+    (
         "stream in both directions",
         lambda: lstm(bidirectional=True).stream(A),
         ValueError,

@@ -87,7 +87,7 @@ def check_backend(name: str, mode: str | None = None, eager_only: str | None = N
     """
     if name == "auto":
         return
-    if name not in _BACKENDS:
+    if not isinstance(name, str) or name not in _BACKENDS:
         raise ValueError(f"backend must be 'auto' or one of {_names(_BACKENDS)}, got {name!r}")
     if not _has(_BACKENDS[name], mode):
         having = [candidate for candidate, backend in _BACKENDS.items() if _has(backend, mode)]

@@ -29,8 +29,9 @@ class ATNGRU(HiddenLayers):
     The arguments up to `bidirectional`, `device` and `dtype` are those of `torch.nn.GRU`, and so are the shapes and the
     parameters: `weight_ih_l0` (3H, I), `weight_hh_l0` (3H, H), `bias_ih_l0`, `bias_hh_l0` (3H,), with the suffix
     `_reverse` for the other direction. `affine=True` adds `norm_ih_l0` and `norm_hh_l0`, each with `.weight` (gain) and
-    `.bias` (shift), (3H,) each. So the state dict of a `torch.nn.GRU` loads strictly with `norm="none"`, and with
-    `strict=False` otherwise, where the norms' own parameters alone are missing.
+    `.bias` (shift), (3H,) each. So the state dict of a `torch.nn.GRU` loads strictly with `norm="none"`
+    and "wn", whose gains are then the lengths of the loaded rows; and with `strict=False` otherwise, where the norms'
+    own parameters alone are missing.
 
     Dtypes, derivatives and eps = 0 are treated as `ATNLSTM` treats them.
 

@@ -72,8 +72,8 @@ class ATNLSTM(RecurrentLayers):
     the parameters: `weight_ih_l0` (4H, I), `weight_hh_l0` (4H, H), `bias_ih_l0`, `bias_hh_l0` (4H,), with the suffix
     `_reverse` for the other direction. `affine=True` adds `norm_ih_l0`, `norm_hh_l0` (4H,) and `norm_c_l0` (H,), each
     with `.weight` (gain) and `.bias` (shift), also `norm_ih_l0_reverse` and so on. So the state dict of a
-    `torch.nn.LSTM` loads strictly with `norm="none"`, and with `strict=False` otherwise, where the norms' own
-    parameters alone are missing.
+    `torch.nn.LSTM` loads strictly with `norm="none"` and "wn", whose gains are then the lengths of the loaded rows, so
+    that it computes the same; and with `strict=False` otherwise, where the norms' own parameters alone are missing.
 
     The gains and shifts end in "weight" and "bias", too: a loop that starts parameters in its own way has to choose by
     the beginning of the name, `weight_hh` or `bias`, or it overwrites them. For the bias of the forget gate there is
@@ -141,7 +141,8 @@ class ATNLSTM(RecurrentLayers):
         Must be 0: projections are not supported.
     gamma
         Where the gains start: a number, or three for `norm_ih`, `norm_hh` and `norm_c`. By default 1; for "prop"
-        (2, 2, 1), as its paper has it for language, and 0.5 for images; for "bn" 0.1; for "wn" the rows' lengths.
+        (2, 2, 1), as its paper has it for language, and 0.5 for images; for "bn" 0.1; for "wn" the lengths of
+        the rows that were drawn. (Rows that are drawn anew need `norm_ih_l0.weight` and `norm_hh_l0.weight` anew.)
     variance
         For "prop": its constants Var c and Var h, buffers of `norm_c_l0` that are not trained. "literal" (default),
         from the starts of the gains by NP (9)-(10); "independent", by NP (22)-(23); or the two numbers.

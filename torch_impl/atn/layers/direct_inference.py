@@ -19,6 +19,7 @@ from atn.backend.custom_ops.plain import PLAIN
 from atn.backend.interface import NormSettings, StackSettings
 from atn.backend.registry import stack_for
 from atn.layers.initial_state import Chunk
+from atn.norms.gain_shift import GainShift
 from atn.norms.interface import RecurrentNorm
 from atn.precision import autocast_is_on
 from atn.state import StreamOrigin
@@ -141,6 +142,8 @@ class DirectInference(NamedTuple):
             for names, sites in self.layers:
                 found += [parameters[name] for name in names]
                 for site in sites:
+                    if type(modules[site]) is not GainShift:
+                        return None
                     of_site = modules[site]._parameters  # noqa: SLF001 - as above
                     found += (of_site["weight"], of_site["bias"])
         except (KeyError, AttributeError):

@@ -88,10 +88,10 @@ class LayerParameters(nn.Module, ABC):
             raise TypeError(f"{min(unknown)} is no argument of {type(self).__name__}, got {options!r}")
         arguments = NormArguments(k, eps, affine, bias_placement, **options)
         self._norm: RecurrentNorm = checked_norm(norm, arguments, tuple(self._sites()))
-        self.norm: Norm = norm
-        self.norm_options: NormOptions = options
+        self._norm_name: Norm = norm
+        self._norm_options: NormOptions = options
         check_choice("init", init, get_args(Init))
-        self.bias_placement: BiasPlacement = bias_placement
+        self._bias_placement: BiasPlacement = bias_placement
         self.init: Init = init
         check_backend(backend, mode, self._norm.eager_only)
         self.backend = backend
@@ -103,6 +103,8 @@ class LayerParameters(nn.Module, ABC):
                 f"dropout={dropout} has no effect with num_layers=1: it acts on every layer's output but the last's",
                 stacklevel=3,
             )
+        self._site_types: dict[str, type[nn.Module]] = {}
+        self._site_parameters: dict[str, tuple[str, ...]] = {}
         for suffix, inputs in self._layers():
             self._register_layer(suffix, inputs, device, dtype)
         self._direct_inference = DirectInference.of(self, self._norm)
@@ -124,6 +126,21 @@ class LayerParameters(nn.Module, ABC):
         self._norm.filled(name, values)
 
     # -------------------------------------------------------------------------------------- settings and parameters
+
+    @property
+    def norm(self) -> Norm:
+        """Name of the norm."""
+        return self._norm_name
+
+    @property
+    def norm_options(self) -> NormOptions:
+        """The arguments that some norms alone have, as they were given."""
+        return self._norm_options
+
+    @property
+    def bias_placement(self) -> BiasPlacement:
+        """Where the biases stand."""
+        return self._bias_placement
 
     @property
     def k(self) -> int | None:
@@ -155,7 +172,7 @@ class LayerParameters(nn.Module, ABC):
         return [weight for weights in self.all_weights for weight in weights]
 
     def reset_parameters(self) -> None:
-        """Start all parameters anew, as `init` says; gains are 1 and shifts 0.
+        """Start all parameters anew: weights and biases as `init` says, gains where the norm has them, shifts at 0.
 
         What stands behind a parametrization, pruning, weight or spectral normalization is started anew, too.
         """
@@ -227,6 +244,8 @@ class LayerParameters(nn.Module, ABC):
             self.register_parameter(f"{name}_{suffix}", parameter)
         for name, features in self._sites().items():
             if (site := self._norm.site(name, features, device, dtype)) is not None:
+                self._site_types[name] = type(site)
+                self._site_parameters[name] = tuple(parameter for parameter, _ in site.named_parameters())
                 self.register_module(f"{name}_{suffix}", site)
 
     def _shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
@@ -240,16 +259,44 @@ class LayerParameters(nn.Module, ABC):
         modules = {name: getattr(self, f"{name}_{suffix}", None) for name in self._sites()}
         return {name: module for name, module in modules.items() if module is not None}
 
+    def _check_sites(self, suffix: str) -> None:
+        """Check that the norms of a layer are those that the module made: another module would not be called."""
+        for name, kind in self._site_types.items():
+            if not isinstance(site := getattr(self, f"{name}_{suffix}", None), kind):
+                raise TypeError(
+                    f"{name}_{suffix} must be the {kind.__name__} that the module made, got {type(site).__name__}"
+                )
+
+    def _tensor_names(self, suffix: str) -> Iterator[str]:
+        """Names of all tensors that a layer computes with."""
+        yield from (f"{name}_{suffix}" for name in self.parameter_names)
+        for site, names in self._site_parameters.items():
+            yield from (f"{site}_{suffix}.{name}" for name in names)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """Load what is there, and first add what the norm takes from the weights of a module without it."""
+        for suffix, _ in self._layers():
+            for name in self._site_types:
+                weight, gain = f"{prefix}{name.replace('norm', 'weight')}_{suffix}", f"{prefix}{name}_{suffix}.weight"
+                if weight in state_dict and gain not in state_dict:
+                    state_dict |= self._norm.gain_of(gain, state_dict[weight])
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
     def _checked_layers(self, data: Tensor) -> tuple[list[Layer], list[Tensor]]:
         """The layers, and all their parameters, which match the input and have the shapes of the module."""
         layers: list[Layer] = []
         parameters: list[Tensor] = []
         first = like = None
         for suffix, inputs in self._layers():
+            self._check_sites(suffix)
             layer = Layer(self._weights(suffix), self._modules_of(suffix))
             # One that was replaced, by assignment or by torch.func.functional_call, may have any shape.
             shapes = self._shapes(inputs)
-            for name, tensor in layer.weights.named(suffix):
+            found = dict(layer.weights.named(suffix))
+            for name in self._tensor_names(suffix):
+                if name not in found:
+                    raise TypeError(f"{name} must be a tensor, got None")
+            for name, tensor in found.items():
                 if first is None or like is None:
                     check_matches("input", data, name, tensor)
                     first, like = name, tensor

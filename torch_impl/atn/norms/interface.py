@@ -101,7 +101,7 @@ def checked_detach(detach: object) -> tuple[Statistic, ...]:
     names = get_args(Statistic)
     if not isinstance(detach, tuple | list):
         raise TypeError(f"detach must be a tuple of {', '.join(map(repr, names))}, got {detach!r}")
-    if len(set(detach)) < len(detach) or not set(detach) <= set(names):
+    if any(name not in names for name in detach) or len(set(detach)) < len(detach):
         raise ValueError(f"detach must have {' and '.join(map(repr, names))} at most once each, got {detach!r}")
     return tuple(detach)
 
@@ -183,6 +183,11 @@ class RecurrentNorm(ABC):
         """Start the parameters of a site; `weight` is the matrix in front of it, None for the cell."""
         del weight
         site.reset_parameters()  # type: ignore[operator]  # a module of `site`
+
+    def gain_of(self, name: str, weight: Tensor) -> dict[str, Tensor]:
+        """The gain `name` for a weight that is loaded without one, if it follows from the weight; else nothing."""
+        del name, weight
+        return {}
 
     # ---------------------------------------------------------------------------------------------------- running
 

@@ -38,6 +38,10 @@ class WeightNormalization(RecurrentNorm):
         lengths = row_lengths(weight.detach())
         start_anew(site, "weight", lambda values: values.copy_(lengths))
 
+    def gain_of(self, name: str, weight: Tensor) -> dict[str, Tensor]:
+        """The lengths of the weight's rows, with which the cell computes what one without the norm does."""
+        return {name: row_lengths(weight.detach())}
+
     def folded(self, layer: Layer) -> Layer:
         """The plain cell with its weights."""
         return layer._replace(weights=with_folded_rows(layer.weights))
