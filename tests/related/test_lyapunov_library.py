@@ -211,7 +211,7 @@ class TestContract:
     def test_integers_of_numpy(self) -> None:
         lstm, x = module(norm="none"), random(6, 2, 3)
         expected = spectrum(lstm, x, burn_in=2, count=3, every=2)
-        found = spectrum(lstm, x, burn_in=np.int64(2), count=np.int64(3), every=np.int64(2))  # type: ignore[arg-type]
+        found = spectrum(lstm, x, burn_in=np.int64(2), count=np.int64(3), every=np.int64(2))  # type: ignore[arg-type]  # NumPy's
         assert torch.equal(found.exponents, expected.exponents)
 
     def test_another_default_device(self) -> None:

@@ -1,7 +1,8 @@
 """Assorted-Time Normalization (ATN) for recurrent networks in PyTorch.
 
 `ATNLSTM`, `ATNGRU`, `ATNRNN` and `NormalizedLinear` are drop-in replacements for `torch.nn.LSTM`, `torch.nn.GRU`,
-`torch.nn.RNN` and `torch.nn.Linear`; `AssortedTimeNorm` and `functional.assorted_time_norm` are their norm alone. `PerStepReadout` classifies sequences by all hidden states.
+`torch.nn.RNN` and `torch.nn.Linear`; `AssortedTimeNorm` and `functional.assorted_time_norm` are their norm alone.
+`PerStepReadout` classifies sequences by all hidden states.
 
 Reading order of the modules:
 

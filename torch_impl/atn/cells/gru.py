@@ -1,4 +1,4 @@
-"""The GRU with the norms of the paper as a module that stands where `torch.nn.GRU` stood."""
+"""The GRU with the norms of the paper, a drop-in replacement for `torch.nn.GRU`."""
 
 from typing import ClassVar, Unpack
 

@@ -1,4 +1,4 @@
-"""The ATN-LSTM as a module that stands where `torch.nn.LSTM` stood."""
+"""The ATN-LSTM, a drop-in replacement for `torch.nn.LSTM`."""
 
 from typing import Any, ClassVar, NamedTuple, Unpack, cast, overload
 

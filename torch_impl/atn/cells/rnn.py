@@ -1,4 +1,4 @@
-"""The simple recurrent network of the paper as a module that stands where `torch.nn.RNN` stood."""
+"""The simple recurrent network of the paper, a drop-in replacement for `torch.nn.RNN`."""
 
 from typing import ClassVar, Unpack, get_args
 

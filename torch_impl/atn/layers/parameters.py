@@ -259,27 +259,31 @@ class LayerParameters(nn.Module, ABC):
         modules = {name: getattr(self, f"{name}_{suffix}", None) for name in self._sites()}
         return {name: module for name, module in modules.items() if module is not None}
 
-    def _check_sites(self, suffix: str) -> None:
-        """Check that the norms of a layer are those that the module made: another module would not be called."""
+    def _check_present(self, suffix: str) -> None:
+        """Check that no parameter of a layer is missing, and that its norms are those that the module made.
+
+        Another module in the place of a norm would not be called.
+        """
+        for name in self.parameter_names:
+            if getattr(self, f"{name}_{suffix}", None) is None:
+                raise TypeError(f"{name}_{suffix} must be a tensor, got None")
         for name, kind in self._site_types.items():
-            if not isinstance(site := getattr(self, f"{name}_{suffix}", None), kind):
+            site = getattr(self, f"{name}_{suffix}", None)
+            if not isinstance(site, kind):
                 raise TypeError(
                     f"{name}_{suffix} must be the {kind.__name__} that the module made, got {type(site).__name__}"
                 )
-
-    def _tensor_names(self, suffix: str) -> Iterator[str]:
-        """Names of all tensors that a layer computes with."""
-        yield from (f"{name}_{suffix}" for name in self.parameter_names)
-        for site, names in self._site_parameters.items():
-            yield from (f"{site}_{suffix}.{name}" for name in names)
+            for parameter in self._site_parameters[name]:
+                if getattr(site, parameter, None) is None:
+                    raise TypeError(f"{name}_{suffix}.{parameter} must be a tensor, got None")
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """Load what is there, and first add what the norm takes from the weights of a module without it."""
         for suffix, _ in self._layers():
             for name in self._site_types:
-                weight, gain = f"{prefix}{name.replace('norm', 'weight')}_{suffix}", f"{prefix}{name}_{suffix}.weight"
-                if weight in state_dict and gain not in state_dict:
-                    state_dict |= self._norm.gain_of(gain, state_dict[weight])
+                weight, gamma = f"{prefix}{name.replace('norm', 'weight')}_{suffix}", f"{prefix}{name}_{suffix}.weight"
+                if weight in state_dict and gamma not in state_dict:
+                    state_dict |= self._norm.gain_of(gamma, state_dict[weight])
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def _checked_layers(self, data: Tensor) -> tuple[list[Layer], list[Tensor]]:
@@ -288,15 +292,11 @@ class LayerParameters(nn.Module, ABC):
         parameters: list[Tensor] = []
         first = like = None
         for suffix, inputs in self._layers():
-            self._check_sites(suffix)
+            self._check_present(suffix)
             layer = Layer(self._weights(suffix), self._modules_of(suffix))
             # One that was replaced, by assignment or by torch.func.functional_call, may have any shape.
             shapes = self._shapes(inputs)
-            found = dict(layer.weights.named(suffix))
-            for name in self._tensor_names(suffix):
-                if name not in found:
-                    raise TypeError(f"{name} must be a tensor, got None")
-            for name, tensor in found.items():
+            for name, tensor in layer.weights.named(suffix):
                 if first is None or like is None:
                     check_matches("input", data, name, tensor)
                     first, like = name, tensor
