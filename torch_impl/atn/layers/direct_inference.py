@@ -134,7 +134,7 @@ class DirectInference(NamedTuple):
             return output.squeeze(1), tuple(state.squeeze(1) for state in after), iter(left)
         return output.transpose(0, 1) if module.batch_first else output, after, iter(left)
 
-    def _parameters(self, module: Any) -> list[Tensor] | None:
+    def _parameters(self, module: Any) -> list[Any] | None:  # Any: the caller looks at their types
         """The parameters by layer; None where something, such as a parametrization, stands in the place of one."""
         parameters, modules = module._parameters, module._modules  # noqa: SLF001 - attributes are ten times as slow
         found: list[Any] = []
