@@ -1,5 +1,7 @@
 """Assorted-time normalization of a whole sequence, as a function."""
 
+from typing import get_args
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,8 +12,6 @@ from atn.validation import check_choice, check_floating, check_matches, check_sh
 from atn.window import StepStatistics
 
 __all__ = ["assorted_time_norm"]
-
-BASES = ("layer", "batch")
 
 
 def assorted_time_norm(
@@ -72,7 +72,7 @@ def assorted_time_norm(
         is unknown; or the backend is unknown or cannot run here.
     """
     k, eps = whole_number("k", k), epsilon(eps)
-    check_choice("base", base, BASES)
+    check_choice("base", base, get_args(Base))
     check_floating("a", a)
     check_steps("a", a, "(T, B, N)")
     for name, parameter in (("weight", weight), ("bias", bias)):

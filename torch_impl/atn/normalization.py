@@ -1,6 +1,6 @@
 """Assorted-time normalization as a module: gain and shift, and for the batch the population statistics."""
 
-from typing import cast, overload
+from typing import cast, get_args, overload
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from atn.backend.registry import backend_for, check_backend
 from atn.carried import Carried, run_pieces
 from atn.choices import Base
-from atn.functional import BASES
 from atn.initialization import start_anew
 from atn.layers.initial_state import Chunk, check_chunk, check_lengths, check_origin, check_reset
 from atn.population import PopulationStatistics, checked_population, population_steps
@@ -110,7 +109,7 @@ class AssortedTimeNorm(nn.Module):
         self.num_features = whole_number("num_features", num_features)
         self.k = whole_number("k", k)
         self.eps = epsilon(eps)
-        check_choice("base", base, BASES)
+        check_choice("base", base, get_args(Base))
         check_flag("affine", affine)
         check_backend(backend)
         self.base: Base = base

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from atn.choices import Base
-from atn.sliding_window import Parts, SlidingWindow
+from atn.sliding_window import Parts, SlidingWindow, merges
 
 LONGEST_DIRECT_WINDOW = 256
 """Largest k for which a recurrence keeps its window in one tensor. The copies of that tensor, which autograd keeps,
@@ -111,15 +111,14 @@ def window_statistics(steps: StepStatistics, k: int) -> StepStatistics:
     ends at t-1 and from step t. The order of the merges depends on k alone, not on T or on where a chunk of a stream
     begins.
     """
-    windows, length = steps, 1
-    for digit in f"{k:b}"[1:]:
-        windows, length = _merge(windows, length, windows, length), 2 * length
-        if digit == "1":
-            windows, length = _merge(windows, length, steps, 1), length + 1
+    windows = steps
+    for near_length, far_length in merges(k):
+        near = steps if near_length == 1 else windows
+        windows = _merge_all(windows, far_length, near, near_length)
     return windows
 
 
-def _merge(older: StepStatistics, older_length: int, newer: StepStatistics, newer_length: int) -> StepStatistics:
+def _merge_all(older: StepStatistics, older_length: int, newer: StepStatistics, newer_length: int) -> StepStatistics:
     """Merge, at each step t, the window `newer` that ends at t with the window `older` that ends at t - newer_length.
 
     This is the pairwise update of Chan, Golub and LeVeque (1979). With w the fraction of the steps that lie in the
@@ -207,7 +206,7 @@ class LongWindowOfSteps:
     def __init__(self, k: int, memory: StepStatistics) -> None:
         self._k = k
         self._steps: list[StepStatistics] = []
-        self._windows = SlidingWindow(k, _merged)
+        self._windows = SlidingWindow(k, _merge)
         for mean, var in zip(memory.mean.unsqueeze(-1), memory.var.unsqueeze(-1), strict=True):
             self.add(mean, var)
 
@@ -223,7 +222,7 @@ class LongWindowOfSteps:
         return StepStatistics(torch.stack(means).squeeze(-1), torch.stack(variances).squeeze(-1))
 
 
-def _merged(parts: Parts[StepStatistics]) -> StepStatistics:
+def _merge(parts: Parts[StepStatistics]) -> StepStatistics:
     """Statistics of a window from those of its two parts, by the update of Chan, Golub and LeVeque (1979)."""
     near, far = parts.near, parts.far
     share = parts.far_length / (parts.far_length + parts.near_length)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, total
+from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, placed_biases, total
 from atn.choices import Base
 from atn.state import LayerMemory
 from atn.window import (
@@ -71,9 +71,7 @@ def _plain_layer(x: Tensor, weights: LayerWeights, h_0: Tensor, c_0: Tensor) -> 
 def _normalized_layer(
     x: Tensor, weights: LayerWeights, h_0: Tensor, c_0: Tensor, memory: LayerMemory, norm: NormSettings
 ) -> LayerOutput:
-    biases = (weights.bias_ih, weights.bias_hh)
-    inside, outside = (biases, ()) if norm.bias_placement == "inside" else ((None, None), biases)
-    bias_ih, bias_hh = inside
+    (bias_ih, bias_hh), outside = placed_biases(weights, norm.bias_placement)
     gamma_ih, beta_ih = weights.norm_ih or (None, None)
     gamma_hh, beta_hh = weights.norm_hh or (None, None)
     gamma_c, beta_c = weights.norm_c or (None, None)

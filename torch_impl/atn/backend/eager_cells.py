@@ -21,6 +21,7 @@ from atn.backend.interface import (
     HiddenWeights,
     NormSettings,
     Settings,
+    placed_biases,
     total,
 )
 from atn.state import HiddenMemory
@@ -89,8 +90,7 @@ def _layer(
     if not isinstance(norm, NormSettings):
         return _layer_of_sites(step, x, weights, h, memory, norm)
     memory = memory or HiddenMemory(*(StepStatistics.none(h.shape[0], h, h.dtype),) * 2)
-    biases = (weights.bias_ih, weights.bias_hh)
-    inside, outside = (biases, (None, None)) if norm.bias_placement == "inside" else ((None, None), biases)
+    inside, outside = placed_biases(weights, norm.bias_placement)
     gamma_ih, beta_ih = weights.norm_ih or (None, None)
     gamma_hh, beta_hh = weights.norm_hh or (None, None)
 
@@ -116,8 +116,7 @@ def _layer_of_sites(
     norm: DetachedSettings | AdaSettings | BatchSettings,
 ) -> HiddenOutput:
     ih, hh = sites_of(norm, memory, h, 2)
-    biases = (weights.bias_ih, weights.bias_hh)
-    inside, outside = (biases, (None, None)) if norm.bias_placement == "inside" else ((None, None), biases)
+    inside, outside = placed_biases(weights, norm.bias_placement)
     gamma_ih, beta_ih = weights.norm_ih or (None, None)
     gamma_hh, beta_hh = weights.norm_hh or (None, None)
     shift_ih, shift_hh = total(beta_ih, outside[0]), total(beta_hh, outside[1])

@@ -20,6 +20,7 @@ from atn.backend.interface import (
     LayerWeights,
     NormSettings,
     Settings,
+    placed_biases,
     total,
 )
 from atn.state import HiddenMemory, LayerMemory
@@ -59,8 +60,7 @@ def any_layer(
     if norm is None or isinstance(norm, NormSettings):
         return eager_layer(x, weights, h_0, c_0, memory, norm, every_c=every_c)
     ih, hh, cell = sites_of(norm, memory, h_0)
-    biases = (weights.bias_ih, weights.bias_hh)
-    inside, outside = (biases, ()) if norm.bias_placement == "inside" else ((None, None), biases)
+    inside, outside = placed_biases(weights, norm.bias_placement)
     after = total(*outside)
     weight_hh = weights.weight_hh.t()
 

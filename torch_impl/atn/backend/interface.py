@@ -254,6 +254,19 @@ class StackFunction(Protocol):
         """
 
 
+class PlacedBiases(NamedTuple):
+    """Two terms each, for W_ih x and for W_hh h: those added in front of the norms, and those added after them."""
+
+    inside: tuple[Float[Tensor, " GH"] | None, Float[Tensor, " GH"] | None]
+    outside: tuple[Float[Tensor, " GH"] | None, Float[Tensor, " GH"] | None]
+
+
+def placed_biases(weights: LayerWeights | HiddenWeights, placement: BiasPlacement) -> PlacedBiases:
+    """The biases of a layer where they are added."""
+    biases, none = (weights.bias_ih, weights.bias_hh), (None, None)
+    return PlacedBiases(biases, none) if placement == "inside" else PlacedBiases(none, biases)
+
+
 def total(*terms: Tensor | None) -> Tensor | None:
     """Sum of the terms that are not None; None if there is no such term."""
     present = [term for term in terms if term is not None]

@@ -26,7 +26,7 @@ from atn.backend.custom_ops.signatures import (
     HiddenResult,
     KeptSteps,
 )
-from atn.backend.interface import HiddenOutput, HiddenWeights, NormSettings, total
+from atn.backend.interface import HiddenOutput, HiddenWeights, NormSettings, placed_biases, total
 from atn.state import HiddenMemory
 from atn.window import StepStatistics
 
@@ -100,9 +100,7 @@ def _arguments(
 ) -> HiddenForward:
     gamma_ih, beta_ih = weights.norm_ih or (None, None)
     gamma_hh, beta_hh = weights.norm_hh or (None, None)
-    inside, outside = (weights.bias_ih, weights.bias_hh), (None, None)
-    if norm is not None and norm.bias_placement == "outside":
-        inside, outside = outside, inside
+    inside, outside = placed_biases(weights, norm.bias_placement if norm else "inside")
     if memory is None:
         packed = x.new_empty(2, 2, 0, x.shape[1])
     else:

@@ -13,7 +13,7 @@ from atn.backend.custom_ops.differentiable import transform_is_active
 from atn.backend.custom_ops.plain import gradient_is_wanted
 from atn.backend.custom_ops.register import Operators
 from atn.backend.custom_ops.signatures import LSTMForward, NormForward
-from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, total
+from atn.backend.interface import LayerOutput, LayerWeights, NormSettings, placed_biases, total
 from atn.choices import Base
 from atn.state import LayerMemory
 from atn.window import StepStatistics
@@ -83,9 +83,8 @@ def _biases(
     """The sums of biases and shifts that are added to W_ih x, to W_hh h, and to the gates after the norms."""
     if norm is None:
         return total(weights.bias_ih, weights.bias_hh), None, None
-    if norm.bias_placement == "inside":
-        return weights.bias_ih, weights.bias_hh, total(*shifts)
-    return None, None, total(weights.bias_ih, weights.bias_hh, *shifts)
+    inside, outside = placed_biases(weights, norm.bias_placement)
+    return *inside, total(*outside, *shifts)
 
 
 def run_norm(

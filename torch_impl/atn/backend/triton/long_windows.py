@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from atn.sliding_window import merges
+
 
 class Sums(NamedTuple):
     """Sums over the windows that end with the steps s, ..., s + n - 1, one row for each s."""
@@ -35,11 +37,9 @@ def gradients_of_steps(dwindows: Tensor, mean: Tensor, step_mean: Tensor, k: int
     center = torch.cat((before, mean))
     level, slope = (torch.cat((torch.zeros_like(before), gradient)) for gradient in dwindows)
     step = Sums(level, slope, torch.zeros_like(slope))
-    sums, length = step, 1
-    for digit in f"{k:b}"[1:]:
-        sums, length = _merge(sums, length, sums, center), 2 * length
-        if digit == "1":
-            sums, length = _merge(sums, length, step, center), length + 1
+    sums = step
+    for near_length, far_length in merges(k):
+        sums = _merge(sums, far_length, step if near_length == 1 else sums, center)
     return torch.stack((sums.level + 2 * (sums.moment + sums.slope * (step_mean - center)), sums.slope))
 
 
