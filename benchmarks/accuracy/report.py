@@ -1,4 +1,4 @@
-"""The accuracy section of the benchmark document, and its figures, from what `accuracy.py` and the soak wrote."""
+"""The accuracy section of the benchmark document, and its figures, from what `measure.py` and the soak wrote."""
 
 import json
 import math

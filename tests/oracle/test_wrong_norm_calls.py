@@ -16,7 +16,7 @@ A = np.random.default_rng(0).standard_normal((T, B, 4))
 POPULATION = oracle.PopulationStatistics(A[:, 0], A[:, 0] ** 2, np.ones(T, dtype=np.int64))
 Y, CACHE = oracle.assorted_time_norm_forward(A, 3)
 LOSS_CACHE = oracle.squared_error_forward(A, A)[1]
-STATISTICS, WINDOW_CACHE = oracle.window_statistics_forward(A, 2, "batch")
+STATISTICS, _ = oracle.window_statistics_forward(A, 2, "batch")
 PAIRS = calls()
 
 atn = oracle.assorted_time_norm_forward

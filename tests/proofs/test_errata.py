@@ -16,7 +16,7 @@ def pairs(evidence: tuple[Evidence, ...]) -> dict[str, tuple[object, object]]:
     return {piece.name: (piece.first, piece.second) for piece in evidence if isinstance(piece, Difference)}
 
 
-class TestLead1:
+class TestErratum1:
     """Eq. (13) and (A.3) differ by a bracket."""
 
     @pytest.mark.claim("eq-13", "eq-a1-a3")
@@ -29,7 +29,7 @@ class TestLead1:
         assert values == {"(13) against (A.3)": (R(-1, 3), R(-1, 27))}
 
 
-class TestLead2:
+class TestErratum2:
     """(A.5) to (A.6) drops the other units: a^(2) = y^(1) + u, n = 2, k = 2, rows (0, 0), (2, 2), (0, 0), eps = 3."""
 
     @pytest.mark.claim("eq-a4-a7")
@@ -50,7 +50,7 @@ class TestLead2:
         assert open_ends(proposition1.total_derivatives()) == []
 
 
-class TestLead3:
+class TestErratum3:
     """(A.13) sends a^(t-m) to a^(t) through y^(t-m) alone."""
 
     @pytest.mark.claim("eq-a13")
@@ -79,7 +79,7 @@ class TestLead3:
         assert open_ends(recurrence.backpropagation()) == []
 
 
-class TestLead4:
+class TestErratum4:
     """Eq. (10) and eps."""
 
     @pytest.mark.claim("eq-10")
@@ -101,7 +101,7 @@ class TestLead4:
         assert 0 < change <= limit
 
 
-class TestLead6:
+class TestErratum6:
     """The k of Eqs. (7)-(8) in the warm-up."""
 
     @pytest.mark.claim("figure-1", "eq-7", "eq-8")
@@ -113,7 +113,7 @@ class TestLead6:
         }
 
 
-class TestLead7:
+class TestErratum7:
     """Gradients of scale-invariant weights."""
 
     @pytest.mark.claim("s3-gradient-scaling")
@@ -126,7 +126,7 @@ class TestLead7:
         assert pairs(gradients.small_weights()) == {"dL/dw_1 at W and at W/10": (R(37, 250), R(37, 25))}
 
 
-class TestLead8:
+class TestErratum8:
     """What LN and ATN keep of one input feature."""
 
     @pytest.mark.claim("s5-ln-erases-input")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sympy as sp
 
-from proofs import ada_norm, collapse, lyapunov, message_passing, neuroview, norm_prop, zero_share
+from proofs import ada_norm, channel_norm, hippo, lyapunov, mptt, neuroview, norm_prop
 from proofs.atn import control, exploding, gradients, networks, proposition1, recurrence, scaling, sign, window
 from proofs.atn.window import a, window_mean, window_variance
 from proofs.evidence import Difference, Identity, NonNegative, Positive, open_ends
@@ -74,8 +74,8 @@ def test_ada_norm(proof: Proof) -> None:
     assert open_ends(proof.prove()) == []
 
 
-@pytest.mark.parametrize("proof", proofs_of(zero_share))
-def test_zero_share(proof: Proof) -> None:
+@pytest.mark.parametrize("proof", proofs_of(hippo))
+def test_hippo(proof: Proof) -> None:
     assert open_ends(proof.prove()) == []
 
 
@@ -84,13 +84,13 @@ def test_neuroview(proof: Proof) -> None:
     assert open_ends(proof.prove()) == []
 
 
-@pytest.mark.parametrize("proof", proofs_of(message_passing))
-def test_message_passing(proof: Proof) -> None:
+@pytest.mark.parametrize("proof", proofs_of(mptt))
+def test_mptt(proof: Proof) -> None:
     assert open_ends(proof.prove()) == []
 
 
-@pytest.mark.parametrize("proof", proofs_of(collapse))
-def test_collapse(proof: Proof) -> None:
+@pytest.mark.parametrize("proof", proofs_of(channel_norm))
+def test_channel_norm(proof: Proof) -> None:
     assert open_ends(proof.prove()) == []
 
 

@@ -44,7 +44,7 @@ def test_registry_has_the_verdict_of_each_cell() -> None:
 
 @pytest.mark.claim("b1-single-time-one-case-bn", "b1-single-time-whole-batch-bn", "s1-step-scale-invariance")
 def test_two_readings_of_the_last_row_differ_for_batch_norm_alone() -> None:
-    """Lead 5: one case at one step turns an output of BN from -1 to 1; the whole batch at one step changes nothing."""
+    """Erratum 5: one case at one step turns an output of BN from -1 to 1; the whole batch at a step changes none."""
     truth = {(cell.row.name, cell.norm): cell.truth for cell in CELLS}
     differing = [
         norm for norm in NORMALIZERS if truth["single-time-one-case", norm] != truth["single-time-whole-batch", norm]

@@ -1,6 +1,6 @@
 """The gradient of the last filter in a linear network with channel normalization, and what the released code plots.
 
-By the collapse of the norms (`proofs/collapse.py`) a linear network of one channel with channel normalization is
+By the collapse of the norms (`proofs/channel_norm.py`) a linear network of one channel with channel normalization is
 u = X w / |X w|, with w the last filter and X the circulant of everything else. The gradient of <u, y> in w is a
 projection: what lies along u is taken from y.
 
