@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from atn.backend.triton.blocks import LARGEST_AT_ONCE
-from benchmarks.sizes import AIM, MUST, NAMED, DType, Size
+from benchmarks.limits import TRAINING
+from benchmarks.sizes import NAMED, DType, Size
 from experiments.common.environment import ROOT
 from experiments.common.files import write_atomically
 from experiments.common.markdown import markdown
+
+MODELED = ("copying", "char-ptb")
+"""Named sizes of which the page says how long they should take."""
 
 PAGE = ROOT / "benchmarks" / "GPU.md"
 
@@ -156,10 +160,10 @@ CONCLUSIONS = f"""\
 ## Predictions, and measurements that would refute them
 
 - cuDNN's LSTM has the same product at every step and no sums. At H = 1000 in float32 the product is most of a step, and
-  the ratio to nn.LSTM should be below {min(MUST["cuda"].values()):g}. In bfloat16 launches and sums are most of it, and
-  {AIM["cuda"]:g} is out of reach.
+  the ratio to nn.LSTM should be below {TRAINING["cuda"].limit:g}. In bfloat16 launches and sums are most of it, and
+  {TRAINING["cuda"].target:g} is out of reach.
 - At H = 68 sums are most of a step. cuDNN has an implementation that stays on the chip and has no sums: there
-  {min(MUST["cuda"].values()):g} is in doubt, and {AIM["cuda"]:g} out of reach.
+  {TRAINING["cuda"].limit:g} is in doubt, and {TRAINING["cuda"].target:g} out of reach.
 - A step that takes more than 1.5 times its figure above refutes the model. The profile (`nsys profile
   --cuda-graph-trace=node`) then says which constant is wrong: gaps between nodes, the kernel, or the product.
 - Both forms compute the same function. A first measurement has to show which one is faster at which H, with
@@ -177,7 +181,7 @@ gain.
 
 def page() -> str:
     """The whole page."""
-    sizes = {name: NAMED["cuda"][name] for name in MUST["cuda"]}
+    sizes = {name: size for name, size in NAMED["cuda"].items() if name.partition(",")[0] in MODELED}
     directions = (("forward", forward_work), ("backward", backward_work))
     counts = [
         [f"{name}: {size}" if which == "forward" else "", which, *_counts(work(size)), _launches(size)]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from benchmarks.accuracy.report import accuracy_section
 from benchmarks.figures import axis_figure
+from benchmarks.limits import KEPT, LIMIT_AND_TARGET, LONG_WINDOW
+from benchmarks.limits import TRAINING as TRAINING_LIMIT
 from benchmarks.overhead.page import overhead_section
 from benchmarks.results import Conditions, GroupResult, Measurement, load_results
-from benchmarks.sizes import AIM, FRAMEWORKS, MUST, MUST_KEEP, MUST_OVER_K, NAMED, NAMED_FOR_FRAMEWORKS, POINTS, Device
+from benchmarks.sizes import FRAMEWORKS, NAMED, NAMED_FOR_FRAMEWORKS, POINTS, Device
 from benchmarks.timing import LEAST_ROUNDS, PASSES
 from benchmarks.variants import BACKENDS, BASELINE
 from experiments.common.files import write_atomically
@@ -182,9 +184,7 @@ def _frameworks_section(device: Device, results: list[GroupResult]) -> list[str]
 def _ratio_table(device: Device, named: dict[str, GroupResult], name: str) -> list[str]:
     rows = _by_size(NAMED[device], named, partial(_ratio, name=name))
     if name == TRAINING:
-        must = MUST[device]
-        rows.append(["*ATNLSTM must*", *(f"*{must[size]}*" if size in must else DASH for size in NAMED[device])])
-        rows.append(["*ATNLSTM aim*", *(f"*{AIM[device]}*" if size in must else DASH for size in NAMED[device])])
+        rows.append(["*ATNLSTM: limit (target)*", *(f"*{TRAINING_LIMIT[device]}*" for _ in NAMED[device])])
     return [
         "Time as a multiple of nn.LSTM's: median (quartiles, number of rounds).",
         "",
@@ -247,7 +247,8 @@ def _window_section(device: Device, results: list[GroupResult]) -> list[str]:
             times = [_quotient(at[longest], at[1], name) for name in PASSES]
             kept = f"{(at[longest].kept or 0) / (at[1].kept or 1):.2f}"
             rows.append([variant, *times, kept])
-    rows.append(["*must*", *(DASH if name != TRAINING else f"*{MUST_OVER_K[device]}*" for name in PASSES), "*1*"])
+    bounds = (f"*{LONG_WINDOW[device]}*" if name == TRAINING else DASH for name in PASSES)
+    rows.append([LIMIT_AND_TARGET, *bounds, "*1*"])
     return [
         f"k = {longest} over k = 1, at {_without_k(result)}:",
         "",
@@ -280,12 +281,12 @@ def _memory_section(device: Device, named: dict[str, GroupResult]) -> list[str]:
     )
     sizes = NAMED[device]
     header = _header(device, sizes)
-    must = ["*ATNLSTM must*", *(f"*{MUST_KEEP:g} + O(1/H)*" for _ in sizes)]
+    bounds = ["*ATNLSTM: limit (target)*", *(f"*{KEPT} + O(1/H)*" for _ in sizes)]
     return [
         "Kept from the forward for the backward pass, in multiples of T*B*H numbers of four bytes: all storages that",
         "autograd holds, without the input and the parameters.",
         "",
-        *markdown(header, [*_by_size(sizes, named, kept), must]),
+        *markdown(header, [*_by_size(sizes, named, kept), bounds]),
         "",
         f"Peak of a forward and backward pass, in the same unit, {way}:",
         "",

@@ -72,21 +72,6 @@ NAMED: dict[Device, dict[str, Size]] = {"cpu": _ANYWHERE, "cuda": _ANYWHERE | _O
 NAMED_FOR_FRAMEWORKS: dict[Device, tuple[str, ...]] = {"cpu": ("copying", "adding"), "cuda": ()}
 """Named sizes at which compilers and other packages run, on the CPU alone."""
 
-MUST: dict[Device, dict[str, float]] = {
-    "cpu": {"copying": 1.5, "adding": 2.0, "char-ptb": 1.5},
-    "cuda": dict.fromkeys(("copying", "char-ptb", *_ON_GPU), 2.0),
-}
-"""Highest acceptable ratio of forward + backward to nn.LSTM, on two cores or on a GPU."""
-
-AIM: dict[Device, float] = {"cpu": 1.0, "cuda": 1.1}
-"""The desired ratio."""
-
-MUST_OVER_K: dict[Device, float] = {"cpu": 1.1, "cuda": 1.05}
-"""Highest acceptable time at k = 200 over time at k = 1."""
-
-MUST_KEEP = 12.0
-"""Highest acceptable count of numbers kept for the backward pass, in multiples of T*B*H; terms in T*B are extra."""
-
 BASE = Size(100, 32, 32, 128, 10)
 """The size at which the axes cross."""
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from atn import ATNGRU, ATNLSTM, ATNRNN
-from benchmarks.overhead.rows import ATN_LSTM, Cell, Member, Mode
+from benchmarks.limits import Mode
+from benchmarks.overhead.rows import ATN_LSTM, Cell, Member
 from benchmarks.peers.plain import OutputOnly
 from benchmarks.sizes import Size
 from benchmarks.timing import Call, Data, random_data, training_call

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.overhead.rows import ATN_LSTM, Heap, Member, Mode
+from benchmarks.limits import Mode
+from benchmarks.overhead.rows import ATN_LSTM, Heap, Member
 from benchmarks.results import Conditions
 from benchmarks.sizes import Size
 from experiments.common.files import write_atomically

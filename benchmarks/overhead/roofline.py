@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.overhead.rows import Cell, Mode
+from benchmarks.limits import Mode
+from benchmarks.overhead.rows import Cell
 from benchmarks.sizes import Size
 from benchmarks.timing import Call
 
