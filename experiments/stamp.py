@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from experiments.common.environment import ROOT, versions
-from experiments.common.errors import ExperimentError, GateError
+from experiments.common.errors import ExperimentError, StampError
 from experiments.common.files import write_atomically
 from experiments.common.parsing import parse_command
 
@@ -118,17 +118,17 @@ def check_stamp(root: Path = ROOT) -> Stamp:
 
     Raises
     ------
-    GateError
+    StampError
         Missing or damaged stamp, other sources, other NumPy or PyTorch; the message says what to run.
     """
     stamp = _read_stamp(root / STAMP)
     if stamp.digest != source_digest(root):
-        raise GateError(f"the sources are not those that were checked: {_REMEDY}")
+        raise StampError(f"the sources are not those that were checked: {_REMEDY}")
     current = versions()
     for package in _DECIDING:
         checked = stamp.versions.get(package)
         if checked != current[package]:
-            raise GateError(f"checked with {package} {checked}, here is {current[package]}: {_REMEDY}")
+            raise StampError(f"checked with {package} {checked}, here is {current[package]}: {_REMEDY}")
     return stamp
 
 
@@ -136,11 +136,11 @@ def _read_stamp(path: Path) -> Stamp:
     try:
         stamp = Stamp(**json.loads(path.read_bytes()))
     except FileNotFoundError:
-        raise GateError(f"nothing says that these sources were checked: {_REMEDY}") from None
+        raise StampError(f"nothing says that these sources were checked: {_REMEDY}") from None
     except (ValueError, TypeError):
-        raise GateError(f"{path} is damaged: {_REMEDY}") from None
+        raise StampError(f"{path} is damaged: {_REMEDY}") from None
     if not isinstance(stamp.versions, dict):
-        raise GateError(f"{path} is damaged: {_REMEDY}")
+        raise StampError(f"{path} is damaged: {_REMEDY}")
     return stamp
 
 

@@ -152,7 +152,7 @@ def stamp(*, unverified: bool) -> str:
 
     Raises
     ------
-    GateError
+    StampError
         If there is no stamp and `unverified` is false.
     """
     return UNVERIFIED if unverified else str(check_stamp())

@@ -15,7 +15,7 @@ class UsageError(ExperimentError):
     exit_status: ClassVar[int] = 2
 
 
-class GateError(ExperimentError):
+class StampError(ExperimentError):
     """There is no stamp for the current sources, that is, they have not passed their checks."""
 
     exit_status: ClassVar[int] = 3

@@ -58,7 +58,7 @@ def obtain(file: DataFile, data_dir: Path | None) -> bytes:
     """
     folder = given_folder(data_dir)
     if folder is None:
-        with distributed.leader_first():
+        with distributed.main_process_first():
             if find(file, None) is None:
                 _download(file, _cache())
     content = find(file, data_dir)

@@ -1,6 +1,6 @@
 """The processes that train one model: a single process, or those that torchrun started, each with its part of a batch.
 
-`leader_first`, `gather`, `mean`, `any_of` and `texts` communicate between the processes. All processes must call them
+`main_process_first`, `gather`, `mean`, `any_of` and `texts` communicate between the processes. All processes must call them
 in the same order, inside `joined`.
 """
 
@@ -87,7 +87,7 @@ def joined(device: torch.device) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def leader_first() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """Let the main process run the block first; the other processes enter it after the main process has left it."""
     if not is_main_process():
         dist.barrier()

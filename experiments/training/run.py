@@ -99,7 +99,7 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 
 def _carry_out(run: Run, conditions: Conditions, folder: Path) -> Record:
-    with distributed.leader_first():
+    with distributed.main_process_first():
         record = load_record(folder)
         if record is not None:
             _check_same_run(record, run, folder)

@@ -8,7 +8,7 @@ import pytest
 
 from experiments import stamp as gate
 from experiments.common.environment import ROOT
-from experiments.common.errors import ExperimentError, GateError
+from experiments.common.errors import ExperimentError, StampError
 from experiments.stamp import SOURCES, STAMP, check_stamp, source_digest, write_stamp
 
 
@@ -64,7 +64,7 @@ def _rename(root: Path) -> None:
 def test_other_sources_are_not_those_checked(root: Path, change: Callable[[Path], None]) -> None:
     write_stamp("verify", tests=1, claims=1, root=root)
     change(root)
-    with pytest.raises(GateError, match=r"not those that were checked.*nox -s verify"):
+    with pytest.raises(StampError, match=r"not those that were checked.*nox -s verify"):
         check_stamp(root)
 
 
@@ -92,7 +92,7 @@ def test_content_moved_between_files_is_another_source(root: Path) -> None:
 
 
 def test_no_stamp(root: Path) -> None:
-    with pytest.raises(GateError, match=r"nox -s verify.*nox -s experiments"):
+    with pytest.raises(StampError, match=r"nox -s verify.*nox -s experiments"):
         check_stamp(root)
 
 
@@ -100,7 +100,7 @@ def test_no_stamp(root: Path) -> None:
 def test_a_damaged_stamp(root: Path, content: str) -> None:
     write_stamp("verify", tests=1, claims=1, root=root)
     (root / STAMP).write_bytes(content.encode(errors="surrogateescape"))
-    with pytest.raises(GateError, match=r"stamp.json is damaged.*nox -s verify"):
+    with pytest.raises(StampError, match=r"stamp.json is damaged.*nox -s verify"):
         check_stamp(root)
 
 
@@ -108,7 +108,7 @@ def test_a_stamp_whose_versions_are_no_table_is_damaged(root: Path) -> None:
     write_stamp("verify", tests=1, claims=1, root=root)
     stamp = json.loads((root / STAMP).read_text())
     (root / STAMP).write_text(json.dumps({**stamp, "versions": "2.13"}))
-    with pytest.raises(GateError, match="damaged"):
+    with pytest.raises(StampError, match="damaged"):
         check_stamp(root)
 
 
@@ -118,7 +118,7 @@ def test_another_torch_or_numpy(root: Path, package: str) -> None:
     stamp = json.loads((root / STAMP).read_text())
     stamp["versions"][package] = "0.0"
     (root / STAMP).write_text(json.dumps(stamp))
-    with pytest.raises(GateError, match=f"checked with {package} 0.0, here is"):
+    with pytest.raises(StampError, match=f"checked with {package} 0.0, here is"):
         check_stamp(root)
 
 

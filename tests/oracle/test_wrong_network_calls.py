@@ -300,7 +300,7 @@ WRONG_CALLS: dict[str, WrongCall] = {
         "dmemory_n.ih: shape was (6, 3, 2), must be (2, 3, 3), the shape of its output",
     ),
     "doutput": (lambda: oracle.stacked_lstm_backward(X, None, None, STACK_CACHE), ValueError, "doutput: shape was"),
-    # GRU, AdaNorm, detached statistics, read-out
+    # GRU, AdaNorm, detached statistics, readout
     "GRU's parameters": (
         lambda: gru(X, PLAIN, ATN),
         TypeError,

@@ -1,4 +1,4 @@
-"""NeuroView-RNN: the definition of its read-out, what it contains, and what its weights do and do not say."""
+"""NeuroView-RNN: the definition of its readout, what it contains, and what its weights do and do not say."""
 
 from typing import Any
 
@@ -136,7 +136,7 @@ class TestFamily:
         assert_all_close(found, self.gradients(standard, standard(x).mean(0)), backend="eager")
 
     def trained(self, standard: SequenceModel, x: Tensor, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits of the read-out with these weights on the layer, and gradients of the layer's parameters."""
+        """Logits of the readout with these weights on the layer, and gradients of the layer's parameters."""
         module = head()
         module.load_state_dict({"weight": weight, "bias": standard.head.bias.detach()})
         logits = module(standard.lstm(x)[0])

@@ -1,6 +1,6 @@
 """Training on windows of a long series by MPTT and its baselines (Xu and others 2023).
 
-One LSTM or ATN-LSTM with a linear read-out predicts the level of a store from its inputs. The series of N steps is cut
+One LSTM or ATN-LSTM with a linear readout predicts the level of a store from its inputs. The series of N steps is cut
 in time into 50 % for training, 10 % for validation and 40 % for the test. A validation measures the root mean square
 errors of two ways to infer, in standard deviations of the level:
 

@@ -7,7 +7,7 @@
     h     = sigmoid(o) * tanh(gamma_c * c / sqrt(Var c)) / sqrt(Var h)    NP (15)
 
 Nothing here depends on time or on other cases, so it runs as a plain LSTM: with h' = sqrt(Var h) * h as the state, the
-recurrent gain gamma_hh / sqrt(Var h) and the read-out gain gamma_c / sqrt(Var c) it is weight normalization around
+recurrent gain gamma_hh / sqrt(Var h) and the gain of the cell gamma_c / sqrt(Var c) it is weight normalization around
 Eqs. (14)-(16), and the output is h' / sqrt(Var h). What enters and leaves is h, not h'.
 
 The paper calls gamma_x and gamma_h trainable and prints gamma_c without saying; here all three are arrays, one number a
@@ -184,7 +184,7 @@ def norm_prop_lstm_backward(
         weight_hh=of.weight_hh,
         gamma_ih=of.gamma_ih,
         gamma_hh=scale_h * of.gamma_hh,
-        # The forward pass gave the inner LSTM a read-out gain, so that there is a gradient of it.
+        # The forward pass gave the cell of the inner LSTM a gain, so that there is a gradient of it.
         gamma_c=scale_c * cast("Array", of.gamma_c),
         bias_ih=of.bias_ih,
         bias_hh=of.bias_hh,

@@ -51,7 +51,7 @@ class PerStepGradients(NamedTuple):
 def per_step_readout_forward(h: Array, weight: Array, bias: Array) -> tuple[PerStepOutput, PerStepCache]:
     """Logits and contributions, s[b, c, t] = <W[c, t], h[t, b]> and logits = sum over t of s, plus the bias.
 
-    The read-out of NeuroView-RNN (Barberan et al. 2022).
+    The readout of NeuroView-RNN (Barberan et al. 2022).
 
     Parameters
     ----------

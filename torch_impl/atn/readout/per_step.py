@@ -25,7 +25,7 @@ class PerStepReadout(nn.Module):
 
     (Barberan et al. 2022, *NeuroView-RNN*.) `contributions` gives s, of which `forward` is the sum: in float32 and
     float64 ``contributions(h).sum(-1) + bias`` is `forward(h)` to the bit. With W[c, t] = 0 for all steps but the last
-    it is a linear read-out of the last state, with W[c, t] = W[c] / T one of their mean.
+    it is a linear readout of the last state, with W[c, t] = W[c] / T one of their mean.
 
     s depends on W and h alone through their product, the size of W[c, t] also on the scale of h at that step. And it
     speaks of h^(t): a state carries what was read before it, so that an input can matter at every step after its own.
