@@ -1,7 +1,7 @@
 """The processes that train one model: a single process, or those that torchrun started, each with its part of a batch.
 
-`main_process_first`, `gather`, `mean`, `any_of` and `texts` communicate between the processes. All processes must call them
-in the same order, inside `joined`.
+`main_process_first`, `gather`, `mean`, `any_of` and `texts` communicate between the processes. All processes must call
+them in the same order, inside `joined`.
 """
 
 import contextlib
