@@ -143,11 +143,16 @@ PIXEL_INSIDE = PIXEL_RATES._replace(
     name="pixel-inside",
     models=NORMED,
     seeds=SEEDS,
-    cells=({"bias_placement": "inside", "chrono_at": "shift"},),
+    cells=(
+        {"bias_placement": "outside", "chrono_at": "bias"},
+        {"bias_placement": "inside", "chrono_at": "bias"},
+        {"bias_placement": "inside", "chrono_at": "shift"},
+    ),
     declared="2026-11-29T00:32:59+00:00",
 )
-"""The cell "inside" of the grid `pixel-norm`, at the preset's learning rate, with gates that start as they do outside:
-in that cell the norm undoes the initialization of the forget gates, so that two things differ from its other cells."""
+"""Whether the cell "inside" of the grid `pixel-norm` is what it is because of the biases or of the gates' start: there
+the norm undoes the initialization of the forget gates; in the last cell they start as they do outside. The first two
+cells are those of `pixel-norm`, at the preset's learning rate, which is also the best one of both models."""
 
 COPYING_PLACEMENT = Grid(
     name="copying-placement",
@@ -247,8 +252,9 @@ def ranked_cells(grid: Grid, records: Sequence[Record]) -> list[Cell]:
 
 
 def _denoise_initialization(records: Sequence[Record]) -> tuple[Grid, ...]:
+    """The best cells as they are, whose runs are those of the first grid, and with the other initialization."""
     best = ranked_cells(DENOISE_SETTINGS, records)[:2]
-    cells = tuple({**cell, "init": "torch"} for cell in best)
+    cells = tuple({**cell, "init": init} for cell in best for init in ("paper", "torch"))
     return (DENOISE_SETTINGS._replace(name="denoise-initialization", cells=cells),)
 
 
@@ -285,9 +291,9 @@ FOLLOWERS: tuple[Follower, ...] = (
     Follower("denoise-long", DENOISE_SETTINGS, _denoise_long),
     Follower("pixel-norm", PIXEL_RATES, _pixel_norm),
 )
-"""The two best cells of `DENOISE_SETTINGS` with PyTorch's initialization; the paper's cell and the best other one with
-all of the paper's steps, at both lengths; and on pixel MNIST every model at its best rate, with the paper's eps = 1
-outside the norms, with eps = 1e-5, and with the biases inside."""
+"""The two best cells of `DENOISE_SETTINGS`, and the same with PyTorch's initialization; the paper's cell and the best
+other one with all of the paper's steps, at both lengths; and on pixel MNIST every model at its best rate, with the paper's
+eps = 1 outside the norms, with eps = 1e-5, and with the biases inside."""
 
 NAMES: tuple[str, ...] = (*(grid.name for grid in GRIDS), *(follower.name for follower in FOLLOWERS))
 """Names of all grids."""

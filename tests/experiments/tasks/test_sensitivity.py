@@ -120,7 +120,9 @@ def test_followers_take_the_cells_of_the_rule() -> None:
     ranked = [grid.cells[paper], grid.cells[6], grid.cells[1]]
     found = records(grid, lambda cell, *_: 0.1 * ranked.index(cell) if cell in ranked else 0.9)
     (initialization,) = find_grids("denoise-initialization", found)
-    assert initialization.cells == tuple({**cell, "init": "torch"} for cell in ranked[:2])
+    assert initialization.cells == tuple({**cell, "init": init} for cell in ranked[:2] for init in ("paper", "torch"))
+    # The runs with the paper's initialization are those that decided.
+    assert sum(initialization.cell_of(one) is not None for one in found) == 12
     (long,) = find_grids("denoise-long", found)
     assert long.cells == tuple({"T": T, **cell} for T in (100, 200) for cell in ranked[:2])
     assert "steps" not in long.fixed  # all of the paper's steps
