@@ -292,8 +292,8 @@ FOLLOWERS: tuple[Follower, ...] = (
     Follower("pixel-norm", PIXEL_RATES, _pixel_norm),
 )
 """The two best cells of `DENOISE_SETTINGS`, and the same with PyTorch's initialization; the paper's cell and the best
-other one with all of the paper's steps, at both lengths; and on pixel MNIST every model at its best rate, with the paper's
-eps = 1 outside the norms, with eps = 1e-5, and with the biases inside."""
+other one with all of the paper's steps, at both lengths; and on pixel MNIST every model at its best rate, with the
+paper's eps = 1 outside the norms, with eps = 1e-5, and with the biases inside."""
 
 NAMES: tuple[str, ...] = (*(grid.name for grid in GRIDS), *(follower.name for follower in FOLLOWERS))
 """Names of all grids."""
