@@ -46,12 +46,17 @@ that has not ended is counted as missing.
 `python -m experiments sweep --grid NAME` runs a grid, or what is left of it."""
 
 
+OF_THE_FIGURE = """\
+In the figure a marker is a run and a line the mean over the seeds. A cell has the color of the model that is below all
+others at every seed; it is white where the seeds disagree, runs are missing, or the runs are trials of a rate."""
+
+
 def sensitivity_section(results: Results) -> list[str]:
     """Lines of the section: a table of verdicts, the figure, and a table for each grid."""
     grids = grid_results(results)
     lines = [f"## {TITLE}", "", INTRODUCTION, "", *_verdicts(grids), *_changes(grids), "", *_overview(grids)]
     if any(map(is_drawn, grids)):
-        lines += ["", f"![{TITLE}](figures/{FIGURE})"]
+        lines += ["", OF_THE_FIGURE, "", f"![{TITLE}](figures/{FIGURE})"]
     for result in grids:
         if result.records:
             lines += ["", f"### {_heading(result.grid)}", "", *_own(result), *_table(result)]
