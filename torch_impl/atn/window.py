@@ -27,7 +27,7 @@ from torch import Tensor
 from atn.choices import Base
 from atn.sliding_window import Parts, SlidingWindow, merges
 
-LONGEST_DIRECT_WINDOW = 256
+LONGEST_KEPT_WINDOW = 256
 """Largest k for which a recurrence keeps its window in one tensor. The copies of that tensor, which autograd keeps,
 take memory proportional to T k; for a larger k windows are merged from shorter ones. The choice depends on k alone, so
 that a stream computes the same bits as the whole sequence."""
@@ -234,7 +234,7 @@ def _merge(parts: Parts[StepStatistics]) -> StepStatistics:
 
 def window_of_steps(k: int, memory: StepStatistics) -> WindowOfSteps | LongWindowOfSteps:
     """The window of a recurrence, in the implementation for its length k, after the steps in `memory`."""
-    return WindowOfSteps(k, memory) if k <= LONGEST_DIRECT_WINDOW else LongWindowOfSteps(k, memory)
+    return WindowOfSteps(k, memory) if k <= LONGEST_KEPT_WINDOW else LongWindowOfSteps(k, memory)
 
 
 def normalize(

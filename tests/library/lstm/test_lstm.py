@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from atn import ATNLSTM
 from atn.choices import BiasPlacement, Init, Norm
-from atn.window import LONGEST_DIRECT_WINDOW
+from atn.window import LONGEST_KEPT_WINDOW
 from tests.support.comparison import assert_close
 from tests.support.lstms import DOUBLE, pair, random, with_random_parameters
 from tests.support.operations import CountOperations
@@ -214,7 +214,7 @@ def test_directions_and_layers_have_derivatives_too(norm: Norm) -> None:
 def test_operations_of_a_step_do_not_depend_on_k() -> None:
     """Beyond the window, one more step costs the same number of operations for every k, and sequences add log k.
 
-    A window longer than `LONGEST_DIRECT_WINDOW` takes at most 5 operations for each of its 2 log2(k) merges, in each of
+    A window longer than `LONGEST_KEPT_WINDOW` takes at most 5 operations for each of its 2 log2(k) merges, in each of
     the two norms of the recurrence.
     """
 
@@ -228,8 +228,8 @@ def test_operations_of_a_step_do_not_depend_on_k() -> None:
         operations(41, 7) - operations(40, 7)
     }
     short = operations(11, 30) - operations(10, 30)
-    assert {operations(11, k) - operations(10, k) for k in (12, 100, LONGEST_DIRECT_WINDOW)} == {short}
-    for T, k in ((10, 5000), (280, 260), (280, LONGEST_DIRECT_WINDOW + 1)):
+    assert {operations(11, k) - operations(10, k) for k in (12, 100, LONGEST_KEPT_WINDOW)} == {short}
+    for T, k in ((10, 5000), (280, 260), (280, LONGEST_KEPT_WINDOW + 1)):
         assert 0 < operations(T + 1, k) - operations(T, k) - short <= 2 * 5 * 2 * math.log2(k)
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from atn.sliding_window import Parts, SlidingWindow
-from atn.window import LONGEST_DIRECT_WINDOW, LongWindowOfSteps, StepStatistics, WindowOfSteps, window_of_steps
+from atn.window import LONGEST_KEPT_WINDOW, LongWindowOfSteps, StepStatistics, WindowOfSteps, window_of_steps
 
 MOST_INPUTS_COMPUTED_AGAIN = 64
 """The same constant as in `csrc/sequence.h`, which gives the reason for its value."""
@@ -115,7 +115,7 @@ class LoopNormGradient:
         self.norm = norm
         self._dmean, self._dvar = by_window[0], by_window[1]
         self._dstep_mean, self._dstep_var = by_step[0], by_step[1]
-        self._sums = SlidingWindow(norm.k, _merged_sums) if norm.k > LONGEST_DIRECT_WINDOW else None
+        self._sums = SlidingWindow(norm.k, _merged_sums) if norm.k > LONGEST_KEPT_WINDOW else None
 
     def backward(self, t: int, dy: Tensor, kept: Tensor) -> Tensor:
         """Gradient of the row of step t; must have been called for every later step before."""
