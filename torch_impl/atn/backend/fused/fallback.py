@@ -1,7 +1,7 @@
 """The operators of the fused backend in plain torch calls, for machines on which `csrc/` cannot be compiled.
 
-They compute the functions of `csrc/ops.cpp` on the arguments of `signatures`, without autograd; the order of their sums is
-another one. The gradients of the weights, which the kernels of a small layer take step by step, are products here.
+They compute the functions of `csrc/ops.cpp` on the arguments of `signatures`, without autograd; the order of their sums
+is another one. The gradients of the weights, which the kernels of a small layer take step by step, are products here.
 The norms are those of `fallback_norm`; the cells other than the LSTM are in `fallback_cells`.
 
 Letters: T time, B cases, I inputs, H hidden, k window length (0: no norm), M steps of memory.
