@@ -170,7 +170,7 @@ class TestNetwork:
         assert_all_close(actual, expected, backend="oracle")
 
     @pytest.mark.claim("np-cost")
-    def test_it_is_a_plain_lstm_with_a_gain_on_the_read_out(self) -> None:
+    def test_it_is_a_plain_lstm_with_a_gain_on_the_cell(self) -> None:
         """The plain LSTM with folded weights, h' = sqrt(Var h) h as the state, and gamma_c over sqrt(Var c) as gain."""
         p, x, state = norm_prop_parameters(), sequence(), lstm_state(None)
         root_c, root_h = math.sqrt(NORM.var_c), math.sqrt(NORM.var_h)

@@ -38,8 +38,10 @@ that has not ended is counted as missing.
 - A sentence is *{ROBUST}* if it is true at every seed in every cell, and *{NOT_SEEN}* if in no cell it is true at every
   seed. Otherwise it *depends on* the settings that change its quantity clearly: those whose interval, in the table of
   changes, leaves out 0. The same is said of the sentence with its models exchanged: where neither is true, the seeds
-  decide. Both columns and the changes were defined when most runs of `denoise-settings` were known; the losses of its
-  cells do not depend on them.
+  decide, or the losses differ by less than the margin.
+- The column of the exchanged sentences was added when most runs of `denoise-settings` were known; the margin, the table
+  of changes and the rule that names a setting, when all of that grid, of `pixel-rates` and of `pixel-norm` were. They
+  count and compare the same runs; no run was made or left out because of them.
 - *Versions* of the sources differ in the rounding of the kernels. A run repeats to the bit with the same sources on the
   same machine. With other rounding it takes another course within a hundred steps, as it does with another seed.
 
@@ -48,7 +50,8 @@ that has not ended is counted as missing.
 
 OF_THE_FIGURE = """\
 In the figure a marker is a run and a line the mean over the seeds. A cell has the color of the model that is below all
-others at every seed; it is white where the seeds disagree, runs are missing, or the runs are trials of a rate."""
+others at every seed; it is white where the seeds disagree, losses differ by less than the margin, runs are missing, or
+the runs are trials of a rate."""
 
 
 def sensitivity_section(results: Results) -> list[str]:

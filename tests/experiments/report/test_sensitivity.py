@@ -248,7 +248,7 @@ def test_the_models_of_a_grid_are_compared_each_at_its_own_rate() -> None:
         "Each model at the settings that were best in its trials: LSTM lr = 0.001; LN lr = 0.003; ATN lr = 0.01."
         in lines
     )
-    verdicts = [line.split(" | ") for line in lines if "`pixel-norm`" in line and not line.startswith("| `")]
+    verdicts = [line.split(" | ") for line in lines if "| `pixel-norm` |" in line and not line.startswith("| `")]
     on_eps, robust, not_seen = (
         "depends on `eps` (1 of 3 cells)",
         "robust (3 of 3 cells)",

@@ -15,7 +15,7 @@ from atn import ATNLSTM
 from atn.backend.fused import backend as fused
 from atn.backend.fused import fallback
 from atn.sliding_window import Parts, SlidingWindow, merges
-from atn.window import LONGEST_DIRECT_WINDOW
+from atn.window import LONGEST_KEPT_WINDOW
 from atn_reference import assorted_time_norm_forward
 from tests.support.against_oracle import assert_results_close
 from tests.support.comparison import assert_close, deviation
@@ -80,7 +80,7 @@ def test_layer_and_its_gradients(cell: Any, k: int, backend: str) -> None:
     assert_results_close(run_torch(problem, backend, "float64"), run_oracle(problem), backend)
 
 
-@pytest.mark.parametrize(("k", "T"), [(70, 160), (LONGEST_DIRECT_WINDOW + 1, 290), (sys.maxsize, 290)])
+@pytest.mark.parametrize(("k", "T"), [(70, 160), (LONGEST_KEPT_WINDOW + 1, 290), (sys.maxsize, 290)])
 def test_a_stream_equals_the_whole_bit_for_bit(k: int, T: int, backend: str) -> None:
     module = with_random_parameters(ATNLSTM(2, 3, k=k, backend=backend))
     with_exact_input_products(module)
@@ -91,7 +91,7 @@ def test_a_stream_equals_the_whole_bit_for_bit(k: int, T: int, backend: str) -> 
         assert_close(output, whole, quantity="exact", backend=backend)
 
 
-@pytest.mark.parametrize(("k", "T"), [(70, 160), (LONGEST_DIRECT_WINDOW + 1, 290)])
+@pytest.mark.parametrize(("k", "T"), [(70, 160), (LONGEST_KEPT_WINDOW + 1, 290)])
 def test_gradients_flow_through_a_long_memory(k: int, T: int, backend: str) -> None:
     module = with_random_parameters(ATNLSTM(2, 3, k=k, backend=backend, dtype=torch.float64))
     x = random(T, 2, 2, seed=1).requires_grad_()

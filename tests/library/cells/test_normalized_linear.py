@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune
+from torch.nn.utils import parametrize, prune
 
 from atn import NormalizedLinear
 from atn.choices import BiasPlacement
@@ -105,3 +105,13 @@ def test_reset_parameters_starts_the_norm_anew_too() -> None:
     module.reset_parameters()
     for name, value in fresh.state_dict().items():
         assert torch.equal(module.state_dict()[name], value), name
+
+
+def test_reset_parameters_reaches_what_stands_behind_the_weight() -> None:
+    torch.manual_seed(3)
+    fresh = NormalizedLinear(3, 4, k=2)
+    module = NormalizedLinear(3, 4, k=2)
+    parametrize.register_parametrization(module, "weight", nn.Identity())
+    torch.manual_seed(3)
+    module.reset_parameters()
+    assert torch.equal(module(random(5, 2, 3).float()), fresh(random(5, 2, 3).float()))

@@ -143,3 +143,9 @@ def test_reset_parameters_reaches_what_stands_behind_the_weight() -> None:
         torch.manual_seed(3)
         module.reset_parameters()
         assert torch.equal(module(random(T, B, H).float()), fresh(random(T, B, H).float()))
+
+
+def test_anything_beside_the_states_is_refused() -> None:
+    call: Any = PerStepReadout(T, H, C)
+    with pytest.raises(TypeError, match=r"^forward takes one tensor, got int beside it$"):
+        call(random(T, B, H).float(), 3)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from atn import ATNLSTM
 from tests.support.against_oracle import PAPER_LIKE, assert_results_close, round_to
@@ -147,3 +147,32 @@ def test_a_state_dict_with_gains_keeps_them() -> None:
     before = loaded.norm_ih_l0.weight.clone()  # type: ignore[operator, union-attr]  # a gain
     loaded.load_state_dict({name: value for name, value in partial.items() if "norm" not in name}, strict=False)
     assert torch.equal(loaded.norm_ih_l0.weight, before)  # type: ignore[union-attr, arg-type]  # as above
+
+
+@pytest.mark.parametrize("change", ["parametrized", "pruned"])
+def test_a_gain_behind_something_else_loads_strictly(change: str) -> None:
+    def changed(seed: int) -> ATNLSTM:
+        module = started("wn", seed)
+        gain: torch.nn.Module = module.get_submodule("norm_ih_l0")
+        if change == "pruned":
+            prune.l1_unstructured(gain, "weight", 1)  # type: ignore[no-untyped-call]  # torch's own
+        else:
+            parametrize.register_parametrization(gain, "weight", torch.nn.Softplus())
+        return module
+
+    source, loaded, x = changed(5), changed(6), random(5, 2, 3)
+    loaded.load_state_dict(source.state_dict())
+    assert torch.equal(loaded(x)[0], source(x)[0])
+
+
+@pytest.mark.parametrize("weight", [torch.zeros(3), torch.zeros(3, 4), 1.5])
+def test_a_weight_that_does_not_fit_gets_the_error_of_torch(weight: object) -> None:
+    with pytest.raises(RuntimeError, match=r"size mismatch for weight_ih_l0|expected torch.Tensor"):
+        started("wn").load_state_dict({"weight_ih_l0": weight}, strict=False)
+
+
+def test_gains_are_loaded_in_the_dtype_of_their_weight() -> None:
+    module = started("wn")
+    theirs = torch.nn.LSTM(3, 6, 2, bidirectional=True, dtype=torch.float16)
+    module.load_state_dict(theirs.state_dict(), assign=True)
+    assert {parameter.dtype for parameter in module.parameters()} == {torch.float16}

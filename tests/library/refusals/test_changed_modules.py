@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
 
 from atn import ATNGRU, ATNLSTM, ATNRNN
 
@@ -79,3 +79,43 @@ def test_a_parametrized_norm_is_the_one_that_the_module_made(cell: Any) -> None:
     parametrize.register_parametrization(module.norm_hh_l0, "weight", nn.Identity())
     calls(module)
     assert torch.equal(module(A)[0], expected)
+
+
+class Counting(nn.Module):
+    """Counts how often a parametrized tensor is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        self.count += 1
+        return values
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_parametrization_is_computed_once_a_call(cell: Any) -> None:
+    """One that draws, or iterates as spectral normalization does, would go on twice."""
+    module, weight, gain = cell(3, 4, k=2), Counting(), Counting()
+    parametrize.register_parametrization(module, "weight_hh_l0", weight)
+    parametrize.register_parametrization(module.norm_hh_l0, "weight", gain)
+    weight.count = gain.count = 0
+    module(A)
+    assert (weight.count, gain.count) == (1, 1)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_pruned_gain_follows_the_optimizer(cell: Any) -> None:
+    """It is computed by a hook of a module that is never called."""
+    module = cell(3, 4, k=2)
+    prune.l1_unstructured(module.norm_hh_l0, "weight", 1)  # type: ignore[no-untyped-call]  # torch's own
+    optimizer = torch.optim.SGD(module.parameters(), 1.0)
+    for _ in range(2):
+        optimizer.zero_grad()
+        torch.autograd.backward(module(A)[0].square().sum())
+        optimizer.step()
+    output, _ = module(A)
+    gain = module.norm_hh_l0.weight_orig * module.norm_hh_l0.weight_mask
+    assert torch.equal(module.norm_hh_l0.weight, gain)
+    prune.remove(module.norm_hh_l0, "weight")  # type: ignore[no-untyped-call]  # torch's own
+    assert torch.equal(module(A)[0], output)

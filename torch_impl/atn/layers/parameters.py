@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from atn.backend.cell import Layer, Weights
+from atn.backend.interface import Affine
 from atn.backend.registry import check_backend
 from atn.choices import BiasPlacement, Init, Norm
 from atn.initialization import FILLS, start_anew
@@ -116,9 +117,37 @@ class LayerParameters(nn.Module, ABC):
 
     def _weights(self, suffix: str) -> Weights:
         """Parameters of one layer and direction, read by attribute: a parametrization may stand in their place."""
-        parameters = (getattr(self, f"{name}_{suffix}", None) for name in PARAMETERS)
-        norms = (getattr(self, f"{name}_{suffix}", None) for name in self._sites())
-        return type(self).weights_type(*parameters, *map(affine_of, norms))
+        parameters = [self._parameter(f"{name}_{suffix}") for name in self.parameter_names]
+        norms = [self._affine(name, suffix) for name in self._sites()]
+        absent = (None,) * (len(PARAMETERS) - len(parameters))
+        return type(self).weights_type(*parameters, *absent, *norms)
+
+    def _parameter(self, name: str) -> Tensor:
+        """A parameter, or what stands in its place, read once: a parametrization may compute it anew each time."""
+        value = getattr(self, name, None)
+        if value is None:
+            raise TypeError(f"{name} must be a tensor, got None")
+        return value  # type: ignore[no-any-return]  # a tensor, which `_checked_layers` checks further
+
+    def _affine(self, name: str, suffix: str) -> Affine | None:
+        """Gain and shift of a norm, which is that of the module: another one in its place would not be called."""
+        kind = self._site_types.get(name)
+        if kind is None:
+            return None
+        site = getattr(self, f"{name}_{suffix}", None)
+        if not isinstance(site, kind):
+            raise TypeError(
+                f"{name}_{suffix} must be the {kind.__name__} that the module made, got {type(site).__name__}"
+            )
+        # A site is never called: what pruning and weight normalization compute before a call is computed here.
+        for hook in site._forward_pre_hooks.values():  # noqa: SLF001 - torch has no public name for them
+            hook(site, ())
+        affine = affine_of(site)
+        found = () if affine is None else ("weight",) if affine.beta is None else ("weight", "bias")
+        for parameter in self._site_parameters[name]:
+            if parameter not in found:
+                raise TypeError(f"{name}_{suffix}.{parameter} must be a tensor, got None")
+        return affine
 
     def _fill(self, name: str, values: Tensor) -> None:
         """First values of the parameter `name`, one of `PARAMETERS`, filled in place."""
@@ -259,32 +288,22 @@ class LayerParameters(nn.Module, ABC):
         modules = {name: getattr(self, f"{name}_{suffix}", None) for name in self._sites()}
         return {name: module for name, module in modules.items() if module is not None}
 
-    def _check_present(self, suffix: str) -> None:
-        """Check that no parameter of a layer is missing, and that its norms are those that the module made.
-
-        Another module in the place of a norm would not be called.
-        """
-        for name in self.parameter_names:
-            if getattr(self, f"{name}_{suffix}", None) is None:
-                raise TypeError(f"{name}_{suffix} must be a tensor, got None")
-        for name, kind in self._site_types.items():
-            site = getattr(self, f"{name}_{suffix}", None)
-            if not isinstance(site, kind):
-                raise TypeError(
-                    f"{name}_{suffix} must be the {kind.__name__} that the module made, got {type(site).__name__}"
-                )
-            for parameter in self._site_parameters[name]:
-                if getattr(site, parameter, None) is None:
-                    raise TypeError(f"{name}_{suffix}.{parameter} must be a tensor, got None")
-
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """Load what is there, and first add what the norm takes from the weights of a module without it."""
         for suffix, _ in self._layers():
             for name in self._site_types:
-                weight, gamma = f"{prefix}{name.replace('norm', 'weight')}_{suffix}", f"{prefix}{name}_{suffix}.weight"
-                if weight in state_dict and gamma not in state_dict:
-                    state_dict |= self._norm.gain_of(gamma, state_dict[weight])
+                self._add_gain(state_dict, prefix, name, suffix)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+    def _add_gain(self, state_dict: dict[str, Any], prefix: str, name: str, suffix: str) -> None:
+        """Add the gain that follows from a weight, where the norm has one and the state dict nothing of the norm."""
+        weight, site = f"{name.replace('norm', 'weight')}_{suffix}", f"{name}_{suffix}"
+        value, own = state_dict.get(f"{prefix}{weight}"), self._parameters.get(weight)
+        is_given = any(key.startswith(f"{prefix}{site}.") for key in state_dict)
+        if is_given or not isinstance(value, Tensor) or own is None or value.shape != own.shape:
+            return
+        if "weight" in getattr(self, site)._parameters:  # noqa: SLF001 - getattr may return a computed tensor
+            state_dict |= self._norm.gain_of(f"{prefix}{site}.weight", value)
 
     def _checked_layers(self, data: Tensor) -> tuple[list[Layer], list[Tensor]]:
         """The layers, and all their parameters, which match the input and have the shapes of the module."""
@@ -292,7 +311,6 @@ class LayerParameters(nn.Module, ABC):
         parameters: list[Tensor] = []
         first = like = None
         for suffix, inputs in self._layers():
-            self._check_present(suffix)
             layer = Layer(self._weights(suffix), self._modules_of(suffix))
             # One that was replaced, by assignment or by torch.func.functional_call, may have any shape.
             shapes = self._shapes(inputs)

@@ -1,4 +1,4 @@
-"""A cell that computes nothing from the padding of packed input."""
+"""A cell that leaves no trace of the padding of packed input."""
 
 from typing import Any
 
@@ -7,14 +7,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from atn.backend.cell import Cell, CellOutput
+from atn.backend.custom_ops.differentiable import transform_is_active
+from atn.backend.custom_ops.plain import PLAIN
 from atn.backend.interface import Settings
 
 
 class CellOfValidSteps:
-    """A cell whose only state is h, without windows, which runs each case to its own last step and not beyond.
+    """A cell whose only state is h, without windows, and whose h may grow without bound.
 
-    It serves a cell whose h may grow without bound. From padding such a cell might compute an infinite h, and the zero
-    gradient of that step times it is NaN. The steps are cut where cases end; the output beyond is 0.
+    From padding such a cell might compute an infinite h, and the zero gradient of that step times it is NaN. Where what
+    the whole batch computes is finite, there is none. Otherwise, and where that cannot be looked at, the steps are cut
+    where cases end, each case runs to its own last step and not beyond, and the output beyond is 0. `torch.compile`
+    leaves this to Python: a graph cannot depend on it.
 
     Parameters
     ----------
@@ -26,9 +30,9 @@ class CellOfValidSteps:
 
     def __init__(self, cell: Cell, batch_sizes: Int[Tensor, " T"]) -> None:
         self._cell = cell
-        sizes, counts = torch.unique_consecutive(batch_sizes, return_counts=True)
-        self._pieces = list(zip(counts.tolist(), sizes.tolist(), strict=True))
+        self._batch_sizes = batch_sizes
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not annotate it
     def run(
         self,
         x: Float[Tensor, "T B I"],
@@ -38,11 +42,21 @@ class CellOfValidSteps:
         settings: Settings | None,
     ) -> CellOutput:
         """Run one layer in one direction; see `atn.backend.cell.Cell`."""
+        if _has_values(x):
+            padded = self._cell.run(x, weights, states, memory, settings)
+            if padded.states[0].isfinite().all():
+                return padded
         (h,) = states
         B, start, outputs = x.shape[1], 0, []
-        for steps, cases in self._pieces:
+        sizes, counts = torch.unique_consecutive(self._batch_sizes, return_counts=True)
+        for steps, cases in zip(counts.tolist(), sizes.tolist(), strict=True):
             piece = x[start : start + steps, :cases]
             (output,), _ = self._cell.run(piece, weights, (h[:cases],), memory, settings)
             outputs.append(torch.nn.functional.pad(output, (0, 0, 0, B - cases)))
             start, h = start + steps, output[-1]
         return CellOutput((torch.cat(outputs),), None)
+
+
+def _has_values(x: Tensor) -> bool:
+    """Whether a call may depend on the numbers that it computes: not on the device meta, nor inside a transform."""
+    return type(x) in PLAIN and x.device.type != "meta" and not transform_is_active()

@@ -40,7 +40,7 @@ class WeightNormalization(RecurrentNorm):
 
     def gain_of(self, name: str, weight: Tensor) -> dict[str, Tensor]:
         """The lengths of the weight's rows, with which the cell computes what one without the norm does."""
-        return {name: row_lengths(weight.detach())}
+        return {name: row_lengths(weight.detach()).to(weight.dtype)}
 
     def folded(self, layer: Layer) -> Layer:
         """The plain cell with its weights."""

@@ -1,5 +1,7 @@
 """The output y of the paper's recurrent network, Eq. (4), as a module."""
 
+import math
+from functools import partial
 from typing import cast, get_args, overload
 
 import torch
@@ -7,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from atn.choices import BiasPlacement
+from atn.initialization import start_anew
 from atn.layers.initial_state import Chunk, check_chunk
 from atn.normalization import AssortedTimeNorm
 from atn.precision import compute_dtype, full_precision
@@ -82,8 +85,14 @@ class NormalizedLinear(nn.Linear):
         )
 
     def reset_parameters(self) -> None:
-        """Draw the parameters as `torch.nn.Linear` does, and start those of the norm at 1 and 0."""
-        super().reset_parameters()
+        """Draw the parameters as `torch.nn.Linear` does, and start those of the norm at 1 and 0.
+
+        What stands behind a parametrization, pruning, weight or spectral normalization is started anew, too.
+        """
+        start_anew(self, "weight", partial(nn.init.kaiming_uniform_, a=math.sqrt(5)))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features)
+            start_anew(self, "bias", partial(nn.init.uniform_, a=-bound, b=bound))
         if "norm" in self._modules:  # nn.Linear draws its parameters before there is a norm
             self.norm.reset_parameters()
 

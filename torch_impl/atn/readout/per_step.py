@@ -113,6 +113,8 @@ class PerStepReadout(nn.Module):
         ValueError
             Another shape or device.
         """
+        if by_step is not None and not isinstance(by_step, ByStep):
+            raise TypeError(f"forward takes one tensor, got {type(by_step).__name__} beside it")
         s = self._products(h)
         if by_step is not None:
             return s.to(h.dtype)
