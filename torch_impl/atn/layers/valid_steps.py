@@ -18,7 +18,7 @@ class CellOfValidSteps:
     From padding such a cell might compute an infinite h, and the zero gradient of that step times it is NaN. Where what
     the whole batch computes is finite, there is none. Otherwise, and where that cannot be looked at, the steps are cut
     where cases end, each case runs to its own last step and not beyond, and the output beyond is 0. `torch.compile`
-    leaves this to Python: a graph cannot depend on it.
+    breaks its graph at the look.
 
     Parameters
     ----------
@@ -32,7 +32,6 @@ class CellOfValidSteps:
         self._cell = cell
         self._batch_sizes = batch_sizes
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not annotate it
     def run(
         self,
         x: Float[Tensor, "T B I"],
