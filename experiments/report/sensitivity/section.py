@@ -43,7 +43,7 @@ that has not ended is counted as missing.
   of changes and the rule that names a setting, when all of that grid, of `pixel-rates` and of `pixel-norm` were. They
   count and compare the same runs; no run was made or left out because of them.
 - *Versions* of the sources differ in the rounding of the kernels. A run repeats to the bit with the same sources on the
-  same machine. With other rounding it takes another course within a hundred steps, as it does with another seed.
+  same machine. With other rounding it can take another course, as it does with another seed.
 
 `python -m experiments sweep --grid NAME` runs a grid, or what is left of it."""
 

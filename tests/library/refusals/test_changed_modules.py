@@ -119,3 +119,16 @@ def test_a_pruned_gain_follows_the_optimizer(cell: Any) -> None:
     assert torch.equal(module.norm_hh_l0.weight, gain)
     prune.remove(module.norm_hh_l0, "weight")  # type: ignore[no-untyped-call]  # torch's own
     assert torch.equal(module(A)[0], output)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_hooks_of_a_norm_run_before_every_call(*, training: bool) -> None:
+    """In inference too; one that wants the arguments of a call, of which there is none, does not."""
+    seen: list[Any] = []
+    module = ATNLSTM(3, 4, k=2)
+    site = module.get_submodule("norm_hh_l0")
+    site.register_forward_pre_hook(lambda part, given: seen.append((part, given)))
+    site.register_forward_pre_hook(lambda *_: seen.append("never"), with_kwargs=True)
+    with torch.set_grad_enabled(training):
+        module(A)
+    assert seen == [(site, ())]

@@ -142,7 +142,7 @@ class DirectInference(NamedTuple):
             for names, sites in self.layers:
                 found += [parameters[name] for name in names]
                 for site in sites:
-                    if type(modules[site]) is not GainShift:
+                    if type(modules[site]) is not GainShift or modules[site]._forward_pre_hooks:  # noqa: SLF001 - as above
                         return None
                     of_site = modules[site]._parameters  # noqa: SLF001 - as above
                     found += (of_site["weight"], of_site["bias"])

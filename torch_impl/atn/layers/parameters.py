@@ -140,8 +140,9 @@ class LayerParameters(nn.Module, ABC):
                 f"{name}_{suffix} must be the {kind.__name__} that the module made, got {type(site).__name__}"
             )
         # A site is never called: what pruning and weight normalization compute before a call is computed here.
-        for hook in site._forward_pre_hooks.values():  # noqa: SLF001 - torch has no public name for them
-            hook(site, ())
+        for key, hook in site._forward_pre_hooks.items():  # noqa: SLF001 - torch has no public name for them
+            if key not in site._forward_pre_hooks_with_kwargs:  # noqa: SLF001 - as above
+                hook(site, ())
         affine = affine_of(site)
         found = () if affine is None else ("weight",) if affine.beta is None else ("weight", "bias")
         for parameter in self._site_parameters[name]:
