@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.related.channel_norm import one_example
-from experiments.related.hippo import drop_outs
+from experiments.related.hippo import zero_share
 from experiments.related.lyapunov import initial_spectrum, trained_spectrum
 from experiments.related.mptt import epoch_seconds, long_series
 from experiments.related.neuroview import readouts
@@ -46,7 +46,7 @@ _ALL: list[Task[Any]] = [
         plan=trained_spectrum.plan,
         reads_data=True,
     ),
-    Task(drop_outs.NAME, drop_outs.PRESETS, drop_outs.DropOuts, standard_models=drop_outs.MODELS),
+    Task(zero_share.NAME, zero_share.PRESETS, zero_share.ZeroShare, standard_models=zero_share.MODELS),
     Task(readouts.NAME, readouts.PRESETS, readouts.Readouts, reads_data=True),
     Task(
         long_series.NAME,

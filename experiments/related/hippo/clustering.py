@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from experiments.related.hippo.zero_share import Array, Counts, check_counts, zero_shares
+from experiments.related.hippo.zero_proportion import Array, Counts, check_counts, zero_shares
 
 Spread = Literal["within", "released"]
 

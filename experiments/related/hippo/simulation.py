@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.related.hippo.zero_share import Array, Counts
+from experiments.related.hippo.zero_proportion import Array, Counts
 
 
 class Cells(NamedTuple):

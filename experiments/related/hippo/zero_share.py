@@ -1,141 +1,157 @@
-"""The zero-share test of HIPPO (Kim, Zhou and Chen 2020), and the exact null distribution of its statistic.
+"""Do zeros in excess disappear once cell types are resolved? Simulated cells of known types (Kim, Zhou and Chen 2020).
 
-A gene whose counts are Poisson with one rate in all cells has a share e^-rate of zeros. A larger share speaks for rates
-that differ between cells. HIPPO puts the mean of the counts in the place of the rate and takes the standardized excess
-for standard normal. It is not: the mean comes from the same cells. Given the total S of a gene in n cells of one rate,
-the counts are those of S balls thrown into n boxes, and the zeros are the empty boxes.
-
-Letters: G genes, n cells, S total count of a gene.
+A step of a run draws one data set and trains nothing: the model is one number on which no loss depends, so that a run
+is resumed, recorded and reported like any other. Its loss is 1 less the adjusted Rand index of HIPPO's clusters and the
+types.
 """
 
-from typing import Any, NamedTuple, TypeAlias
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from sklearn.metrics import adjusted_rand_score
+from torch import Tensor, nn
 
-Counts: TypeAlias = NDArray[np.integer[Any]]
-Array: TypeAlias = NDArray[np.float64]
+from experiments.related.hippo.clustering import cluster
+from experiments.related.hippo.simulation import Design, simulate
+from experiments.related.hippo.zero_proportion import Counts, zero_shares
+from experiments.training.problem import Problem
+from experiments.training.records.metrics import VALIDATION
+from experiments.training.settings import ModelName, PresetName, Settings, require_at_least
+
+NAME = "zero-share"
+
+MODELS: tuple[ModelName, ...] = ("equal", "unequal")
+"""Cells that are sequenced to equal depth, or to unequal depth."""
 
 
-class ZeroShares(NamedTuple):
-    """Statistics of genes, each of shape (G,). A gene without counts has z = 0 in both."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ZeroShareSettings(Settings):
+    """Settings of the study; a step is a data set."""
 
-    mean: Array
-    share: Array
-    """Share of the cells in which the count is 0."""
-    z: Array
-    """As published: excess over e^-mean in standard errors sqrt(e^-mean (1 - e^-mean) / n)."""
-    occupancy_z: Array
-    """Excess of the number of zeros over its exact mean in its exact standard deviations, given the total count."""
+    genes: int
+    """Genes of a data set. Ours: the paper's data sets have thousands."""
+
+    sizes: tuple[int, ...]
+    """Cells of each type. Ours."""
+
+    markers: tuple[int, ...]
+    """Genes whose rate is higher in one type, for each type. Ours."""
+
+    fold: float
+    """How many times higher. Ours."""
+
+    depth_deviation: float
+    """Standard deviation of the logarithm of the depth of cells of unequal depth. Ours."""
+
+    threshold: float
+    """Genes with a larger z are selected. Released code: 2."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, 1, "genes")
+        require_at_least(self, 0, "fold", "depth_deviation")
+        if len(self.sizes) < 2 or min(self.sizes) < 2:
+            raise ValueError(f"sizes is {self.sizes}; it must be two integers or more, each at least 2")
+        if len(self.markers) != len(self.sizes) or min(self.markers) < 0 or sum(self.markers) > self.genes:
+            raise ValueError(
+                f"markers is {self.markers}; it must have a number for each of sizes, "
+                f"together at most genes, {self.genes}"
+            )
+
+    def design(self, model: ModelName) -> Design:
+        """What a model's data sets are drawn from."""
+        deviation = self.depth_deviation if model == "unequal" else 0.0
+        return Design(self.genes, self.sizes, self.markers, self.fold, deviation)
 
 
-def zero_shares(X: Counts) -> ZeroShares:
-    """Zero-share statistics of genes, section "Zero proportion test" of the paper and the exact null beside it.
+PAPER = ZeroShareSettings(
+    steps=20,
+    seed=0,
+    validate_every=1,
+    genes=2000,
+    sizes=(50, 50, 50, 50),
+    markers=(60, 50, 40, 30),
+    fold=6.0,
+    depth_deviation=0.5,
+    threshold=2.0,
+)
 
-    Parameters
-    ----------
-    X : (G, n)
-        Counts >= 0, n >= 2.
+PRESETS: Mapping[PresetName, ZeroShareSettings] = {
+    "paper": PAPER,
+    "demo": dataclasses.replace(PAPER, steps=5),
+    "smoke": dataclasses.replace(PAPER, steps=2, genes=300, sizes=(20, 20), markers=(30, 20)),
+}
+"""Twenty data sets, five, and two small ones."""
 
-    Raises
-    ------
-    TypeError, ValueError
-        If X is no array of counts.
-    """
-    check_counts(X)
-    n = X.shape[1]
-    mean, share = X.mean(axis=1), (X == 0).mean(axis=1)
-    expected = np.exp(-mean)
-    moments = occupancy(X.sum(axis=1), n)
-    return ZeroShares(
-        mean=mean,
-        share=share,
-        z=_standardized(share - expected, expected * (1 - expected) / n),
-        occupancy_z=_standardized(share * n - moments.mean, moments.variance),
+
+class Flagged(NamedTuple):
+    """Numbers of genes with z above the threshold."""
+
+    whole: float
+    """In all cells."""
+    within: float
+    """In the cells of one type, the mean over the types."""
+    random: float
+    """In as many cells drawn at random, the mean over the types."""
+
+
+def flagged(X: Counts, types: Counts, threshold: float, rng: np.random.Generator) -> Flagged:
+    """Count the genes of the cells X (G, n) of these types (n,)."""
+
+    def count(cells: Counts) -> int:
+        return int((zero_shares(X[:, cells]).z > threshold).sum())
+
+    kinds = [np.flatnonzero(types == kind) for kind in np.unique(types)]
+    drawn = [rng.choice(len(types), len(cells), replace=False) for cells in kinds]
+    return Flagged(
+        whole=count(np.arange(len(types))),
+        within=float(np.mean([count(cells) for cells in kinds])),
+        random=float(np.mean([count(cells) for cells in drawn])),
     )
 
 
-def _standardized(excess: Array, variance: Array) -> Array:
-    """Excess in standard deviations, 0 where there is no variance."""
-    positive = variance > 0
-    return np.where(positive, excess, 0.0) / np.sqrt(np.where(positive, variance, 1.0))
+class _Nothing(nn.Module):
+    """A model without a use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(()))
 
 
-class Moments(NamedTuple):
-    """Mean and variance of the number of zeros, each of the shape of the totals."""
-
-    mean: Array
-    variance: Array
-
-
-def occupancy(totals: Counts, n: int) -> Moments:
-    """Exact moments of the number of empty boxes after S balls were thrown into n.
-
-    The mean is n (1 - 1/n)^S, the variance n (1 - 1/n)^S + n (n - 1) (1 - 2/n)^S less the squared mean.
+class ZeroShare(Problem):
+    """The data sets of a run.
 
     Parameters
     ----------
-    totals : any shape
-        S >= 0.
-    n : int
-        At least 2.
-
-    Raises
-    ------
-    ValueError
-        If n < 2 or a total is negative.
+    settings : ZeroShareSettings
+    model : {"equal", "unequal"}
+    device : torch.device
     """
-    if n < 2:
-        raise ValueError(f"n is {n}; it must be at least 2")
-    if (totals < 0).any():
-        raise ValueError(f"totals has {totals.min()}; it must be at least 0 everywhere")
-    S = totals.astype(np.float64)
-    one, two = (1 - 1 / n) ** S, (1 - 2 / n) ** S
-    variance = n * one + n * (n - 1) * two - (n * one) ** 2
-    # One ball at most leaves nothing to chance; what the difference of equal terms leaves there is rounding.
-    return Moments(n * one, np.where(S <= 1, 0.0, variance))
 
+    def __init__(self, settings: ZeroShareSettings, model: ModelName, device: torch.device) -> None:
+        self.settings = settings
+        self.device = device
+        self._design = settings.design(model)
+        self.model = _Nothing().to(device)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0)
 
-def null_deviation(rate: float) -> float:
-    """Standard deviation of HIPPO's z for many cells of one Poisson rate: sqrt((1 - e^-l (1 + l)) / (1 - e^-l)).
+    def measure(self, step: int) -> dict[str, float]:
+        """Draw the data set of a step, and measure it."""
+        rng = np.random.default_rng([self.settings.seed, step])
+        cells = simulate(self._design, rng)
+        clusters = cluster(cells.X, len(self.settings.sizes), threshold=self.settings.threshold, seed=step).labels
+        counts = flagged(cells.X, cells.types, self.settings.threshold, rng)
+        index = float(adjusted_rand_score(cells.types, clusters))
+        return {VALIDATION: 1 - index, **{name: float(value) for name, value in counts._asdict().items()}}
 
-    Raises
-    ------
-    ValueError
-        If the rate is not positive.
-    """
-    if not rate > 0:
-        raise ValueError(f"rate is {rate}; it must be positive")
-    zero = np.exp(-rate)
-    return float(np.sqrt((1 - zero * (1 + rate)) / (1 - zero)))
+    def loss(self, step: int) -> Tensor:
+        """1 less the adjusted Rand index of a step's data set."""
+        self._measured = self.measure(step)
+        return self.model.get_parameter("unused") + self._measured[VALIDATION]
 
-
-def negative_binomial_share(rate: float, dispersion: float) -> float:
-    """Share of zeros of a negative binomial of variance l + th l^2: (1 + l th)^(-1/th); e^-l for th = 0.
-
-    Raises
-    ------
-    ValueError
-        If rate or dispersion is negative.
-    """
-    if not (rate >= 0 and dispersion >= 0):
-        raise ValueError(f"rate and dispersion are {rate} and {dispersion}; they must be at least 0")
-    return float(np.exp(-rate if dispersion == 0 else -np.log1p(rate * dispersion) / dispersion))
-
-
-def check_counts(X: object) -> None:
-    """Check that X is an array of counts of genes in cells.
-
-    Raises
-    ------
-    TypeError
-        If it is no array of integers.
-    ValueError
-        If it is not of shape (G, n) with n >= 2, or has a negative entry.
-    """
-    if not isinstance(X, np.ndarray) or not np.issubdtype(X.dtype, np.integer):
-        raise TypeError(f"X is {getattr(X, 'dtype', type(X).__name__)}; it must be a NumPy array of integers")
-    if X.ndim != 2 or X.shape[0] < 1 or X.shape[1] < 2:
-        raise ValueError(f"X has shape {X.shape}; it must have shape (G, n) with at least one gene and two cells")
-    if X.min() < 0:
-        raise ValueError(f"X has {X.min()}; counts must be at least 0")
+    def validation(self, step: int) -> dict[str, Tensor]:  # noqa: ARG002 - the data set of the step was measured
+        """What was measured of the step's data set."""
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in self._measured.items()}

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from experiments.related.hippo import drop_outs
-from experiments.related.hippo.drop_outs import Flagged
+from experiments.related.hippo import zero_share
+from experiments.related.hippo.zero_share import Flagged
 from experiments.report.plotting import legend_below, looks, png, tidy
 from experiments.report.results import Result
 from experiments.report.schema import (
@@ -37,7 +37,7 @@ KEPT = 1 / 3
 FOUND = 0.9
 """Adjusted Rand index from which on the types count as found."""
 
-EQUAL, UNEQUAL = (NAMES[model] for model in drop_outs.MODELS)
+EQUAL, UNEQUAL = (NAMES[model] for model in zero_share.MODELS)
 
 
 def average(result: Result, name: str) -> float:
@@ -125,7 +125,7 @@ def draw_counts(panels: Sequence[Panel]) -> bytes:
 _CASE = Case(
     title="",
     where={},
-    series=tuple(Series(NAMES[model], drop_outs.NAME, model, {}) for model in drop_outs.MODELS),
+    series=tuple(Series(NAMES[model], zero_share.NAME, model, {}) for model in zero_share.MODELS),
     printed={},
     remark="Numbers are means over the data sets of a run; the types are known, since the counts are simulated.",
     columns=(
@@ -137,16 +137,16 @@ _CASE = Case(
 )
 
 ZERO_SHARE = Study(
-    task=drop_outs.NAME,
+    task=zero_share.NAME,
     title="Zero shares of cell types",
     place="Kim, Zhou and Chen 2020",
     preset="paper",
     flags="--seeds 0..4",
     about="Poisson counts of 200 cells of four types, of equal depth or with a deviation of the log-depth of "
-    f"{number(drop_outs.PAPER.depth_deviation)}. HIPPO's test flags genes with zeros in excess; a smaller number of "
+    f"{number(zero_share.PAPER.depth_deviation)}. HIPPO's test flags genes with zeros in excess; a smaller number of "
     "cells flags fewer for want of power alone, which random cells show. The thresholds were written down before the "
     "runs.",
-    presets=distinct(drop_outs.PRESETS),
+    presets=distinct(zero_share.PRESETS),
     open=("genes", "sizes", "markers", "fold", "depth_deviation", "threshold"),
     unit="means over the data sets",
     cases=(_CASE,),

@@ -25,7 +25,7 @@ from experiments.cli.main import main
 from experiments.common.errors import UsageError
 from experiments.models.recurrent_layer import Recurrence
 from experiments.models.sequence_model import SequenceModel
-from experiments.related.hippo import drop_outs
+from experiments.related.hippo import zero_share
 from experiments.tasks.copying import Copying
 from experiments.tasks.registry import TASKS
 from experiments.training import distributed
@@ -39,7 +39,7 @@ PROCESSES = 2
 STEPS = 16
 STOPPED = 7
 CPU = torch.device("cpu")
-NO_BATCH = {drop_outs.NAME}
+NO_BATCH = {zero_share.NAME}
 """Tasks that train nothing: each process draws the whole data set of a step, and measures the same."""
 OWN_DATA = [
     task.name for task in TASKS.values() if not task.reads_data and task.plan is None and task.name not in NO_BATCH
