@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -161,34 +162,44 @@ def test_a_path_in_the_wrong_column_is_found() -> None:
     assert misplaced(header + "| RNN | `cells/rnn.py` | `networks/rnn.py` |") == ["cells/rnn.py", "networks/rnn.py"]
 
 
-def result_rows(text: str) -> list[tuple[str, int, list[str], int]]:
-    """Experiment, T, our mean for each model as printed, and number of seeds, of the rows that have a T."""
-    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if re.match(r"\| \w+, T = ", line)]
-    return [
-        (
-            place.split(",")[0],
-            int(place.rpartition(" ")[2]),
-            [number.split()[0] for number in ours.split(" / ")],
-            int(seeds),
-        )
-        for place, _, ours, _, seeds in rows
-    ]
+class ResultRow(NamedTuple):
+    """A row of the table of results that has a T."""
+
+    task: str
+    T: int
+    preset: str
+    printed: tuple[str, ...]
+    """Our mean for each model as printed."""
+    seeds: int
+
+
+def result_rows(text: str) -> list[ResultRow]:
+    found = []
+    for line in text.splitlines():
+        if place := re.match(r"\| (\w+), T = (\d+), (\w+) \|", line):
+            task, T, preset = place.groups()
+            _, _, ours, _, seeds = line.strip("| ").split(" | ")
+            found.append(
+                ResultRow(task, int(T), preset, tuple(number.split()[0] for number in ours.split(" / ")), int(seeds))
+            )
+    return found
 
 
 def test_our_results_are_those_of_the_records() -> None:
     finished = [each for each in load_results(ROOT / "experiments" / "runs").finished if counts(each)]
     shown = result_rows((ROOT / "README.md").read_text("utf-8"))
-    assert len(shown) == 6
-    for task, T, printed, seeds in shown:
-        for model, number in zip(MODELS, printed, strict=True):
+    assert len(shown) == 7
+    for row in shown:
+        for model, number in zip(MODELS, row.printed, strict=True):
+            wanted = (row.task, row.preset, model, row.T)
             ours = [
                 each.minimum.validation
                 for each in finished
-                if (each.record.task, each.record.model, each.record.settings.get("T")) == (task, model, T)
+                if (each.record.task, each.record.preset, each.record.model, each.record.settings.get("T")) == wanted
             ]
-            assert len(ours) == seeds
+            assert len(ours) == row.seeds
             digits = len(number.partition(".")[2])
-            assert f"{mean(ours):.{digits}f}" == number, (task, T, model)
+            assert f"{mean(ours):.{digits}f}" == number, wanted
 
 
 def test_the_one_example_runs() -> None:
