@@ -9,6 +9,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from atn import ATNGRU, ATNLSTM, ATNRNN, AssortedTimeNorm
+from atn.functional import assorted_time_norm
 from tests.support.comparison import assert_close
 from tests.support.lstms import DOUBLE, random, with_random_parameters
 
@@ -81,6 +82,20 @@ def test_an_exported_eager_layer_takes_any_number_of_cases() -> None:
 def test_an_exported_norm_takes_any_number_of_steps_and_cases(backend: str, k: int, *, population: bool) -> None:
     module = norm(backend, k, population=population)
     assert_exported(module, {0: STEPS, 1: CASES}, [(9, 2, 3), (2, 5, 3), (30, 4, 3)])
+
+
+@pytest.mark.one_graph
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_window_and_an_epsilon_that_change_are_no_break(backend: str) -> None:
+    """From the second value on the compiler makes a number of a call symbolic."""
+    torch._dynamo.reset()
+
+    def function(a: Tensor, k: int, eps: float) -> Tensor:
+        return assorted_time_norm(a, k, eps=eps, backend=backend)
+
+    compiled, a = torch.compile(function, fullgraph=True, backend="eager"), random(9, 2, 3)
+    for k, eps in ((2, 1e-5), (3, 1e-5), (5, 1e-5), (5, 1e-3), (7, 0.1)):
+        assert_close(compiled(a, k, eps), function(a, k, eps), quantity="output", backend="eager")
 
 
 @pytest.mark.one_graph

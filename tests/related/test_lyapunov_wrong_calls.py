@@ -1,6 +1,7 @@
 """Wrong calls of `atn.lyapunov`: each gets an error that names the argument, what it was and what it must be."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -31,6 +32,26 @@ def matrices(**changes: Any) -> Any:
 
 
 CASES: list[Case] = [
+    ("no function for the progress", lambda: call(progress=5), TypeError, "progress must be a function .* got 5"),
+    ("no numbers", lambda: call(x=X.to("meta")), ValueError, "x must have values, got a tensor on the device meta"),
+    (
+        "no weights",
+        lambda: call(model=lstm(device="meta")),
+        ValueError,
+        "weight_ih_l0 must have values, got a tensor on",
+    ),
+    (
+        "in forward mode",
+        lambda: torch.func.jvp(lambda x: call(x=x).exponents, (X,), (X,)),
+        RuntimeError,
+        "the Jacobians must be computed outside the transforms of torch.func and forward mode",
+    ),
+    (
+        "in a transform",
+        lambda: torch.func.vmap(partial(jacobians, lstm()))(X.expand(2, *X.shape)),
+        RuntimeError,
+        "the Jacobians must be computed outside the transforms of torch.func and forward mode",
+    ),
     ("a module of torch", lambda: call(model=torch.nn.LSTM(3, 5)), TypeError, "model must be an ATNLSTM, .* got LSTM"),
     (
         "both directions",

@@ -57,6 +57,7 @@ ALLOWED = {
 BELOW_BACKENDS = {
     "atn.carried",
     "atn.choices",
+    "atn.fixed_settings",
     "atn.precision",
     "atn.sliding_window",
     "atn.state",
@@ -98,7 +99,7 @@ ROOMS: dict[str, set[str]] = {
     "atn.layers": {*BELOW_BACKENDS, "atn.backend", "atn.initialization", "atn.norms"},
     "atn.cells": {*BELOW_BACKENDS, "atn.backend", "atn.initialization", "atn.norms", "atn.layers"},
     "atn.readout": {*BELOW_BACKENDS, "atn.initialization", "atn.layers.initial_state", "atn.normalization"},
-    "atn.lyapunov": {*BELOW_BACKENDS, "atn.layers"},
+    "atn.lyapunov": {*BELOW_BACKENDS, "atn.backend", "atn.layers"},
     "benchmarks": {"tests.support"},
     "tests.support": {"tests.verification.error_log"},
 }

@@ -11,7 +11,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from atn.choices import Init
 from atn.precision import compute_dtype
-from atn.validation import is_finite
+from atn.validation import check_range_of, is_finite
 
 
 def fill_as_torch(name: str, values: Tensor, H: int) -> None:
@@ -49,8 +49,8 @@ FILLS: dict[Init, Callable[[str, Tensor, int], None]] = {
 """Functions that fill `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh` in place, by the name of the scheme."""
 
 
-def forget_bias_start(value: object, *, bias: bool) -> float | None:
-    """`forget_bias` as a finite float, or None."""
+def forget_bias_start(value: object, dtype: torch.dtype | None, *, bias: bool) -> float | None:
+    """`forget_bias` as a number in the dtype of the biases, torch's default for None; or None."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -59,6 +59,7 @@ def forget_bias_start(value: object, *, bias: bool) -> float | None:
         raise ValueError(f"forget_bias must be a finite number or None, got {value!r}")
     if not bias:
         raise ValueError(f"forget_bias must be None for bias=False, got {value!r}")
+    check_range_of("forget_bias", float(value), dtype)
     return float(value)
 
 

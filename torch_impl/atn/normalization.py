@@ -1,6 +1,6 @@
 """Assorted-time normalization as a module: gain and shift, and for the batch the population statistics."""
 
-from typing import cast, get_args, overload
+from typing import ClassVar, cast, get_args, overload
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from atn.backend.registry import backend_for, check_backend
 from atn.carried import Carried, run_pieces
 from atn.choices import Base
+from atn.fixed_settings import FixedSettings
 from atn.initialization import start_anew
 from atn.layers.initial_state import Chunk, check_chunk, check_lengths, check_origin, check_reset
 from atn.population import PopulationStatistics, checked_population, population_steps
@@ -19,6 +20,7 @@ from atn.validation import (
     check_flag,
     check_floating,
     check_matches,
+    check_parameter,
     check_shape,
     check_steps,
     epsilon,
@@ -28,7 +30,7 @@ from atn.validation import (
 from atn.window import StepStatistics, normalize, steps_of, window_statistics
 
 
-class AssortedTimeNorm(nn.Module):
+class AssortedTimeNorm(FixedSettings):
     """Normalize each step of a sequence by the statistics of the last k steps, Eqs. (7)-(9).
 
     `norm(a)` takes a whole sequence (T, B, N); `norm.stream(a, memory)` takes it in chunks. The equation, the treatment
@@ -88,6 +90,8 @@ class AssortedTimeNorm(nn.Module):
     ValueError
         A number out of range, an unknown choice, `max_steps` missing or refused, a backend that cannot run.
     """
+
+    fixed: ClassVar[frozenset[str]] = frozenset(("num_features", "k", "base", "eps", "affine"))
 
     population: PopulationStatistics | None
 
@@ -193,19 +197,19 @@ class AssortedTimeNorm(nn.Module):
     ) -> tuple[Float[Tensor, "T B N"], NormMemory]:
         check_floating("a", a)
         check_steps("a", a, "(T, B, N)", self.num_features)
+        # Each is read once: a parametrization may compute it anew each time.
+        gamma, beta = self.weight, self.bias
         if self.affine:
-            check_matches("a", a, "weight", self.weight)
-            check_matches("bias", self.bias, "weight", self.weight)
-            # Parameters may have been replaced, by assignment or by torch.func.functional_call.
-            for name, parameter in (("weight", self.weight), ("bias", self.bias)):
-                check_shape(name, parameter, (self.num_features,), "(num_features,)")
-                check_matches(name, parameter, "a", a)
+            check_parameter("weight", gamma, (self.num_features,), "(num_features,)")
+            check_parameter("bias", beta, (self.num_features,), "(num_features,)")
+            check_matches("a", a, "weight", gamma)
+            check_matches("bias", beta, "weight", gamma)
         population = (
             None if self.population is None else checked_population("population", self.population, "a", a, self.k)
         )
         backend = backend_for(self.backend, a.device)
         by_population = population is not None and not population.training
-        values, weight, bias = in_one_dtype(a, self.weight, self.bias, half=backend.half and not by_population)
+        values, weight, bias = in_one_dtype(a, gamma, beta, half=backend.half and not by_population)
         with full_precision(a.device):
             columns = a.shape[1] if self.base == "layer" else a.shape[2]
             none = StepStatistics.none(columns, values, state_dtype(values.dtype))

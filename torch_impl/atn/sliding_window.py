@@ -9,6 +9,7 @@ and would lose digits without bound.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import index
 from typing import Generic, NamedTuple, TypeVar
 
 A = TypeVar("A")
@@ -33,11 +34,12 @@ class Parts(Generic[A]):
 
 def merges(k: int) -> Iterator[Merge]:
     """Steps by which a window grows from one step to k."""
+    k = index(k)  # an integer whose value a tracer knows: the number of merges depends on it
     length = 1
-    for digit in f"{k:b}"[1:]:
+    for place in reversed(range(k.bit_length() - 1)):
         yield Merge(length, length)
         length *= 2
-        if digit == "1":
+        if k >> place & 1:
             yield Merge(1, length)
             length += 1
 

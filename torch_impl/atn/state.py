@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from atn.carried import Carried, map_memory, restarted, selected, without_batch
-from atn.validation import check_indices, check_mask
+from atn.validation import check_floating, check_indices, check_mask
 from atn.window import StepStatistics
 
 
@@ -233,7 +233,10 @@ S = TypeVar("S", LSTMState, HiddenState)
 def _states(state: LSTMState | HiddenState) -> tuple[Tensor, ...]:
     """The hidden states, h first; they are the fields in front of `memory`."""
     fields: tuple[Any, ...] = state
-    return fields[: state._fields.index("memory")]
+    states = fields[: state._fields.index("memory")]
+    for name, tensor in zip(state._fields, states, strict=False):  # the states are the first fields
+        check_floating(f"state.{name}", tensor)
+    return states
 
 
 def _with(state: S, states: tuple[Tensor, ...], memory: tuple[Any, ...], lengths: tuple[int, ...] | None) -> S:
@@ -258,15 +261,17 @@ def _mapped(state: S, function: Callable[[Tensor], Tensor]) -> S:
 
 
 def _reset(state: S, mask: Bool[Tensor, " B"]) -> S:
+    carried = _carried(state)
     check_mask("mask", mask, tuple(state.h.shape[1:-1]), "(B,)")
-    return _from_carried(state, restarted(_carried(state), mask.reshape(-1)))
+    return _from_carried(state, restarted(carried, mask.reshape(-1)))
 
 
 def _select(state: S, indices: Int[Tensor, " A"]) -> S:
+    carried = _carried(state)
     if state.h.ndim == 2:
         raise ValueError("select needs a state with a batch, got one of input without a batch")
     check_indices("indices", indices, state.h.shape[1])
-    return _from_carried(state, selected(_carried(state), indices))
+    return _from_carried(state, selected(carried, indices))
 
 
 torch.serialization.add_safe_globals(

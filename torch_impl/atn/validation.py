@@ -1,8 +1,9 @@
 """Checks of arguments: every error names the argument, what it was and what it must be."""
 
-import math
+import sys
 from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,21 +48,29 @@ def number(name: str, value: object, *, positive: bool = False) -> float:
     return float(value)
 
 
+def check_range_of(name: str, value: float, dtype: torch.dtype | None, *, positive: bool = False) -> None:
+    """Check that a number is one in a dtype, torch's default for None: not infinite, and not 0 if `positive`."""
+    dtype = dtype or torch.get_default_dtype()
+    limits = torch.finfo(dtype)
+    if abs(value) > limits.max or (positive and value < limits.tiny):
+        least = limits.tiny if positive else -limits.max
+        raise ValueError(f"{name} must be from {least:.3g} to {limits.max:.3g} for {dtype}, got {value!r}")
+
+
 def is_finite(value: Real) -> bool:
     """Whether a number is finite as a float; an integer may be too large for one."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
+    # No math.isfinite: it refuses such integers, and torch.compile cannot trace it.
+    size: Any = abs(value)  # of a number of any kind
+    return bool(size <= sys.float_info.max)
 
 
 def probability(name: str, value: object) -> float:
     """`value` as a float in [0, 1]."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number in [0, 1], got {value!r} of type {type(value).__name__}")
-    if not 0 <= (number := float(value)) <= 1:
+    if not (is_finite(value) and 0 <= float(value) <= 1):
         raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")
-    return number
+    return float(value)
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -91,6 +100,13 @@ def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...], letters: str)
     """Check that `tensor` has exactly this shape; `letters` names its axes in the message, as in "(B, H)"."""
     if tuple(tensor.shape) != shape:
         raise ValueError(f"{name} must have shape {letters} = {shape}, got {tuple(tensor.shape)}")
+
+
+def check_parameter(name: str, value: object, shape: tuple[int, ...], letters: str) -> None:
+    """Check a parameter, which may have been replaced by assignment or by `torch.func.functional_call`."""
+    check_floating(name, value)
+    assert isinstance(value, Tensor)  # noqa: S101 - as checked
+    check_shape(name, value, shape, letters)
 
 
 def check_steps(name: str, tensor: Tensor, letters: str, features: int | None = None, empty: str = "") -> None:

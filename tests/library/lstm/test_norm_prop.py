@@ -81,6 +81,10 @@ class TestConstants:
         expected = torch.tensor(norm_prop(*gains), **DOUBLE)
         assert_close(torch.tensor(constants(lstm(gamma=gains)), **DOUBLE), expected, quantity="symbolic")
 
+    def test_those_of_huge_gains_are_their_limits(self) -> None:
+        """V(u) tends to 1, and with it Var c to 1 and Var h to 1/2, in the time that it takes for small gains."""
+        assert constants(lstm(gamma=1e30)) == [1.0, 0.5]
+
     def test_they_are_saved_and_not_trained(self) -> None:
         module = lstm(variance=(0.25, 2.0))
         assert not [name for name, _ in module.named_parameters() if "var" in name]

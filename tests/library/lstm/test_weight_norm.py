@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from atn import ATNLSTM
+from atn.norms.wn import RowGain
 from tests.support.against_oracle import PAPER_LIKE, assert_results_close, round_to
 from tests.support.comparison import assert_close
 from tests.support.lstms import DOUBLE, random, with_random_parameters
@@ -37,6 +38,21 @@ def started(norm: str, seed: int = 5, dtype: torch.dtype = torch.float64, backen
     """LSTM of 3 features and 6 hidden, drawn from a seed."""
     torch.manual_seed(seed)
     return ATNLSTM(3, 6, 2, norm=norm, bidirectional=True, backend=backend, dtype=dtype)  # type: ignore[arg-type]  # a name
+
+
+@pytest.mark.parametrize("parents_first", [True, False])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_starting_every_module_anew_gives_the_lengths_in_either_order(device: str, *, parents_first: bool) -> None:
+    """As FSDP starts modules that were made on the device meta, and code that goes through `modules()`."""
+    with torch.device(device):
+        ours = ATNLSTM(3, 6, 2, norm="wn", dtype=torch.float64)
+    ours.to_empty(device="cpu")
+    for module in list(ours.modules())[:: 1 if parents_first else -1]:
+        if isinstance(module, ATNLSTM | RowGain):
+            module.reset_parameters()
+    for site in ("ih_l0", "hh_l0", "ih_l1", "hh_l1"):
+        lengths = torch.linalg.vector_norm(ours.get_parameter(f"weight_{site}"), dim=1)
+        assert_close(ours.get_parameter(f"norm_{site}.weight").detach(), lengths.detach(), quantity="output")
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)

@@ -1,17 +1,30 @@
 """Modules that were changed after they were made: a change takes effect, or is refused by name."""
 
+import copy
+import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
-from atn import ATNGRU, ATNLSTM, ATNRNN
+from atn import ATNGRU, ATNLSTM, ATNRNN, AssortedTimeNorm, NormalizedLinear, PerStepReadout
 
 A = torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(0))
 
 CELLS: list[Any] = [ATNLSTM, ATNGRU, ATNRNN]
+
+OTHER_SIZES = {
+    "input_size": 4,
+    "hidden_size": 5,
+    "num_layers": 2,
+    "bias": False,
+    "bidirectional": True,
+    "mode": "LSTMP",
+}
+OTHER_NORMS = {"num_features": 4, "k": 3, "base": "batch", "eps": 1.0, "affine": False}
 
 pytestmark = pytest.mark.usefixtures("auto_backend")
 
@@ -34,6 +47,66 @@ def test_settings_of_the_norm_cannot_change(cell: Any, name: str, value: object)
     with pytest.raises(AttributeError, match=rf"property '{name}' of '{cell.__name__}' object has no setter"):
         setattr(module, name, value)
     assert getattr(module, name) == before
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        *((cell(3, 4, k=2), name, value) for cell in CELLS for name, value in OTHER_SIZES.items()),
+        *((AssortedTimeNorm(3, 2), name, value) for name, value in OTHER_NORMS.items()),
+        (NormalizedLinear(3, 4, k=2), "out_features", 5),
+        (NormalizedLinear(3, 4, k=2), "bias_placement", "inside"),
+        (PerStepReadout(4, 3, 2), "steps", 5),
+    ],
+)
+def test_sizes_and_norms_that_the_parameters_were_made_for_cannot_change(
+    module: nn.Module, name: str, value: object
+) -> None:
+    before = getattr(module, name)
+    message = f"{name} must stay {before!r}, with which this {type(module).__name__} was made, got {value!r}"
+    with pytest.raises(AttributeError, match=f"^{re.escape(message)}; make another module$"):
+        setattr(module, name, value)
+    setattr(module, name, before)
+    assert getattr(module, name) == before
+
+
+OTHER_SHAPES: list[tuple[Any, str, object, str]] = [
+    (PerStepReadout(4, 3, 2), "weight", torch.zeros(2, 3), "weight must have shape (C, T, H) = (2, 4, 3), got (2, 3)"),
+    (PerStepReadout(4, 3, 2), "weight", None, "weight must be a tensor, got NoneType"),
+    (PerStepReadout(4, 3, 2), "bias", torch.zeros(7, 1, 1), "bias must have shape (C,) = (2,), got (7, 1, 1)"),
+    (PerStepReadout(4, 3, 2), "bias", torch.zeros(2).double(), "bias must have weight's dtype torch.float32, got"),
+    (NormalizedLinear(3, 4, k=2), "weight", torch.zeros(5, 3), "weight must have shape (N, H) = (4, 3), got (5, 3)"),
+    (NormalizedLinear(3, 4, k=2), "weight", None, "weight must be a tensor, got NoneType"),
+    (NormalizedLinear(3, 4, k=2), "bias", torch.zeros(7, 1, 1), "bias must have shape (N,) = (4,), got (7, 1, 1)"),
+    (NormalizedLinear(3, 4, k=2), "bias", torch.zeros(4).double(), "bias must have weight's dtype torch.float32, got"),
+    (AssortedTimeNorm(3, 2), "weight", None, "weight must be a tensor, got NoneType"),
+    (AssortedTimeNorm(3, 2), "bias", None, "bias must be a tensor, got NoneType"),
+    (AssortedTimeNorm(3, 2), "bias", torch.zeros(2), "bias must have shape (num_features,) = (3,), got (2,)"),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "value", "message"), OTHER_SHAPES)
+def test_a_parameter_of_another_kind_is_refused(module: nn.Module, name: str, value: Any, message: str) -> None:
+    changed = copy.deepcopy(module)
+    setattr(changed, name, None if value is None else nn.Parameter(value))
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}"):
+        changed(A)
+
+
+def test_another_module_in_the_place_of_the_norm_of_a_linear_map_is_refused() -> None:
+    module = NormalizedLinear(3, 4, k=2)
+    module.norm = nn.LayerNorm(4)  # type: ignore[assignment]  # refused
+    with pytest.raises(TypeError, match=r"^norm must be the AssortedTimeNorm that the module made, got LayerNorm$"):
+        module(A)
+
+
+def test_a_subclass_may_have_an_array_among_its_arguments() -> None:
+    class Scaled(ATNLSTM):
+        def __init__(self, input_size: int, hidden_size: int, scale: Any = None) -> None:
+            super().__init__(input_size, hidden_size, k=2)
+            self.scale = scale
+
+    assert "scale=array([0, 1, 2])" in repr(Scaled(3, 4, np.arange(3)))
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -54,6 +54,24 @@ CASES: list[Case] = [
         "variance must be one of 'literal', 'independent', got array",
     ),
     ("eps too large for a float", lambda: lstm(eps=10**400), ValueError, rf"{EPS}, got 1000"),
+    (
+        "dropout too large for a float",
+        lambda: lstm(dropout=10**400),
+        ValueError,
+        r"dropout must be a number in \[0, 1\]",
+    ),
+    (
+        "dropout no number",
+        lambda: lstm(dropout=float("nan")),
+        ValueError,
+        r"dropout must be a number in \[0, 1\], got nan",
+    ),
+    (
+        "forget_bias beyond its dtype",
+        lambda: lstm(forget_bias=1e300),
+        ValueError,
+        "forget_bias must be from -3.4e[+]38 to 3.4e[+]38 for torch.float32, got 1e[+]300",
+    ),
     ("gamma too large for a float", lambda: lstm(gamma=10**400), ValueError, "gamma must be a finite number, got 1000"),
     (
         "forget_bias too large for a float",

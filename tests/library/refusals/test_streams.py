@@ -1,5 +1,6 @@
 """States and restarts of a stream that are refused."""
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from atn.carried import map_memory
+from atn.state import HiddenMemory
 from tests.support.wrong_calls import A, Case, lstm, memory, module, pair, state, wrong_calls
 
 CASES: list[Case] = [
@@ -109,12 +111,6 @@ CASES: list[Case] = [
         r"state.memory\[0\] must hold at most k-1 = 1 steps, got 3",
     ),
     (
-        "state without windows",
-        lambda: lstm().stream(A, state()._replace(memory=(None,))),
-        TypeError,
-        r"state.memory\[0\] must be the windows of a norm, got NoneType",
-    ),
-    (
         "state with windows",
         lambda: lstm(norm="none", k=None).stream(A, state(norm="none", k=None)._replace(memory=state().memory)),
         ValueError,
@@ -125,6 +121,36 @@ CASES: list[Case] = [
         lambda: lstm().stream(A, state()._replace(lengths=(1, 0, 1))),
         ValueError,
         r"state.lengths must be B = 2 numbers from 0 to M = 1, the largest M, got \(1, 0, 1\)",
+    ),
+    (
+        "state, lengths no tuple",
+        lambda: lstm().stream(A, state()._replace(lengths=cast("Any", 2))),
+        TypeError,
+        "state.lengths must be None or a tuple of integers, one for each case, got 2",
+    ),
+    (
+        "state, lengths no integers",
+        lambda: lstm().stream(A, state()._replace(lengths=cast("Any", (1.0, 1.0)))),
+        TypeError,
+        r"state.lengths must be None or a tuple of integers, one for each case, got \(1.0, 1.0\)",
+    ),
+    (
+        "state.reset of a state without h",
+        lambda: state()._replace(h=cast("Any", None)).reset(torch.ones(2).bool()),
+        TypeError,
+        "state.h must be a tensor, got NoneType",
+    ),
+    (
+        "state.select of a state without c",
+        lambda: state()._replace(c=cast("Any", None)).select(torch.tensor([0])),
+        TypeError,
+        "state.c must be a tensor, got NoneType",
+    ),
+    (
+        "state.detach of a state without c",
+        lambda: state()._replace(c=cast("Any", None)).detach(),
+        TypeError,
+        "state.c must be a tensor, got NoneType",
     ),
     (
         "state, lengths beyond the windows",
@@ -266,3 +292,38 @@ CASES: list[Case] = [
 def test_wrong_call(call: Callable[[], object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+WINDOWS = state().memory[0]
+assert WINDOWS is not None
+
+NO_MEMORY: list[tuple[str, object, str]] = [
+    ("nothing", None, "state.memory must be a tuple with an entry for each layer, got NoneType"),
+    ("list", [WINDOWS], "state.memory must be a tuple with an entry for each layer, got list"),
+    ("layer none", (None,), "state.memory[0] must be the windows of a norm, a LayerMemory, got NoneType"),
+    ("layer empty", ((),), "state.memory[0] must be the windows of a norm, a LayerMemory, got tuple"),
+    ("layer plain", (tuple(WINDOWS),), "state.memory[0] must be the windows of a norm, a LayerMemory, got tuple"),
+    (
+        "layer of another cell",
+        (HiddenMemory(WINDOWS.ih, WINDOWS.hh),),
+        "state.memory[0] must be the windows of a norm, a LayerMemory, got HiddenMemory",
+    ),
+    (
+        "norm plain",
+        (WINDOWS._replace(hh=cast("Any", tuple(WINDOWS.hh))),),
+        "state.memory[0].hh must be a StepStatistics, got tuple",
+    ),
+    (
+        "no mean",
+        (WINDOWS._replace(c=WINDOWS.c._replace(mean=cast("Any", None))),),
+        "state.memory[0].c.mean must be a tensor, got NoneType",
+    ),
+]
+
+
+@pytest.mark.parametrize(("memory", "message"), [case[1:] for case in NO_MEMORY], ids=[case[0] for case in NO_MEMORY])
+@pytest.mark.parametrize("training", [True, False])
+def test_no_memory(memory: Any, message: str, *, training: bool) -> None:
+    """In training and in inference, which take different ways through a module."""
+    with torch.set_grad_enabled(training), pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        lstm().stream(A, state()._replace(memory=memory))

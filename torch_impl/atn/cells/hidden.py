@@ -39,6 +39,7 @@ class HiddenLayers(RecurrentLayers):
 
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     state_type: ClassVar[type[tuple[Any, ...]]] = HiddenState
+    memory_type: ClassVar[type[tuple[Any, ...]]] = HiddenMemory
     weights_type: ClassVar[type[HiddenWeights]] = HiddenWeights
 
     @overload

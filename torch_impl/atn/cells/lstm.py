@@ -171,6 +171,7 @@ class ATNLSTM(RecurrentLayers):
     gates: ClassVar[int] = 4
     state_names: ClassVar[tuple[str, ...]] = ("h", "c")
     state_type: ClassVar[type[tuple[Any, ...]]] = LSTMState
+    memory_type: ClassVar[type[tuple[Any, ...]]] = LayerMemory
     weights_type: ClassVar[type[LayerWeights]] = LayerWeights
 
     def __init__(
@@ -217,7 +218,7 @@ class ATNLSTM(RecurrentLayers):
             proj_size=proj_size,
             **options,
         )
-        self.forget_bias = forget_bias_start(forget_bias, bias=bias)
+        self.forget_bias = forget_bias_start(forget_bias, dtype, bias=bias)
         self.reset_parameters()
 
     @overload

@@ -37,8 +37,8 @@ class DirectInference(NamedTuple):
         Name of the cell.
     layers
         For each layer the names of its own parameters, and of the modules with gain and shift.
-    state_type
-        Named tuple that a stream carries.
+    state_type, memory_type
+        Named tuples that a stream carries, and of a layer's windows in it.
     states
         Number of states of the cell.
     origin
@@ -50,6 +50,7 @@ class DirectInference(NamedTuple):
     mode: str
     layers: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     state_type: type[tuple[Any, ...]]
+    memory_type: type[tuple[Any, ...]]
     states: int
     origin: StreamOrigin
     settings: StackSettings
@@ -71,6 +72,7 @@ class DirectInference(NamedTuple):
             mode=module.mode,
             layers=layers,
             state_type=module.state_type,
+            memory_type=module.memory_type,
             states=len(module.state_names),
             origin=module.stream_origin,
             settings=StackSettings(module.hidden_size, k, eps, module.bias, affine, placement == "inside"),
@@ -99,10 +101,11 @@ class DirectInference(NamedTuple):
             or state.lengths is not None
             or type(state.origin) is not StreamOrigin
             or state.origin != self.origin
+            or type(state.memory) is not tuple
             or len(state.memory) != len(self.layers)
         ):
             return None
-        windows = _windows(state.memory)
+        windows = self._windows(state.memory)
         ran = None if windows is None else self._run(module, x, state[: self.states], windows)
         if ran is None:
             return None
@@ -112,7 +115,7 @@ class DirectInference(NamedTuple):
         return output, make(*states, memory, None, self.origin)
 
     def _run(
-        self, module: Any, x: Tensor, states: Sequence[Tensor], windows: list[Tensor]
+        self, module: Any, x: Tensor, states: Sequence[Tensor], windows: list[Any]
     ) -> tuple[Tensor, tuple[Tensor, ...], Iterator[Tensor]] | None:
         """Run all layers from states, none for zeros, and windows, none if empty."""
         stack = stack_for(module.backend, x.device.type, self.mode)
@@ -134,7 +137,18 @@ class DirectInference(NamedTuple):
             return output.squeeze(1), tuple(state.squeeze(1) for state in after), iter(left)
         return output.transpose(0, 1) if module.batch_first else output, after, iter(left)
 
-    def _parameters(self, module: Any) -> list[Any] | None:  # Any: the caller looks at their types
+    def _windows(self, memory: tuple[Any, ...]) -> list[Any] | None:  # Any: `_run` looks at their types
+        """Mean and variance of every norm of every layer, in one list; None where they are not what a stream carries.
+
+        A cell without a norm carries None for each layer.
+        """
+        kind = self.memory_type if self.settings.k > 0 else type(None)
+        if any(type(layer) is not kind for layer in memory):
+            return None
+        steps = [steps for layer in memory if layer is not None for steps in layer]
+        return None if any(type(pair) is not StepStatistics for pair in steps) else [*chain.from_iterable(steps)]
+
+    def _parameters(self, module: Any) -> list[Any] | None:  # Any: as of `_windows`
         """The parameters by layer; None where something, such as a parametrization, stands in the place of one."""
         parameters, modules = module._parameters, module._modules  # noqa: SLF001 - attributes are ten times as slow
         found: list[Any] = []
@@ -174,12 +188,6 @@ def _is_plain_inference(x: object, module: Any) -> TypeGuard[Tensor]:
 def _is_of(state_type: type[Any], state: Any) -> bool:
     """Whether the state is of this type, and of no subclass."""
     return type(state) is state_type
-
-
-def _windows(memory: tuple[Any, ...]) -> list[Tensor] | None:
-    """Mean and variance of every norm of every layer, in one list; None unless they are pairs of the right type."""
-    steps = [steps for layer in memory if layer is not None for steps in layer]
-    return None if any(type(pair) is not StepStatistics for pair in steps) else [*chain.from_iterable(steps)]
 
 
 def _like(layer: Any, left: Iterator[Tensor]) -> Any:

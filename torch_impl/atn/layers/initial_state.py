@@ -33,10 +33,12 @@ def check_chunk(chunk: object, kept: str) -> None:
 
 
 class StateKind(NamedTuple):
-    """The states of a module: the names of the tensors, the type of its stream's state, and the origin it must have."""
+    """The states of a module: the names of the tensors, and what its stream's state must be."""
 
     names: tuple[str, ...]
-    type: type[tuple[Any, ...]]
+    state_type: type[tuple[Any, ...]]
+    memory_type: type[tuple[Any, ...]]
+    """Of the windows of a layer."""
     origin: StreamOrigin
 
 
@@ -46,8 +48,8 @@ def initial_states(hx: Any, data: Tensor, shape: Shape, kind: StateKind, *, batc
         return (data.new_zeros(shape),) * len(kind.names)
     names = [f"{name}_0" for name in kind.names]
     states: Any = hx if len(names) > 1 else [hx]
-    if isinstance(hx, kind.type) or not isinstance(states, tuple | list) or len(states) != len(names):
-        hint = ", which goes to stream" if isinstance(hx, kind.type) else ""
+    if isinstance(hx, kind.state_type) or not isinstance(states, tuple | list) or len(states) != len(names):
+        hint = ", which goes to stream" if isinstance(hx, kind.state_type) else ""
         must = f"a pair ({', '.join(names)}) of tensors" if len(names) > 1 else f"a tensor {names[0]}"
         raise TypeError(f"hx must be {must}, got {type(hx).__name__}{hint}")
     for name, state in zip(names, states, strict=True):
@@ -59,8 +61,8 @@ def streamed_states(
     state: Any, data: Float[Tensor, "T B I"], shape: Shape, kind: StateKind, window: int | None, *, batched: bool
 ) -> Carried:
     """Hidden states and windows of the state of a stream; `window` is the norm's k, None without a norm."""
-    if not isinstance(state, kind.type):
-        raise TypeError(f"state must be the {kind.type.__name__} of the call before, got {type(state).__name__}")
+    if not isinstance(state, kind.state_type):
+        raise TypeError(f"state must be the {kind.state_type.__name__} of the call before, got {type(state).__name__}")
     fields: Any = state
     check_origin(fields.origin, kind.origin)
     computed = data.to(compute_dtype([data]))
@@ -68,10 +70,14 @@ def streamed_states(
     for name, tensor in zip(kind.names, states, strict=True):
         _check_states(f"state.{name}", tensor, "the computation", computed, shape, batched=batched)
     layers, B, _ = shape
+    if not isinstance(fields.memory, tuple):
+        raise TypeError(
+            f"state.memory must be a tuple with an entry for each layer, got {type(fields.memory).__name__}"
+        )
     if len(fields.memory) != layers:
         raise ValueError(f"state.memory must have num_layers = {layers} entries, got {len(fields.memory)}")
     for layer, memory in enumerate(fields.memory):
-        _check_memory(f"state.memory[{layer}]", memory, B, window, computed)
+        _check_memory(f"state.memory[{layer}]", memory, kind.memory_type, B, window, computed)
     rows = 0 if window is None else fields.memory[0][0].mean.shape[0]
     check_lengths("state.lengths", fields.lengths, B, rows)
     return Carried(
@@ -91,7 +97,11 @@ def check_origin(origin: tuple[Any, ...], expected: tuple[Any, ...], name: str =
 
 def check_lengths(name: str, lengths: Any, B: int, rows: int) -> None:
     """Check the lengths of the windows of `B` cases; the longest must have all `rows`."""
-    if lengths is not None and (len(lengths) != B or min(lengths) < 0 or max(lengths) != rows):
+    if lengths is None:
+        return
+    if not isinstance(lengths, tuple | list) or any(isinstance(n, bool) or not isinstance(n, int) for n in lengths):
+        raise TypeError(f"{name} must be None or a tuple of integers, one for each case, got {lengths!r}")
+    if len(lengths) != B or (B > 0 and (min(lengths) < 0 or max(lengths) != rows)):
         raise ValueError(f"{name} must be B = {B} numbers from 0 to M = {rows}, the largest M, got {lengths}")
 
 
@@ -119,15 +129,21 @@ def _check_states(name: str, states: Any, like_name: str, like: Tensor, shape: S
         check_shape(name, states, (rows, H), "(num_layers * D, H)")
 
 
-def _check_memory(name: str, memory: Any, B: int, k: int | None, computed: Tensor) -> None:
+def _check_memory(name: str, memory: Any, kind: type[Any], B: int, k: int | None, computed: Tensor) -> None:
     if k is None:
         if memory is not None:
             raise ValueError(f"{name} must be None for norm='none', got the windows of a norm")
         return
-    if not isinstance(memory, tuple) or not all(isinstance(steps, StepStatistics) for steps in memory):
-        raise TypeError(f"{name} must be the windows of a norm, got {type(memory).__name__}")
+    if not isinstance(memory, kind):
+        raise TypeError(f"{name} must be the windows of a norm, a {kind.__name__}, got {type(memory).__name__}")
     fields: Any = memory
-    rows = memory[0].mean.shape[0]
+    for field, steps in zip(fields._fields, memory, strict=True):
+        if not isinstance(steps, StepStatistics):
+            raise TypeError(f"{name}.{field} must be a StepStatistics, got {type(steps).__name__}")
+        for statistic, values in zip(steps._fields, steps, strict=True):
+            check_floating(f"{name}.{field}.{statistic}", values)
+    mean: Tensor = fields[0].mean
+    rows = len(mean) if mean.ndim else 0
     if rows > k - 1:
         raise ValueError(f"{name} must hold at most k-1 = {k - 1} steps, got {rows}")
     for field, steps in zip(fields._fields, memory, strict=True):

@@ -14,11 +14,12 @@ from atn.backend.cell import Layer, Weights
 from atn.backend.interface import Affine
 from atn.backend.registry import check_backend
 from atn.choices import BiasPlacement, Init, Norm
+from atn.fixed_settings import FixedSettings
 from atn.initialization import FILLS, start_anew
 from atn.layers.direct_inference import DirectInference
 from atn.norms.gain_shift import affine_of
 from atn.norms.interface import NormArguments, NormOptions, RecurrentNorm
-from atn.norms.registry import checked_norm
+from atn.norms.registry import checked_norm, is_default
 from atn.norms.rows import to_unit_rows
 from atn.state import StreamOrigin
 from atn.validation import (
@@ -34,19 +35,24 @@ PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 """Parameters of a layer and direction that a module of torch has too, in its order."""
 
 
-class LayerParameters(nn.Module, ABC):
+class LayerParameters(FixedSettings, ABC):
     """Settings and parameters of layers of one cell.
 
     A cell says which gates it has, `_sites` where it has more norms than those around its two products, and how its
     layers run: that is `atn.layers.recurrent.RecurrentLayers`.
     """
 
+    fixed: ClassVar[frozenset[str]] = frozenset(
+        ("mode", "input_size", "hidden_size", "num_layers", "bias", "bidirectional", "proj_size")
+    )
     gates: ClassVar[int]
     """Number of blocks of H rows in W_ih and W_hh."""
     state_names: ClassVar[tuple[str, ...]]
     """Names of the states, h first: it is the output. The others are carried in float32 at least."""
     state_type: ClassVar[type[tuple[Any, ...]]]
     """Named tuple that a stream carries: the states, `memory`, `lengths` and `origin`."""
+    memory_type: ClassVar[type[tuple[Any, ...]]]
+    """Named tuple of the windows of a layer that a stream carries."""
     weights_type: ClassVar[Callable[..., Weights]]
     """Named tuple of a layer's parameters: `PARAMETERS`, then the norms of `_sites`."""
 
@@ -242,8 +248,8 @@ class LayerParameters(nn.Module, ABC):
         """Sizes, and the settings that differ from their defaults."""
         parameters = inspect.signature(type(self).__init__).parameters
         settings = {name: getattr(self, name) for name in parameters if hasattr(self, name)}
-        changed = [f"{name}={value!r}" for name, value in settings.items() if value != parameters[name].default]
-        return ", ".join(changed + [f"{name}={value!r}" for name, value in self.norm_options.items()])
+        changed = {name: value for name, value in settings.items() if not is_default(value, parameters[name].default)}
+        return ", ".join(f"{name}={value!r}" for name, value in {**changed, **self.norm_options}.items())
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ class RecurrentLayers(LayerParameters):
         return state
 
     def _kind(self) -> StateKind:
-        return StateKind(self.state_names, self.state_type, self.stream_origin)
+        return StateKind(self.state_names, self.state_type, self.memory_type, self.stream_origin)
 
     def _state_shape(self, B: int) -> Shape:
         return self.num_layers * self._directions, B, self.hidden_size

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from atn.backend.custom_ops.differentiable import transform_is_active
 from atn.layers.recurrent import RecurrentLayers
 from atn.lyapunov.growth import Growth, checked_burn_in, general_directions
 from atn.lyapunov.state_vector import dimension, kept_pairs
@@ -86,13 +87,16 @@ def jacobians(
     Raises
     ------
     TypeError
-        `model` is none of these, `x` no floating-point tensor, `burn_in` no integer.
+        `model` is none of these, `x` no floating-point tensor, `burn_in` no integer, `progress` no function.
     ValueError
         `model` is bidirectional, has another norm, detached statistics or an active dropout; `x` has another shape;
-        `burn_in` is too small, or leaves no step.
+        `burn_in` is too small, or leaves no step; a tensor is on the device meta.
+    RuntimeError
+        Inside a transform of `torch.func` or forward mode.
     """
     data, k = _checked(model, x)
     check_flag("minimal", minimal)
+    _check_progress(progress)
     burn_in = checked_burn_in(k - 1 if burn_in is None else burn_in, k - 1, len(data))
     with torch.inference_mode(mode=False), torch.enable_grad():
         data = data.detach().clone().double()
@@ -142,11 +146,12 @@ def spectrum(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, RuntimeError
         As `jacobians`; also for a `count` that is no integer from 1 to D, or an `every` below 1.
     """
     data, k = _checked(model, x)
     check_flag("minimal", minimal)
+    _check_progress(progress)
     least = k - 1
     burn_in, every = (
         checked_burn_in(least if burn_in is None else burn_in, least, len(data)),
@@ -191,6 +196,11 @@ def _count(count: object, D: int) -> int:
     return number
 
 
+def _check_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be a function of two integers or None, got {progress!r}")
+
+
 def _report(progress: Progress | None, done: int, total: int) -> None:
     if progress is not None:
         progress(done, total)
@@ -206,6 +216,11 @@ def _checked(model: Any, x: Any) -> tuple[Float[Tensor, "T B I"], int]:
     letters = ("(B, T, I)" if model.batch_first else "(T, B, I)") if batched else "(T, I)"
     check_steps("x", x, letters, model.input_size)
     data = x.unsqueeze(1) if not batched else x.transpose(0, 1) if model.batch_first else x
+    for name, tensor in (("x", x), *model.named_parameters()):
+        if tensor.is_meta:
+            raise ValueError(f"{name} must have values, got a tensor on the device meta")
+    if transform_is_active():
+        raise RuntimeError("the Jacobians must be computed outside the transforms of torch.func and forward mode")
     return data, model.k if model.norm == "atn" and model.k else 1
 
 

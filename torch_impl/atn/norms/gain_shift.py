@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from atn.backend.interface import Affine
 from atn.initialization import start_anew
+from atn.validation import check_range_of
 
 
 class Gain(nn.Module):
@@ -16,6 +17,7 @@ class Gain(nn.Module):
         self, num_features: int, start: float, device: torch.device | str | None, dtype: torch.dtype | None
     ) -> None:
         super().__init__()
+        check_range_of("gamma", start, dtype)
         self.start = start
         self.weight = nn.Parameter(torch.full((num_features,), start, device=device, dtype=dtype))
 

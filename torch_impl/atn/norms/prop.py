@@ -26,7 +26,7 @@ from atn.norms.interface import SITES, NormArguments, RecurrentNorm, checked_gam
 from atn.norms.rows import to_unit_rows, with_folded_rows
 from atn.precision import state_dtype
 from atn.state import StreamOrigin
-from atn.validation import check_choice, number
+from atn.validation import check_choice, check_range_of, number
 
 GAINS = (2.0, 2.0, 1.0)
 """Starts of gamma_ih, gamma_hh and gamma_c in the paper's language model; its other experiment has 0.5 for each."""
@@ -56,14 +56,18 @@ def constants_of(gamma: tuple[float, float, float], variance: Variance) -> Const
 
 
 def _tanh_second_moment(u: float) -> float:
-    """V(u), by the trapezoidal rule on [-12, 12]: exact to rounding with 400 intervals up to u = 4, 100 u beyond.
+    """V(u), by the trapezoidal rule with 400 intervals, which are exact to rounding.
 
-    The poles of tanh(u z) lie pi/(2u) beside the real line, which is what sets the number.
+    Up to u = 4 on [-12, 12]: the poles of tanh(u z) lie pi/(2u) beside the real line, and the nearer they are, the more
+    intervals it takes. Beyond, V(u) = 1 - E sech(u z)^2 with y = u z on [-20, 20], where they lie pi/2 beside it.
     """
-    intervals = max(400, math.ceil(100 * u))
-    points = (-12 + 24 * i / intervals for i in range(intervals + 1))
-    terms = (math.exp(-z * z / 2) * math.tanh(u * z) ** 2 for z in points)
-    return math.fsum(terms) * 24 / intervals / math.sqrt(2 * math.pi)
+    if u <= 4:
+        points = (-12 + 24 * i / 400 for i in range(401))
+        terms = (math.exp(-z * z / 2) * math.tanh(u * z) ** 2 for z in points)
+        return math.fsum(terms) * 24 / 400 / math.sqrt(2 * math.pi)
+    points = (-20 + 40 * i / 400 for i in range(401))
+    terms = (math.exp(-((y / u) ** 2) / 2) / math.cosh(y) ** 2 for y in points)
+    return 1 - math.fsum(terms) * 40 / 400 / u / math.sqrt(2 * math.pi)
 
 
 class CellGain(Gain):
@@ -86,6 +90,7 @@ class CellGain(Gain):
         super().__init__(num_features, start, device, dtype)
         self.constants = constants
         for name, value in constants._asdict().items():
+            check_range_of("variance", value, state_dtype(self.weight.dtype), positive=True)
             self.register_buffer(name, torch.tensor(value, device=device, dtype=state_dtype(self.weight.dtype)))
 
     def reset_parameters(self) -> None:

@@ -27,14 +27,14 @@ def checked_norm(name: Norm, arguments: NormArguments, sites: tuple[str, ...] = 
     check_choice("norm", name, [choice for choice, norm in NORMS.items() if norm.needs.issubset(sites)])
     norm, default = NORMS[name], NormArguments()
     for argument, value in arguments._asdict().items():
-        if argument not in norm.takes and not _is(value, getattr(default, argument)):
+        if argument not in norm.takes and not is_default(value, getattr(default, argument)):
             raise ValueError(
                 f"{argument} must be left out for norm={name!r}, which {REFUSALS[argument]}, got {value!r}"
             )
     return norm.checked(arguments._replace(gamma=gamma_of_sites(arguments.gamma, sites)))
 
 
-def _is(value: object, default: object) -> bool:
+def is_default(value: object, default: object) -> bool:
     """Whether an argument has its default; an array, which has no truth value, has not."""
     same: object = value == default
     return bool(same) if getattr(same, "ndim", 0) == 0 else False

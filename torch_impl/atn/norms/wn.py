@@ -1,6 +1,7 @@
 """Weight normalization (Salimans and Kingma 2016): a plain cell, with a gain for the length of each row of a weight."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -12,6 +13,27 @@ from atn.norms.gain_shift import Gain
 from atn.norms.interface import NormArguments, RecurrentNorm
 from atn.norms.rows import row_lengths, with_folded_rows
 from atn.state import StreamOrigin
+
+
+class RowGain(Gain):
+    """Gains of the rows of a weight, which start at the lengths of the rows.
+
+    They are kept, so that starting the gains anew by themselves gives the same as starting them with their weight: code
+    that starts every module of a tree does both, in either order.
+    """
+
+    lengths: Tensor | None = None
+
+    def reset_parameters(self) -> None:
+        """Set the gains to the lengths that the rows had when they were started; to 1 as long as they were not."""
+        if self.lengths is None:
+            super().reset_parameters()
+        else:
+            start_anew(self, "weight", partial(_copied, lengths=self.lengths))
+
+
+def _copied(values: Tensor, lengths: Tensor) -> Tensor:
+    return values.copy_(lengths)
 
 
 @dataclass(frozen=True)
@@ -28,15 +50,16 @@ class WeightNormalization(RecurrentNorm):
 
     def site(
         self, name: str, features: int, device: torch.device | str | None, dtype: torch.dtype | None
-    ) -> Gain | None:
+    ) -> RowGain | None:
         """The lengths of the rows of a weight; nothing at the cell."""
-        return None if name == "norm_c" else Gain(features, 1.0, device, dtype)
+        return None if name == "norm_c" else RowGain(features, 1.0, device, dtype)
 
     def start(self, site: nn.Module, weight: Tensor | None) -> None:
         """Start at the lengths that the rows have, so that the first weights are those of the plain cell."""
         assert weight is not None  # noqa: S101 - no site stands at the cell
-        lengths = row_lengths(weight.detach())
-        start_anew(site, "weight", lambda values: values.copy_(lengths))
+        assert isinstance(site, RowGain)  # noqa: S101 - as `site` makes it
+        site.lengths = None if weight.is_meta else row_lengths(weight.detach())
+        site.reset_parameters()
 
     def gain_of(self, name: str, weight: Tensor) -> dict[str, Tensor]:
         """The lengths of the weight's rows, with which the cell computes what one without the norm does."""

@@ -2,22 +2,31 @@
 
 import math
 from functools import partial
-from typing import cast, get_args, overload
+from typing import ClassVar, cast, get_args, overload
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from atn.choices import BiasPlacement
+from atn.fixed_settings import FixedSettings
 from atn.initialization import start_anew
 from atn.layers.initial_state import Chunk, check_chunk
 from atn.normalization import AssortedTimeNorm
 from atn.precision import compute_dtype, full_precision
 from atn.state import NormMemory
-from atn.validation import check_choice, check_flag, check_floating, check_matches, check_steps, whole_number
+from atn.validation import (
+    check_choice,
+    check_flag,
+    check_floating,
+    check_matches,
+    check_parameter,
+    check_steps,
+    whole_number,
+)
 
 
-class NormalizedLinear(nn.Linear):
+class NormalizedLinear(FixedSettings, nn.Linear):
     """Linear map of every step of a sequence with assorted-time normalization, Eq. (4), in the place of `nn.Linear`.
 
         y = ATN(W h [+ b]) [+ b]
@@ -59,6 +68,8 @@ class NormalizedLinear(nn.Linear):
     ValueError
         A number out of range, an unknown choice, a backend that cannot run.
     """
+
+    fixed: ClassVar[frozenset[str]] = frozenset(("in_features", "out_features", "bias_placement"))
 
     def __init__(
         self,
@@ -148,13 +159,21 @@ class NormalizedLinear(nn.Linear):
     ) -> tuple[Float[Tensor, "T B N"], NormMemory]:
         check_floating("input", input)
         check_steps("input", input, "(T, B, H)", self.in_features)
-        check_matches("input", input, "weight", self.weight)
-        dtype = compute_dtype([input, self.weight])
-        bias = None if self.bias is None else self.bias.to(dtype)
-        inside, outside = (bias, None) if self.bias_placement == "inside" else (None, bias)
+        # Each is read once: a parametrization may compute it anew each time.
+        weight, bias, norm = self.weight, self.bias, self.norm
+        check_parameter("weight", weight, (self.out_features, self.in_features), "(N, H)")
+        check_matches("input", input, "weight", weight)
+        if bias is not None:
+            check_parameter("bias", bias, (self.out_features,), "(N,)")
+            check_matches("bias", bias, "weight", weight)
+        if not isinstance(norm, AssortedTimeNorm):
+            raise TypeError(f"norm must be the AssortedTimeNorm that the module made, got {type(norm).__name__}")
+        dtype = compute_dtype([input, weight])
+        b = None if bias is None else bias.to(dtype)
+        inside, outside = (b, None) if self.bias_placement == "inside" else (None, b)
         with full_precision(input.device):
-            a = nn.functional.linear(input.to(dtype), self.weight.to(dtype), inside)
-            y, memory = self.norm.stream(a.to(input.dtype), memory, reset)
+            a = nn.functional.linear(input.to(dtype), weight.to(dtype), inside)
+            y, memory = norm.stream(a.to(input.dtype), memory, reset)
             return (y if outside is None else y + outside).to(input.dtype), memory
 
     def extra_repr(self) -> str:

@@ -2,22 +2,23 @@
 
 import math
 from functools import partial
-from typing import NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from atn.fixed_settings import FixedSettings
 from atn.initialization import start_anew
 from atn.precision import compute_dtype, full_precision
-from atn.validation import check_flag, check_floating, check_matches, whole_number
+from atn.validation import check_flag, check_floating, check_matches, check_parameter, whole_number
 
 
 class ByStep(NamedTuple):
     """A call of `contributions` on its way through `__call__`, so that hooks run."""
 
 
-class PerStepReadout(nn.Module):
+class PerStepReadout(FixedSettings):
     """Classes of sequences of one length by weights of their own for every step, after any recurrent module.
 
         s[b, c, t] = sum over n of W[c, t, n] h[t, b, n]
@@ -56,6 +57,8 @@ class PerStepReadout(nn.Module):
     ValueError
         A number out of range.
     """
+
+    fixed: ClassVar[frozenset[str]] = frozenset(("steps", "hidden_size", "classes"))
 
     def __init__(
         self,
@@ -115,11 +118,18 @@ class PerStepReadout(nn.Module):
         """
         if by_step is not None and not isinstance(by_step, ByStep):
             raise TypeError(f"forward takes one tensor, got {type(by_step).__name__} beside it")
-        s = self._products(h)
+        # Each is read once: a parametrization may compute it anew each time.
+        weight, bias = self.weight, self.bias
+        states = self._checked(h, weight, bias)
+        dtype = compute_dtype([h, weight])
+        with full_precision(h.device):
+            # A product of matrices for each step: (T, B, H) and (T, H, C).
+            s = torch.bmm(states.to(dtype), weight.to(dtype).permute(1, 2, 0)).permute(1, 2, 0).contiguous()
+        s = s if h.ndim == 3 else s.squeeze(0)
         if by_step is not None:
             return s.to(h.dtype)
         logits = s.sum(-1)
-        logits = logits if self.bias is None else logits + self.bias.to(s.dtype)
+        logits = logits if bias is None else logits + bias.to(s.dtype)
         return logits.to(h.dtype)
 
     def contributions(self, h: Tensor) -> Tensor:
@@ -141,16 +151,12 @@ class PerStepReadout(nn.Module):
         """
         return cast("Tensor", self(h, ByStep()))
 
-    def _products(self, h: Tensor) -> Float[Tensor, "*B C T"]:
-        states = self._checked(h)
-        dtype = compute_dtype([h, self.weight])
-        with full_precision(h.device):
-            # A product of matrices for each step: (T, B, H) and (T, H, C).
-            s = torch.bmm(states.to(dtype), self.weight.to(dtype).permute(1, 2, 0)).permute(1, 2, 0).contiguous()
-        return s if h.ndim == 3 else s.squeeze(0)
-
-    def _checked(self, h: Tensor) -> Float[Tensor, "T B H"]:
-        """The hidden states with time first and a batch."""
+    def _checked(self, h: Tensor, weight: Tensor, bias: Tensor | None) -> Float[Tensor, "T B H"]:
+        """The hidden states with time first and a batch, which fit the parameters as those fit each other."""
+        check_parameter("weight", weight, (self.classes, self.steps, self.hidden_size), "(C, T, H)")
+        if bias is not None:
+            check_parameter("bias", bias, (self.classes,), "(C,)")
+            check_matches("bias", bias, "weight", weight)
         check_floating("h", h)
         letters = ("(B, T, H)" if self.batch_first else "(T, B, H)") if h.ndim != 2 else "(T, H)"
         if h.ndim not in {2, 3}:
@@ -160,7 +166,7 @@ class PerStepReadout(nn.Module):
             raise ValueError(
                 f"h must have shape {letters} with T = {self.steps} and H = {self.hidden_size}, got {tuple(h.shape)}"
             )
-        check_matches("h", h, "weight", self.weight)
+        check_matches("h", h, "weight", weight)
         return states
 
     def extra_repr(self) -> str:

@@ -1,0 +1,28 @@
+"""Settings of a module that its parameters and its checks were made for."""
+
+from typing import Any, ClassVar
+
+from torch import nn
+
+
+class FixedSettings(nn.Module):
+    """A module that refuses another value for a setting of `fixed` once it has one."""
+
+    fixed: ClassVar[frozenset[str]] = frozenset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute.
+
+        Raises
+        ------
+        AttributeError
+            `name` is one of `fixed`, and `value` is not what it has.
+        """
+        if name in self.fixed and name in self.__dict__:
+            now = self.__dict__[name]
+            if type(value) is not type(now) or value != now:
+                raise AttributeError(
+                    f"{name} must stay {now!r}, with which this {type(self).__name__} was made, got {value!r}; "
+                    "make another module"
+                )
+        super().__setattr__(name, value)
