@@ -15,6 +15,9 @@ from experiments.training.records.record import Record
 from experiments.training.records.summary import FINAL_STEPS, mean
 from experiments.training.settings import MODELS
 
+LARGEST_SHARE = 10
+"""Largest loss that the table gives in percent of the baseline, as a multiple of it."""
+
 NEXT = """\
 Go on with
   python -m nox -s experiments -- copying --preset demo --seeds 1..2     two more draws of weights and data
@@ -76,10 +79,15 @@ def _table(runs: Runs, baseline: float) -> list[str]:
     for label, results in runs.items():
         losses = [result.final.train for result in results]
         seconds = mean([result.record.seconds for result in results])
-        share = f"{mean(losses) / baseline:.0%}"
+        share = _percent(mean(losses) / baseline)
         rows.append((label, over_seeds([(loss,) for loss in losses]), share, f"{seconds:.0f}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [_line(row, widths) for row in rows]
+
+
+def _percent(share: float) -> str:
+    """A share in percent; one of a run that diverged would be wider than the page."""
+    return f"{share:.0%}" if share < LARGEST_SHARE else f"over {LARGEST_SHARE:.0%}"
 
 
 def _line(row: Iterable[str], widths: Sequence[int]) -> str:

@@ -57,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
 def _report(arguments: list[str]) -> int:
     options = parse_command(ReportCommand, arguments, f"{PROG} report")
     check_folder("--runs", options.runs)
+    if not options.runs.is_dir():
+        raise ExperimentError(f"there is no folder {options.runs}: the report would lose every run")
     check_folder("--output", options.output)
     try:
         lines = write_report(options.runs, options.output)

@@ -30,6 +30,9 @@ SEEDS = (0, 1, 5544)
 TRIAL_SEED = 2
 """The seed of the trials that choose a learning rate. No result uses it, so that the choice does not favor one."""
 
+ENDED = frozenset(("finished", "nan"))
+"""Status of a run that is as long as it gets."""
+
 NORMED: tuple[ModelName, ...] = ("ln", "atn")
 """The models that the open settings of the norms change."""
 
@@ -238,18 +241,22 @@ def ranked_cells(grid: Grid, records: Sequence[Record]) -> list[Cell]:
     ExperimentError
         A run of the grid has not ended.
     """
+    _check_ended(grid, records)
     losses: dict[int, list[float]] = {index: [] for index in range(len(grid.cells))}
     for record in records:
         cell = grid.cell_of(record)
-        if cell is not None and record.status in {"finished", "nan"}:
+        if cell is not None and record.status in ENDED:
             summary = record.summary
             losses[grid.cells.index(cell)].append(math.inf if summary is None else summary.last_twentieth)
-    missing = grid.runs - sum(map(len, losses.values()))
-    if missing:
-        raise ExperimentError(
-            f"{missing} of the {grid.runs} runs of the grid {grid.name} have not ended, and they decide"
-        )
     return [grid.cells[index] for index in sorted(losses, key=lambda index: mean(losses[index]))]
+
+
+def _check_ended(grid: Grid, records: Sequence[Record]) -> None:
+    ended = sum(grid.cell_of(record) is not None for record in records if record.status in ENDED)
+    if missing := grid.runs - ended:
+        raise ExperimentError(
+            f"{missing} of the {grid.runs} runs of the grid {grid.name} have not ended, and they decide: run them first"
+        )
 
 
 def _denoise_initialization(records: Sequence[Record]) -> tuple[Grid, ...]:
@@ -274,6 +281,7 @@ def _denoise_long(records: Sequence[Record]) -> tuple[Grid, ...]:
 
 def _pixel_norm(records: Sequence[Record]) -> tuple[Grid, ...]:
     """For each model its own best rate, and for the models with norms three ways to regularize them."""
+    _check_ended(PIXEL_RATES, records)
     of_model = {model: PIXEL_RATES._replace(models=(model,)) for model in MODELS}
     rates = {model: ranked_cells(grid, records)[0] for model, grid in of_model.items()}
     ways: tuple[Cell, ...] = (

@@ -278,7 +278,8 @@ def test_a_new_measurement_replaces_the_old_one_of_its_size_alone() -> None:
     ("arguments", "complaint"),
     [
         (["run", "--sizes", "copying,prose"], "no size is called prose; there are B, B=1"),
-        (["run", "--budget", "0"], "invalid _seconds value: '0'"),
+        (["run", "--budget", "0"], "argument --budget: must be a number of seconds above 0, got '0'"),
+        (["run", "--budget", "many"], "argument --budget: must be a number of seconds above 0, got 'many'"),
         (["run", "--device", "abacus"], "invalid choice: 'abacus'"),
     ],
 )

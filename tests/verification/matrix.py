@@ -93,7 +93,12 @@ def same_but_for_digits(first: str, second: str) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Compare the committed matrix with the evidence; rewrite it and return 1 where they differ."""
+    """Compare the committed matrix with the evidence; rewrite it and return 1 where they differ, 2 without evidence."""
+    if len(arguments) != 1 or not Path(arguments[0]).is_file():
+        print(
+            "usage: python -m tests.verification.matrix FILE, as pytest --verification FILE writes it", file=sys.stderr
+        )
+        return 2
     papers, shown = load_papers(), json.loads(Path(arguments[0]).read_text("utf-8"))["claims"]
     claims = {name: claim for paper in papers for name, claim in paper.claims.items()}
     missing = [name for name, claim in claims.items() if claim.verdict != "measured" and not shown[name]["tests"]]

@@ -61,6 +61,12 @@ def test_every_paper_has_a_section_with_its_own_claims_and_tally() -> None:
         assert re.findall(r"^\| \*\*(\S+)\*\*", section, flags=re.MULTILINE) == list(paper.claims)
 
 
+@pytest.mark.parametrize("arguments", [[], ["nowhere.json"], ["a", "b"]], ids=len)
+def test_without_evidence_it_says_how_to_call_it(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert matrix.main(arguments) == 2
+    assert capsys.readouterr().err.startswith("usage: python -m tests.verification.matrix FILE")
+
+
 def test_another_number_is_another_matrix() -> None:
     """Digits of errors are blanked before two matrices are compared, digits of verdicts are not."""
     texts = []

@@ -131,7 +131,9 @@ def read_curve(path: Path, digest: str) -> list[Point]:
     ExperimentError
         If the file is missing, or is not the one that the record was written for.
     """
-    content = path.read_bytes() if path.exists() else b""
+    if not path.exists():
+        raise ExperimentError(f"{path} is missing, which its record was written for")
+    content = path.read_bytes()
     if curve_digest(content) != digest:
         raise ExperimentError(f"{path} is not the file that its record was written for")
     header, *lines = csv.reader(io.StringIO(content.decode()))

@@ -101,6 +101,12 @@ def test_the_command_ends_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert figure.exists()
 
 
+def test_a_loss_beyond_every_baseline_keeps_the_columns(tmp_path: Path) -> None:
+    text = demonstrate([recorded(tmp_path, "ln", 1e33), recorded(tmp_path, "atn", 0.3)], tmp_path)
+    (row,) = [line for line in text.splitlines() if line.startswith("LN ")]
+    assert "over 1000%" in row
+
+
 def test_other_presets_and_runs_without_an_end_end_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -300,6 +300,13 @@ class TestDamage:
         assert "not the file that its record was written for" in capsys.readouterr().err
         assert not (tmp_path / "README.md").exists()
 
+    def test_a_folder_that_is_not_there_is_no_folder_without_runs(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["report", "--runs", str(tmp_path / "nowhere"), "--output", str(tmp_path)]) == 1
+        assert "there is no folder" in capsys.readouterr().err
+        assert not (tmp_path / "README.md").exists()
+
     def test_a_damaged_record_is_refused(self, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (runs / "copying-released-T100-atn-seed5544" / RECORD).write_text("{")
         assert main(["report", "--runs", str(runs), "--output", str(tmp_path)]) == 1
@@ -369,7 +376,7 @@ class TestStillToRun:
         assert " at 3 seeds | – |" in line
 
     def test_no_claim_has_a_time_without_any_run(self, tmp_path: Path) -> None:
-        lines = report(tmp_path / "nowhere", tmp_path).splitlines()
+        lines = report(tmp_path, tmp_path).splitlines()
         assert [line for line in lines if line.startswith("| `table-1`") and "| not known |" in line]
 
     def test_steps_and_validations_are_counted_apart(self) -> None:
@@ -389,7 +396,7 @@ class TestStillToRun:
         assert f"{command}, at least about 2.2 days each" in missing_lines(WIKITEXT2, gathered([run]))
 
     def test_a_switch_is_a_flag_and_no_time_is_told_without_a_run(self, tmp_path: Path) -> None:
-        text = part(report(tmp_path / "nowhere", tmp_path), "Denoise")
+        text = part(report(tmp_path, tmp_path), "Denoise")
         command = "python -m experiments denoise --preset paper --T 200 --no-replace --model ln --seeds 5544,0,1"
         assert f"{command}  # 10,000 steps each\n" in text
 
@@ -399,7 +406,7 @@ class TestStillToRun:
         assert f"{command} --seeds 5544,0,1  # 4,000 steps, about 17 min each\n" in text
 
     def test_no_runs_at_all(self, tmp_path: Path) -> None:
-        page = report(tmp_path / "nowhere", tmp_path)
+        page = report(tmp_path, tmp_path)
         assert page.count("No run with the unchanged settings of a preset has finished yet.") == len(STUDIES)
         assert "confirmed at" not in page
         assert list((tmp_path / "figures").iterdir()) == []

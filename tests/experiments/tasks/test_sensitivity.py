@@ -112,6 +112,8 @@ def test_what_follows_waits_for_what_decides() -> None:
     found = records(DENOISE_SETTINGS, lambda *_: 0.5)[1:]
     with pytest.raises(ExperimentError, match=r"1 of the 48 runs of the grid denoise-settings"):
         find_grids("denoise-long", found)
+    with pytest.raises(ExperimentError, match=r"12 of the 12 runs of the grid pixel-rates .*: run them first"):
+        find_grids("pixel-norm", [])
 
 
 def test_followers_take_the_cells_of_the_rule() -> None:

@@ -110,7 +110,7 @@ class TestCurve:
             (tmp_path / CURVE).write_bytes(content)
             with pytest.raises(ExperimentError, match=r"curve\.csv is not the file that its record was written for"):
                 read_curve(tmp_path / CURVE, "0" * 64)
-        with pytest.raises(ExperimentError, match="is not the file"):
+        with pytest.raises(ExperimentError, match="nowhere is missing, which its record was written for"):
             read_curve(tmp_path / "nowhere", "0" * 64)
 
 
