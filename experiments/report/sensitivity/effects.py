@@ -16,10 +16,26 @@ class Effect(NamedTuple):
     first: Any
     """The value of the setting in the first cell of the grid."""
     other: Any
-    pairs: int
-    """Number of pairs of cells that differ in this setting alone."""
-    change: Paired
-    """By seed, the mean over these pairs: the quantity at `other` minus that at `first`."""
+    pairs: tuple[Paired, ...]
+    """For each pair of cells that differ in this setting alone, by seed: the quantity at `other` minus at `first`."""
+    flips: int
+    """Number of these pairs in which the sentence is true at every seed in one cell and not in the other one."""
+
+    @property
+    def change(self) -> Paired:
+        """By seed, the mean over the pairs."""
+        return Paired(tuple(map(mean, zip(*(pair.differences for pair in self.pairs), strict=True))))
+
+    @property
+    def against(self) -> int:
+        """Number of pairs in which the quantity changes the other way than in the mean, at every seed."""
+        upward = self.change.mean > 0
+        return sum(all(change != 0 and (change < 0) == upward for change in pair.differences) for pair in self.pairs)
+
+    @property
+    def decides(self) -> bool:
+        """Whether the sentence flips with the setting, and the mean change is clear."""
+        return self.flips > 0 and self.change.leaves_out_zero
 
 
 def effects(result: GridResult, sentence: CellSentence) -> list[Effect]:
@@ -31,15 +47,16 @@ def effects(result: GridResult, sentence: CellSentence) -> list[Effect]:
         for other in others:
             pairs = _differing_in(setting, first, other, cells)
             if pairs:
-                change = tuple(_mean_change(pairs, sentence, seed) for seed in sorted(result.grid.seeds))
-                found.append(Effect(setting, first, other, len(pairs), Paired(change)))
+                seeds = sorted(result.grid.seeds)
+                changes = tuple(_change(pair, sentence, seeds) for pair in pairs)
+                flips = sum(len({is_true(one, sentence, seeds) for one in pair}) == 2 for pair in pairs)
+                found.append(Effect(setting, first, other, changes, flips))
     return found
 
 
-def clear_settings(result: GridResult, sentence: CellSentence) -> list[str]:
-    """Names of the settings with an effect whose confidence interval leaves out 0."""
-    found = effects(result, sentence)
-    return list(dict.fromkeys(effect.setting for effect in found if effect.change.leaves_out_zero))
+def is_true(one: CellResult, sentence: CellSentence, seeds: Sequence[int]) -> bool:
+    """Whether a sentence is true in a cell at every seed."""
+    return all(sentence.holds(one, seed) for seed in seeds)
 
 
 def _differing_in(
@@ -54,5 +71,6 @@ def _differing_in(
     ]
 
 
-def _mean_change(pairs: Sequence[tuple[CellResult, CellResult]], sentence: CellSentence, seed: int) -> float:
-    return mean([sentence.quantity(another, seed) - sentence.quantity(one, seed) for one, another in pairs])
+def _change(pair: tuple[CellResult, CellResult], sentence: CellSentence, seeds: Sequence[int]) -> Paired:
+    one, another = pair
+    return Paired(tuple(sentence.quantity(another, seed) - sentence.quantity(one, seed) for seed in seeds))

@@ -51,11 +51,15 @@ def _panel(ax: Axes, result: GridResult) -> None:
         winner = None if result.grid.is_trial else lowest_at_every_seed(one, len(result.grid.seeds))
         if winner is not None:
             ax.axhspan(row - 0.5, row + 0.5, color=_color(winner), alpha=0.15, linewidth=0)
-        for model, losses in one.losses.items():
+        for place, (model, losses) in enumerate(one.losses.items(), start=1):
+            # Each model on a height of its own, so that equal losses do not hide each other.
+            height = row - 0.5 + place / (len(one.losses) + 1)
             values = list(losses.values())
-            ax.plot(values, [row] * len(values), _marker(model), color=_color(model), markersize=5, label=NAMES[model])
+            ax.plot(
+                values, [height] * len(values), _marker(model), color=_color(model), markersize=5, label=NAMES[model]
+            )
             mean = sum(values) / len(values)
-            ax.plot([mean, mean], [row - 0.3, row + 0.3], color=_color(model), linewidth=1.6)
+            ax.plot([mean, mean], [height - 0.2, height + 0.2], color=_color(model), linewidth=1.6)
     labels = [", ".join(f"{name} {one.cell.get(name)}" for name in names) or "as the preset" for one in result.cells]
     ax.set_yticks(range(len(labels)), labels, fontsize=8)
     ax.set_ylim(len(labels) - 0.5, -0.5)

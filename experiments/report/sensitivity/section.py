@@ -24,8 +24,9 @@ INTRODUCTION = f"""\
 The paper reports one run of each model, at settings that its text gives only in part. This study varies what the text
 leaves open. Its grids, their seeds, their budgets and the rules that choose further cells stand in
 [`tasks/sensitivity.py`](tasks/sensitivity.py); they were declared before the runs that they ask for. Runs that were
-there already count where their settings fit, and the table of grids says how many these are. No cell is left out: a run
-that has not ended is counted as missing.
+there already count where their settings fit, and to some grids cells of other ones were added later, to compare with:
+the table of grids says how many runs are older than what it has. No cell is left out: a run that has not ended is
+counted as missing.
 
 - *Loss* is the mean training loss of the last 5 % of the steps, at a fixed number of steps, since a minimum favors
   noise. One loss is below another if it is smaller by more than {MARGIN:.0%}.
@@ -36,17 +37,26 @@ that has not ended is counted as missing.
   is after it than a gray one of brightness {pixel_mnist.GRAY:g}, both after gray pixels. It is
   {1 / pixel_mnist.GRAY:.2g} as without a norm, and 1 where the norm erases the brightness.
 - A sentence is *{ROBUST}* if it is true at every seed in every cell, and *{NOT_SEEN}* if in no cell it is true at every
-  seed. Otherwise it *depends on* the settings that change its quantity clearly: those whose interval, in the table of
-  changes, leaves out 0. The same is said of the sentence with its models exchanged: where neither is true, the seeds
-  decide, or the losses differ by less than the margin.
+  seed. Otherwise it *depends on* the settings with which it flips between two cells that differ in nothing else, and
+  that change its quantity clearly: their interval, in the table of changes, leaves out 0. *Together with other
+  settings* means that in some such pair of cells the quantity changes the other way at every seed. The same is said of
+  the sentence with its models exchanged: where neither is true, the seeds decide, or the losses differ by less than the
+  margin.
+- A change that is clear in the mean over all pairs of cells need not be so in each pair. And the level of
+  {CONFIDENCE:.0%} is that of one interval: of twenty changes that are none, one is expected to look clear.
 - The column of the exchanged sentences was added when most runs of `denoise-settings` were known; the margin, the table
-  of changes and the rule that names a setting, when all of that grid, of `pixel-rates` and of `pixel-norm` were. They
-  count and compare the same runs; no run was made or left out because of them.
+  of changes and the rule that names a setting, when all of that grid, of `pixel-rates` and of `pixel-norm` were, and
+  that the sentence must flip, when those of `pixel-inside` and `copying-placement` were too. They count and compare the
+  same runs; no run was made or left out because of them.
 - *Versions* of the sources differ in the rounding of the kernels. A run repeats to the bit with the same sources on the
   same machine. With other rounding it can take another course, as it does with another seed.
 
 `python -m experiments sweep --grid NAME` runs a grid, or what is left of it."""
 
+
+OF_THE_CHANGES = """\
+What each setting changes, all others as they are. *Against* counts the pairs of cells in which the quantity changes the
+other way than in the mean, at every seed."""
 
 OF_THE_FIGURE = """\
 In the figure a marker is a run and a line the mean over the seeds. A cell has the color of the model that is below all
@@ -111,16 +121,17 @@ def _changes(grids: Sequence[GridResult]) -> list[str]:
             f"`{result.grid.name}`",
             sentence.quantity_name,
             f"`{effect.setting}`: {effect.first} → {effect.other}",
-            str(effect.pairs),
             in_words(effect.change),
             "yes" if effect.change.leaves_out_zero else "no",
+            " / ".join(f"{pair.mean:+.2g}" for pair in effect.pairs),
+            f"{effect.against} of {len(effect.pairs)}",
         ]
         for result in grids
         for sentence in sentences_of(result.grid)
         for effect in effects(result, sentence)
     ]
-    header = ["grid", "quantity", "setting", "pairs of cells", "change, interval", "clear"]
-    return ["", "What each setting changes, all others as they are:", "", *markdown(header, rows)] if rows else []
+    header = ["grid", "quantity", "setting", "mean change, interval", "clear", "in each pair of cells", "against"]
+    return ["", OF_THE_CHANGES, "", *markdown(header, rows)] if rows else []
 
 
 def _overview(grids: Sequence[GridResult]) -> list[str]:
