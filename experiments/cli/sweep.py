@@ -16,7 +16,7 @@ from tqdm import tqdm
 from experiments.cli.flags import settings_flags
 from experiments.cli.jobs import ExecutorName, Resources, check_executor, make_executor, run_jobs
 from experiments.cli.seeds import parse_seeds
-from experiments.cli.train import PROG, RUNS, TaskCommand, plan_runs, stamp
+from experiments.cli.train import PROG, RUNS, Command, plan_runs, stamp
 from experiments.common.errors import ExperimentError, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.tasks.registry import TASKS
@@ -207,7 +207,7 @@ def plan_sweep(options: SweepCommand) -> list[Entry]:
     return list(entries.values())
 
 
-def _combinations(options: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[Any], list[str]]]:
+def _combinations(options: SweepCommand) -> Iterator[tuple[Task[Any], Command, list[str]]]:
     """Each task's command, and the arguments from which a job, a separate process, reads the same command."""
     if options.grid:
         yield from _of_grids(options)
@@ -227,12 +227,12 @@ def _combinations(options: SweepCommand) -> Iterator[tuple[Task[Any], TaskComman
         if seed is not None and "seed" in settings:
             raise UsageError("--set seed and --seeds: give one of them")
         seeding = {} if seed is None else {"seed": seed}
-        command = TaskCommand(settings | seeding, preset, model, data_dir=options.data_dir)
+        command = Command(settings | seeding, preset, model, data_dir=options.data_dir)
         flags = [word for key, value in seeding.items() for word in (f"--{key}", str(value))]
         yield task, command, ["--preset", preset, "--model", model, *flags, *chosen, *_common(options)]
 
 
-def _of_grids(options: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[Any], list[str]]]:
+def _of_grids(options: SweepCommand) -> Iterator[tuple[Task[Any], Command, list[str]]]:
     """The runs of declared grids, seeds varying slowest within each."""
     if options.tasks or options.seeds is not None or options.set or options.presets != ("paper",):
         raise UsageError("--grid has its own tasks, presets, seeds and settings: give none of them beside it")
@@ -245,7 +245,7 @@ def _of_grids(options: SweepCommand) -> Iterator[tuple[Task[Any], TaskCommand[An
                 continue
             settings = {**grid.fixed, **cell, "seed": seed}
             flags = [_flag(name, value) for name, value in settings.items()]
-            command = TaskCommand(settings, grid.preset, model, data_dir=options.data_dir)
+            command = Command(settings, grid.preset, model, data_dir=options.data_dir)
             yield task, command, ["--preset", grid.preset, "--model", model, *flags, *_common(options)]
 
 

@@ -5,7 +5,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import torch
 import tyro
@@ -22,7 +22,7 @@ from experiments.tasks.registry import TASKS
 from experiments.training import distributed
 from experiments.training.records.record import UNVERIFIED, Record
 from experiments.training.run import Conditions, Run, carry_out
-from experiments.training.settings import ModelName, PresetName
+from experiments.training.settings import PresetName
 from experiments.training.task import Task
 from experiments.training.tensorboard_log import require_tensorboard
 
@@ -32,10 +32,12 @@ RUNS = HERE / "runs"
 
 
 F = TypeVar("F", bound=Mapping[str, Any])
+P = TypeVar("P", bound=PresetName)
+M = TypeVar("M", bound=str)
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskCommand(Generic[F]):
+class TaskCommand(Generic[F, P, M]):
     """Train on a task. A run that was stopped goes on from its last checkpoint; one that has ended stays as it is.
 
     ``torchrun --nproc-per-node N -m experiments <task> ...`` trains each model with N processes that share its batches.
@@ -44,11 +46,11 @@ class TaskCommand(Generic[F]):
     settings: tyro.conf.OmitArgPrefixes[F]
     """Settings of the preset. A flag overrides one, and the record says so."""
 
-    preset: PresetName = "paper"
-    """Where the settings come from: the paper's text, the released script, the paper on Normalization Propagation, the
-    paper's text at a reduced size, a demonstration, or a size for trying out the code."""
+    preset: P = cast("P", "paper")  # noqa: RUF009 - a string
+    """Where the settings come from: "paper" its text, "released" its script, "normprop" the paper on Normalization
+    Propagation, "budget" the text at a reduced size; "demo" ends in minutes, "smoke" tries out the code."""
 
-    model: Literal[ModelName, "all"] = "all"
+    model: M = cast("M", "all")  # noqa: RUF009 - a string
     """A model by name, or all in turn: plain LSTM, LN-LSTM and ATN-LSTM, or for a study of another system its own. Some
     tasks have more, which are run only by name."""
 
@@ -78,22 +80,32 @@ class TaskCommand(Generic[F]):
             raise ValueError(f"checkpoint_seconds is {self.checkpoint_seconds}; it must be a number of at least 0")
 
 
-def parse_task(task: Task[Any], arguments: Sequence[str], prog: str) -> TaskCommand[Any]:
-    """Read the arguments of a task's command.
+Command: TypeAlias = TaskCommand[Any, Any, Any]
+"""The command of any task."""
+
+
+def parse_task(task: Task[Any], arguments: Sequence[str], prog: str) -> Command:
+    """Read the arguments of a task's command, which takes the task's settings, presets and models alone.
 
     Raises
     ------
     UsageError
         If they cannot be understood.
     """
-    kind = cast("type[TaskCommand[Any]]", TaskCommand[settings_flags(task)])  # type: ignore[misc] # a computed type
-    options = parse_command(kind, arguments, prog)
+    presets, models = Literal[*task.presets], Literal[*task.models, "all"]
+    kind: Any = TaskCommand[settings_flags(task), presets, models]  # type: ignore[misc] # a computed type
+    if "paper" not in task.presets:
+        first = next(iter(task.presets))
+        kind = dataclasses.make_dataclass(
+            TaskCommand.__name__, [("preset", presets, first)], bases=(kind,), frozen=True
+        )
+    options: Command = parse_command(kind, arguments, prog)
     check_folder("--runs", options.runs)
     check_folder("--data-dir", options.data_dir)
     return options
 
 
-def plan_runs(task: Task[Any], options: TaskCommand[Any], prog: str) -> list[Run]:
+def plan_runs(task: Task[Any], options: Command, prog: str) -> list[Run]:
     """The runs of a command in their order, without the models that the task does not have.
 
     Raises
