@@ -6,9 +6,9 @@ from torch import nn
 
 
 class FixedSettings(nn.Module):
-    """A module that refuses another value for a setting of `fixed` once it has one."""
+    """A module that refuses another value for a setting of `_fixed` once it has one."""
 
-    fixed: ClassVar[frozenset[str]] = frozenset()
+    _fixed: ClassVar[frozenset[str]] = frozenset()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute.
@@ -16,9 +16,9 @@ class FixedSettings(nn.Module):
         Raises
         ------
         AttributeError
-            `name` is one of `fixed`, and `value` is not what it has.
+            `name` is one of `_fixed`, and `value` is not what it has.
         """
-        if name in self.fixed and name in self.__dict__:
+        if name in type(self)._fixed and name in self.__dict__:  # noqa: SLF001 - of its own class
             now = self.__dict__[name]
             if type(value) is not type(now) or value != now:
                 raise AttributeError(

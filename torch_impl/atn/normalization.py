@@ -91,7 +91,7 @@ class AssortedTimeNorm(FixedSettings):
         A number out of range, an unknown choice, `max_steps` missing or refused, a backend that cannot run.
     """
 
-    fixed: ClassVar[frozenset[str]] = frozenset(("num_features", "k", "base", "eps", "affine"))
+    _fixed: ClassVar[frozenset[str]] = frozenset(("num_features", "k", "base", "eps", "affine"))
 
     population: PopulationStatistics | None
 
@@ -243,6 +243,12 @@ class AssortedTimeNorm(FixedSettings):
         if not isinstance(memory, NormMemory):
             raise TypeError(f"memory must be the NormMemory of the call before, got {type(memory).__name__}")
         check_origin(memory.origin, NormOrigin(self.base, self.k), "memory")
+        if not isinstance(memory.steps, StepStatistics):
+            raise TypeError(f"memory.steps must be a StepStatistics, got {type(memory.steps).__name__}")
+        for name, statistic in zip(("memory.steps.mean", "memory.steps.var"), memory.steps, strict=True):
+            check_floating(name, statistic)
+        if isinstance(memory.position, bool) or not isinstance(memory.position, int) or memory.position < 0:
+            raise TypeError(f"memory.position must be an integer of at least 0, got {memory.position!r}")
         rows = memory.steps.mean.shape[0] if self.base == "layer" else min(self.k - 1, memory.position)
         if rows > self.k - 1:
             raise ValueError(f"memory.steps must hold at most k-1 = {self.k - 1} steps, got {rows}")

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +48,10 @@ def number(name: str, value: object, *, positive: bool = False) -> float:
 
 
 def check_range_of(name: str, value: float, dtype: torch.dtype | None, *, positive: bool = False) -> None:
-    """Check that a number is one in a dtype, torch's default for None: not infinite, and not 0 if `positive`."""
+    """Check that a number is finite in a dtype, and at least its least normal one if `positive`.
+
+    None is torch's default dtype.
+    """
     dtype = dtype or torch.get_default_dtype()
     limits = torch.finfo(dtype)
     if abs(value) > limits.max or (positive and value < limits.tiny):
@@ -59,9 +61,11 @@ def check_range_of(name: str, value: float, dtype: torch.dtype | None, *, positi
 
 def is_finite(value: Real) -> bool:
     """Whether a number is finite as a float; an integer may be too large for one."""
-    # No math.isfinite: it refuses such integers, and torch.compile cannot trace it.
-    size: Any = abs(value)  # of a number of any kind
-    return bool(size <= sys.float_info.max)
+    try:
+        number = float(value)
+    except OverflowError:
+        return False
+    return -sys.float_info.max <= number <= sys.float_info.max  # torch.compile cannot trace math.isfinite
 
 
 def probability(name: str, value: object) -> float:

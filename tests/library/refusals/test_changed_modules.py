@@ -53,6 +53,7 @@ def test_settings_of_the_norm_cannot_change(cell: Any, name: str, value: object)
     ("module", "name", "value"),
     [
         *((cell(3, 4, k=2), name, value) for cell in CELLS for name, value in OTHER_SIZES.items()),
+        (ATNRNN(3, 4, k=2), "nonlinearity", "relu"),
         *((AssortedTimeNorm(3, 2), name, value) for name, value in OTHER_NORMS.items()),
         (NormalizedLinear(3, 4, k=2), "out_features", 5),
         (NormalizedLinear(3, 4, k=2), "bias_placement", "inside"),
@@ -68,6 +69,16 @@ def test_sizes_and_norms_that_the_parameters_were_made_for_cannot_change(
         setattr(module, name, value)
     setattr(module, name, before)
     assert getattr(module, name) == before
+
+
+def test_a_subclass_may_have_attributes_of_any_name() -> None:
+    class Subclass(ATNLSTM):
+        def __init__(self) -> None:
+            super().__init__(3, 4, k=2)
+            self.fixed = True
+            self.scale = 1
+
+    assert Subclass().fixed
 
 
 OTHER_SHAPES: list[tuple[Any, str, object, str]] = [

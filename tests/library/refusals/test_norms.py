@@ -1,6 +1,7 @@
 """Wrong calls of the norm, as a function and as a module."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import torch
@@ -138,6 +139,24 @@ CASES: list[Case] = [
         lambda: module(k=9).stream(A, memory()),
         ValueError,
         "memory must be of a module with k=9, got one of k=3",
+    ),
+    (
+        "memory without steps",
+        lambda: module(k=3).stream(A, memory()._replace(steps=cast("Any", None))),
+        TypeError,
+        "memory.steps must be a StepStatistics, got NoneType",
+    ),
+    (
+        "memory without means",
+        lambda: module(k=3).stream(A, memory()._replace(steps=memory().steps._replace(mean=cast("Any", None)))),
+        TypeError,
+        "memory.steps.mean must be a tensor, got NoneType",
+    ),
+    (
+        "memory of no position",
+        lambda: module(k=3).stream(A, memory()._replace(position=cast("Any", "2"))),
+        TypeError,
+        "memory.position must be an integer of at least 0, got '2'",
     ),
     (
         "memory of another batch",

@@ -53,6 +53,7 @@ CASES: list[Case] = [
         ValueError,
         "variance must be one of 'literal', 'independent', got array",
     ),
+    ("eps of NumPy, infinite", lambda: lstm(eps=np.float32("inf")), ValueError, rf"{EPS}, got np.float32\(inf\)"),
     ("eps too large for a float", lambda: lstm(eps=10**400), ValueError, rf"{EPS}, got 1000"),
     (
         "dropout too large for a float",

@@ -60,6 +60,7 @@ class ATNRNN(HiddenLayers):
         A number out of range, an unknown choice, `k` missing or refused, a backend that does not have this cell.
     """
 
+    _fixed: ClassVar[frozenset[str]] = HiddenLayers._fixed | {"nonlinearity"}  # noqa: SLF001 - of the base class
     gates: ClassVar[int] = 1
 
     def __init__(

@@ -1,5 +1,6 @@
 """Checks of the initial states of a call, which are returned with a batch axis."""
 
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float
@@ -99,7 +100,7 @@ def check_lengths(name: str, lengths: Any, B: int, rows: int) -> None:
     """Check the lengths of the windows of `B` cases; the longest must have all `rows`."""
     if lengths is None:
         return
-    if not isinstance(lengths, tuple | list) or any(isinstance(n, bool) or not isinstance(n, int) for n in lengths):
+    if not isinstance(lengths, tuple | list) or not all(isinstance(n, Integral) for n in lengths):
         raise TypeError(f"{name} must be None or a tuple of integers, one for each case, got {lengths!r}")
     if len(lengths) != B or (B > 0 and (min(lengths) < 0 or max(lengths) != rows)):
         raise ValueError(f"{name} must be B = {B} numbers from 0 to M = {rows}, the largest M, got {lengths}")

@@ -42,7 +42,7 @@ class LayerParameters(FixedSettings, ABC):
     layers run: that is `atn.layers.recurrent.RecurrentLayers`.
     """
 
-    fixed: ClassVar[frozenset[str]] = frozenset(
+    _fixed: ClassVar[frozenset[str]] = frozenset(
         ("mode", "input_size", "hidden_size", "num_layers", "bias", "bidirectional", "proj_size")
     )
     gates: ClassVar[int]

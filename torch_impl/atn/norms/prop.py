@@ -90,7 +90,7 @@ class CellGain(Gain):
         super().__init__(num_features, start, device, dtype)
         self.constants = constants
         for name, value in constants._asdict().items():
-            check_range_of("variance", value, state_dtype(self.weight.dtype), positive=True)
+            check_range_of(f"{name}, by gamma and variance,", value, state_dtype(self.weight.dtype), positive=True)
             self.register_buffer(name, torch.tensor(value, device=device, dtype=state_dtype(self.weight.dtype)))
 
     def reset_parameters(self) -> None:

@@ -18,15 +18,16 @@ from atn.state import StreamOrigin
 class RowGain(Gain):
     """Gains of the rows of a weight, which start at the lengths of the rows.
 
-    They are kept, so that starting the gains anew by themselves gives the same as starting them with their weight: code
-    that starts every module of a tree does both, in either order.
+    The lengths are kept, so that starting the gains anew by themselves gives the same as starting them with their
+    weight: code that starts every module of a tree does both, in either order.
     """
 
     lengths: Tensor | None = None
 
     def reset_parameters(self) -> None:
         """Set the gains to the lengths that the rows had when they were started; to 1 as long as they were not."""
-        if self.lengths is None:
+        # Tensors that were sharded since have new lengths when their weight is started.
+        if self.lengths is None or type(self.lengths) is not type(self.weight.detach()):
             super().reset_parameters()
         else:
             start_anew(self, "weight", partial(_copied, lengths=self.lengths))

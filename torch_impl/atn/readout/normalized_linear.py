@@ -69,7 +69,7 @@ class NormalizedLinear(FixedSettings, nn.Linear):
         A number out of range, an unknown choice, a backend that cannot run.
     """
 
-    fixed: ClassVar[frozenset[str]] = frozenset(("in_features", "out_features", "bias_placement"))
+    _fixed: ClassVar[frozenset[str]] = frozenset(("in_features", "out_features", "bias_placement"))
 
     def __init__(
         self,

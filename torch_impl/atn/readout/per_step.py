@@ -58,7 +58,7 @@ class PerStepReadout(FixedSettings):
         A number out of range.
     """
 
-    fixed: ClassVar[frozenset[str]] = frozenset(("steps", "hidden_size", "classes"))
+    _fixed: ClassVar[frozenset[str]] = frozenset(("steps", "hidden_size", "classes"))
 
     def __init__(
         self,
