@@ -47,8 +47,8 @@ class TaskCommand(Generic[F, P, M]):
     """Settings of the preset. A flag overrides one, and the record says so."""
 
     preset: P = cast("P", "paper")  # noqa: RUF009 - a string
-    """Where the settings come from: "paper" its text, "released" its script, "normprop" the paper on Normalization
-    Propagation, "budget" the text at a reduced size; "demo" ends in minutes, "smoke" tries out the code."""
+    """Where the settings come from. "paper" is the text of the paper, "released" the script that came with it, "demo"
+    a size that ends in minutes, "smoke" one for trying out the code; language models also have reduced sizes."""
 
     model: M = cast("M", "all")  # noqa: RUF009 - a string
     """A model by name, or all in turn: plain LSTM, LN-LSTM and ATN-LSTM, or for a study of another system its own. Some
@@ -95,10 +95,9 @@ def parse_task(task: Task[Any], arguments: Sequence[str], prog: str) -> Command:
     presets, models = Literal[*task.presets], Literal[*task.models, "all"]
     kind: Any = TaskCommand[settings_flags(task), presets, models]  # type: ignore[misc] # a computed type
     if "paper" not in task.presets:
-        first = next(iter(task.presets))
-        kind = dataclasses.make_dataclass(
-            TaskCommand.__name__, [("preset", presets, first)], bases=(kind,), frozen=True
-        )
+        own = ("preset", presets, next(iter(task.presets)))
+        doc = {"__doc__": TaskCommand.__doc__}
+        kind = dataclasses.make_dataclass(TaskCommand.__name__, [own], bases=(kind,), namespace=doc, frozen=True)
     options: Command = parse_command(kind, arguments, prog)
     check_folder("--runs", options.runs)
     check_folder("--data-dir", options.data_dir)

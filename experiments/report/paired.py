@@ -24,8 +24,10 @@ class Paired(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """Mean difference."""
-        return mean(self.differences)
+        """Mean difference; infinite or NaN where a run diverged."""
+        if all(map(math.isfinite, self.differences)):
+            return mean(self.differences)
+        return sum(self.differences) / len(self.differences)
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -1,4 +1,4 @@
 """HIPPO (Kim, Zhou and Chen 2020): clustering of cells by the zeros in their counts.
 
-All but `drop_outs`, the study, import nothing of the project.
+All but `zero_share`, the study, import nothing of the project.
 """

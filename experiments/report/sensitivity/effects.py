@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from experiments.report.paired import Paired
 from experiments.report.sensitivity.grid_results import CellResult, GridResult, varied
 from experiments.report.sensitivity.sentences import CellSentence
-from experiments.training.records.summary import mean
 
 
 class Effect(NamedTuple):
@@ -24,13 +23,13 @@ class Effect(NamedTuple):
     @property
     def change(self) -> Paired:
         """By seed, the mean over the pairs."""
-        return Paired(tuple(map(mean, zip(*(pair.differences for pair in self.pairs), strict=True))))
+        by_seed = zip(*(pair.differences for pair in self.pairs), strict=True)
+        return Paired(tuple(Paired(changes).mean for changes in by_seed))
 
     @property
     def against(self) -> int:
         """Number of pairs in which the quantity changes the other way than in the mean, at every seed."""
-        upward = self.change.mean > 0
-        return sum(all(change != 0 and (change < 0) == upward for change in pair.differences) for pair in self.pairs)
+        return sum(all(change * self.change.mean < 0 for change in pair.differences) for pair in self.pairs)
 
     @property
     def decides(self) -> bool:

@@ -24,8 +24,8 @@ INTRODUCTION = f"""\
 The paper reports one run of each model, at settings that its text gives only in part. This study varies what the text
 leaves open. Its grids, their seeds, their budgets and the rules that choose further cells stand in
 [`tasks/sensitivity.py`](tasks/sensitivity.py); they were declared before the runs that they ask for. Runs that were
-there already count where their settings fit, and to some grids cells of other ones were added later, to compare with:
-the table of grids says how many runs are older than what it has. No cell is left out: a run that has not ended is
+there already count where their settings fit, and some grids were given cells of another grid later, to compare with:
+the table of grids says how many runs are older than their grid. No cell is left out: a run that has not ended is
 counted as missing.
 
 - *Loss* is the mean training loss of the last 5 % of the steps, at a fixed number of steps, since a minimum favors
@@ -41,7 +41,8 @@ counted as missing.
   that change its quantity clearly: their interval, in the table of changes, leaves out 0. *Together with other
   settings* means that in some such pair of cells the quantity changes the other way at every seed. The same is said of
   the sentence with its models exchanged: where neither is true, the seeds decide, or the losses differ by less than the
-  margin.
+  margin. It depends on *the cell* alone if it flips with no setting that changes its quantity clearly. A grid of one
+  cell varies nothing: there it is true at every seed, or at some or none.
 - A change that is clear in the mean over all pairs of cells need not be so in each pair. And the level of
   {CONFIDENCE:.0%} is that of one interval: of twenty changes that are none, one is expected to look clear.
 - The column of the exchanged sentences was added when most runs of `denoise-settings` were known; the margin, the table

@@ -12,7 +12,7 @@ from experiments.report.verdicts import PENDING
 
 ROBUST = "robust"
 NOT_SEEN = "not seen"
-IN_ONE_CELL = {True: "true at every seed", False: "not true at every seed"}
+IN_ONE_CELL = {True: "true at every seed", False: "true at some seeds or none"}
 
 UNCLEAR = "the cell, on no single setting clearly"
 """What a sentence depends on if it flips with no setting that changes its quantity clearly."""

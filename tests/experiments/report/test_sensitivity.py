@@ -177,6 +177,13 @@ def test_a_change_of_nothing_goes_no_other_way() -> None:
     assert Effect("clip", None, 1.0, (Paired((-0.1, 0.1)), up), flips=1).against == 0
 
 
+def test_a_change_between_runs_that_diverged_goes_no_way() -> None:
+    unknown, up = Paired((math.nan, math.nan)), Paired((1.0, 2.0))
+    effect = Effect("clip", None, 1.0, (unknown, up), flips=1)
+    assert (effect.against, effect.decides) == (0, False)
+    assert math.isnan(Paired((math.inf, -math.inf)).mean)
+
+
 def test_losses_less_than_a_hundredth_apart_count_as_equal() -> None:
     result = grid_result(GRID, runs(lambda _, model, __: 0.5 if model == "ln" else 0.4951))
     assert verdict(result, is_lower("atn", "ln")) == "not seen (0 of 8 cells)"
