@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import math
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -175,16 +176,19 @@ class ResultRow(NamedTuple):
     printed: tuple[str, ...]
     """Our mean for each model as printed."""
     seeds: int
+    unit: float
+    """Of the losses, in nats."""
 
 
 def result_rows(text: str) -> list[ResultRow]:
     found = []
     for line in text.splitlines():
-        if place := re.match(r"\| ([\w ]+), (?:T = (\d+), )?(paper|released|budget)(?:, bits)? \|", line):
-            name, T, preset = place.groups()
+        if place := re.match(r"\| ([\w ]+), (?:T = (\d+), )?(paper|released|budget)(, bits)? \|", line):
+            name, T, preset, bits = place.groups()
             _, _, ours, _, seeds = line.strip("| ").split(" | ")
             printed = tuple(number.split()[0] for number in ours.split(" / "))
-            found.append(ResultRow(TASK_OF.get(name, name), T and int(T), preset, printed, int(seeds)))
+            unit = math.log(2) if bits else 1.0
+            found.append(ResultRow(TASK_OF.get(name, name), int(T) if T else None, preset, printed, int(seeds), unit))
     return found
 
 
@@ -196,7 +200,7 @@ def test_our_results_are_those_of_the_records() -> None:
         for model, number in zip(MODELS, row.printed, strict=True):
             wanted = (row.task, row.preset, model, row.T)
             ours = [
-                each.minimum.validation
+                each.minimum.validation / row.unit
                 for each in finished
                 if (each.record.task, each.record.preset, each.record.model, each.record.settings.get("T")) == wanted
             ]
