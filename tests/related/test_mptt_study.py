@@ -353,8 +353,11 @@ def test_a_checkpoint_of_another_strategy_does_not_fit() -> None:
         (("--lr", "-1"), "lr is -1.0; it must be at least 0"),
         (("--strategy", "tf"), "tf"),
         (("--store", "lake"), "lake"),
-        (("--model", "ln"), "--model ln: mptt has lstm, atn"),
-        (("--preset", "released"), "--preset released: mptt has paper, demo, smoke"),
+        (("--model", "ln"), "invalid choice 'ln' for argument '--model'. Expected one of ('lstm', 'atn', 'all')"),
+        (
+            ("--preset", "released"),
+            "invalid choice 'released' for argument '--preset'. Expected one of ('paper', 'demo', 'smoke')",
+        ),
         (("--preset", "paper", "--k", "9"), "k is 9; it must be at most n // 2 + 1, 8"),
         (("--preset", "paper", "--N", "800"), "N is 800; it must be at least 10 n, 900"),
     ],

@@ -174,8 +174,11 @@ def test_a_run_goes_on_with_the_gradients_of_its_first_step(tmp_path: Path, monk
         (("--samples", "1"), "samples is 1; it must be at least 2"),
         (("--lr", "-0.1"), "lr is -0.1; it must be at least 0"),
         (("--init", "orthogonal"), "orthogonal"),
-        (("--model", "lstm"), "--model lstm: one-example has shift, cn"),
-        (("--preset", "released"), "--preset released: one-example has paper, demo, smoke"),
+        (("--model", "lstm"), "invalid choice 'lstm' for argument '--model'. Expected one of ('shift', 'cn', 'all')"),
+        (
+            ("--preset", "released"),
+            "invalid choice 'released' for argument '--preset'. Expected one of ('paper', 'demo', 'smoke')",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_refused_by_name(

@@ -318,8 +318,11 @@ def test_an_interruption_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         (("--k", "0"), "k is 0; it must be at least 1"),
         (("--lr", "-1"), "lr is -1.0; it must be at least 0"),
         (("--amplitude", "nan"), "amplitude is nan; it must be a finite number"),
-        (("--model", "cn"), "--model cn: neuroview has lstm, ln, atn"),
-        (("--preset", "released"), "--preset released: neuroview has paper, demo, smoke"),
+        (("--model", "cn"), "invalid choice 'cn' for argument '--model'. Expected one of ('lstm', 'ln', 'atn', 'all')"),
+        (
+            ("--preset", "released"),
+            "invalid choice 'released' for argument '--preset'. Expected one of ('paper', 'demo', 'smoke')",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_refused_by_name(
