@@ -151,7 +151,7 @@ def run_task(task: Task[Any], arguments: Sequence[str]) -> int:
         device=distributed.own_device(_device(options.device)),
         checkpoint_seconds=options.checkpoint_seconds,
         stamp=stamp(unverified=options.unverified),
-        command=shlex.join([*_program(), "-m", "experiments", task.name, *arguments]),
+        command=shlex.join([*_program(), "-m", "experiments", task.name, *without_folders(arguments)]),
         tensorboard=options.tensorboard,
     )
     with distributed.joined(conditions.device):
@@ -167,6 +167,18 @@ def stamp(*, unverified: bool) -> str:
         If there is no stamp and `unverified` is false.
     """
     return UNVERIFIED if unverified else str(check_stamp())
+
+
+def without_folders(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command for its record: without the folders, which are those of one machine."""
+    kept, words = [], iter(arguments)
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if option.replace("_", "-") not in {"--runs", "--data-dir"}:
+            kept.append(word)
+        elif not equals:
+            next(words, None)
+    return kept
 
 
 def _program() -> list[str]:

@@ -32,7 +32,7 @@ class Session:
     after_step: int
     """The step of the checkpoint from which it began; 0 for the first session."""
     command: str
-    """The command line."""
+    """The command line, without the folders of the machine."""
     commit: str
     """Commit of the checkout, followed by "-dirty" if files had changed."""
     versions: dict[str, str]

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from experiments.cli.main import main
 from experiments.cli.seeds import parse_seeds
-from experiments.cli.train import parse_task, plan_runs
+from experiments.cli.train import parse_task, plan_runs, without_folders
 from experiments.common.errors import UsageError
 from experiments.tasks.copying import Copying
 from experiments.tasks.registry import TASKS
@@ -149,6 +149,13 @@ def test_a_preset_of_another_task_is_refused_by_name() -> None:
     choices = re.escape("('paper', 'released', 'demo', 'smoke')")
     with pytest.raises(UsageError, match=f"invalid choice 'normprop' for argument '--preset'. .* one of {choices}"):
         only_run("copying", "--preset", "normprop", "--model", "atn")
+
+
+def test_a_record_names_no_folder_of_the_machine() -> None:
+    folders = ["--runs=/a", "--data_dir", "/c", "--data-dir=/c"]
+    words = ["--T=100", "--runs", "/a", "--seed", "3", *folders, "--device", "cpu"]
+    assert without_folders(words) == ["--T=100", "--seed", "3", "--device", "cpu"]
+    assert without_folders(["--runs"]) == []
 
 
 def test_a_task_without_the_papers_preset_takes_its_first() -> None:
