@@ -69,6 +69,7 @@ def fragment(title: str) -> str:
 HOW_TO_READ = f"""\
 ## How to read the tables
 
+- Two numbers joined by a slash are of training and of validation.
 - *Minimum* is the lowest loss of any single batch, which is what the paper's tables show. It favors lucky batches, and
   it hides that a loss rose again.
 - *Final* is the mean over the last {FINAL_STEPS} training batches and over the last {FINAL_VALIDATIONS} validations, or

@@ -20,7 +20,7 @@ from experiments.report.schema import (
 )
 from experiments.report.studies.registry import home
 from experiments.report.tables import PROVENANCE, changes, number, over_seeds, provenance
-from experiments.report.verdicts import AT_REDUCED_SIZE, PENDING, Verdict, judge, named, seeds_in_words
+from experiments.report.verdicts import AT_REDUCED_SIZE, PENDING, Verdict, judge, named
 from experiments.training.records.summary import mean
 
 
@@ -138,29 +138,40 @@ def _findings(study: Study, results: Results) -> list[str]:
             if of_case:
                 size = f"**{AT_REDUCED_SIZE}**" if of_case[0].reduced else ""
                 where = ", ".join(filter(None, [case.title, f"settings {named(presets)}", size]))
-                sentences = [f"- {sentence_line(verdict)}" for verdict in of_case]
-                lines += ["", f"{where}:", "", *sentences, *_distances(case, presets, results)]
+                lines += ["", f"{where}:", "", *verdict_table(of_case), *_distances(case, presets, results)]
     return lines[1:] or ["No run with the unchanged settings of a preset has finished yet."]
 
 
-def sentence_line(verdict: Verdict) -> str:
-    """A sentence and its outcome by each measure."""
-    findings = [f"**{found.outcome}** by the {found.measure} ({found.evidence})" for found in verdict.findings]
-    return f"{verdict.sentence.says}: {', '.join(findings)}; {seeds_in_words(verdict.seeds)}."
+def verdict_table(verdicts: Sequence[Verdict]) -> list[str]:
+    """Lines of a table with a row for every measure of every sentence, the deciding measure first.
+
+    A column of differences is there only if a sentence has one.
+    """
+    differ = any(found.difference for verdict in verdicts for found in verdict.findings)
+    header = ["sentence", "measure", "verdict", "measured", *(["paired difference"] if differ else []), "seeds"]
+    rows = [
+        [
+            verdict.sentence.says if found is verdict.findings[0] else "",
+            found.measure,
+            f"**{found.outcome}**",
+            found.numbers,
+            *([found.difference or "–"] if differ else []),
+            str(verdict.seeds),
+        ]
+        for verdict in verdicts
+        for found in verdict.findings
+    ]
+    return markdown(header, rows)
 
 
 def _distances(case: Case, presets: Presets, results: Results) -> list[str]:
-    """Lines that compare our minima with the paper's."""
-    lines = []
+    """A line with our minima as multiples of the paper's; none if the paper has no numbers of this case."""
+    multiples = []
     for label, runs in counting(results, presets, case).items():
         if label in case.printed:
             ours = zip(*(case.columns[0].value(result) for result in runs), strict=True)
             ratios = [mean(some) / paper for some, paper in zip(ours, case.printed[label], strict=True)]
-            train, validation = map(_distance, ratios)
-            comparison = f"{train} training, {validation} validation; {seeds_in_words(len(runs))}"
-            lines.append(f"- {label}'s minimum against the paper's: {comparison}.")
-    return lines
-
-
-def _distance(ratio: float) -> str:
-    return f"{ratio - 1:+.1%}" if 0.5 < ratio < 2 else f"{ratio:.2g} times"
+            multiples.append(f"{label} {' / '.join(f'{ratio:.2g}' for ratio in ratios)}")
+    if not multiples:
+        return []
+    return ["", f"Our minimum as a multiple of the paper's, training / validation: {', '.join(multiples)}."]

@@ -27,7 +27,10 @@ class Finding(NamedTuple):
 
     measure: str
     outcome: str
-    evidence: str
+    numbers: str
+    """The measured numbers of each label, over the seeds."""
+    difference: str
+    """The paired difference of two labels in training and in validation, see `_difference`; may be empty."""
 
 
 class Verdict(NamedTuple):
@@ -80,12 +83,12 @@ class ClaimVerdict(NamedTuple):
     def headline(self) -> str:
         """Outcome and seeds in words."""
         size = f" and {AT_REDUCED_SIZE}" if self.parts and all(part.reduced for part in self.parts) else ""
-        outcome = self.outcome if self.outcome == PENDING else f"{self.outcome} at {seeds_in_words(self.seeds)}{size}"
+        outcome = self.outcome if self.outcome == PENDING else f"{self.outcome} at {_seeds_in_words(self.seeds)}{size}"
         total = self.open + len(self.parts)
         return f"{outcome}; {self.open} of {total} sentences still without runs" if self.open else outcome
 
 
-def seeds_in_words(count: int) -> str:
+def _seeds_in_words(count: int) -> str:
     """A number of seeds in words."""
     return "1 seed" if count == 1 else f"{count} seeds"
 
@@ -100,7 +103,8 @@ def deciding_line(verdict: Verdict) -> str:
     size = AT_REDUCED_SIZE if verdict.reduced else ""
     where = ", ".join(filter(None, [verdict.case.title, named(verdict.presets), size]))
     found = verdict.findings[0]
-    return f"{verdict.sentence.says} ({where}): {found.outcome} by the {found.measure}, {found.evidence}"
+    numbers = f"{found.numbers}, paired difference {found.difference}" if found.difference else found.numbers
+    return f"{verdict.sentence.says} ({where}): {found.outcome} by the {found.measure}, {numbers}"
 
 
 def measured_verdicts(runs: Path) -> dict[str, ClaimVerdict]:
@@ -149,24 +153,24 @@ def _of_sentence(study: Study, presets: Presets, case: Case, sentence: Sentence,
 def _find(test: Test, at_seeds: Sequence[Mapping[str, Result]]) -> Finding:
     observed = [test.observe(runs) for runs in at_seeds]
     if not observed:
-        return Finding(test.measure, PENDING, "")
+        return Finding(test.measure, PENDING, "", "")
     labels = observed[0].numbers
     shown = [
         f"{label} {over_seeds([observation.numbers[label] for observation in observed], test.show)}" for label in labels
     ]
-    evidence = ", ".join([*shown, *_difference(observed)])
-    return Finding(test.measure, _over_seeds([observation.true for observation in observed]), evidence)
+    outcome = _over_seeds([observation.true for observation in observed])
+    return Finding(test.measure, outcome, ", ".join(shown), _difference(observed))
 
 
-def _difference(observed: Sequence[Observation]) -> list[str]:
-    """The paired difference of two labels in training and in validation; nothing for other observations or one seed."""
+def _difference(observed: Sequence[Observation]) -> str:
+    """The paired difference of two labels in training and in validation; empty for other observations or one seed."""
     if len(observed) < 2 or len(observed[0].numbers) != 2:
-        return []
+        return ""
     first, second = zip(*(observation.numbers.values() for observation in observed), strict=True)
     if len(first[0]) != 2:
-        return []
+        return ""
     pairs = [Paired(tuple(a[part] - b[part] for a, b in zip(first, second, strict=True))) for part in (0, 1)]
-    return [f"paired difference {' / '.join(map(in_words, pairs))}"]
+    return " / ".join(map(in_words, pairs))
 
 
 def _over_seeds(truths: Sequence[bool]) -> str:

@@ -551,7 +551,7 @@ class TestSentences:
         ]
         (part,) = [part for part in verdict_on("table-4", runs).parts if "LN" in part.sentence.needs]
         # The epoch of the lucky window is lower by 0.9 / 713 nats than 1 / ln 2 = 1.443 bits.
-        assert part.findings[0].evidence.startswith("ATN 1.441 / 1.444")
+        assert part.findings[0].numbers.startswith("ATN 1.441 / 1.444")
         assert part.outcome == "not confirmed"
 
 
