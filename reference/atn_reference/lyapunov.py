@@ -62,7 +62,9 @@ def lyapunov_exponents(jacobians: Array, Q: Array, burn_in: int = 0, every: int 
     """
     check_arrays(("jacobians", jacobians, "T D D"), ("Q", Q, "D P"))
     burn_in, every = check_integer("burn_in", burn_in, 0), check_integer("every", every, 1)
-    T, _, p = len(jacobians), *Q.shape
+    T, D, p = len(jacobians), *Q.shape
+    if p > D:
+        raise ValueError(f"Q: was {D} x {p}, must have at most as many columns as rows")
     if burn_in >= T:
         raise ValueError(f"burn_in: was {burn_in}, must be less than T = {T}, the number of steps")
     growth = np.zeros(p, dtype=Q.dtype)

@@ -1,11 +1,15 @@
 """The public surface of the library, and what importing it brings along."""
 
 import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import atn
 import atn.functional
+import atn.lyapunov
 
 SIGNATURES = {
     "AssortedTimeNorm": [
@@ -49,9 +53,52 @@ def test_signatures_are_those_of_the_contract() -> None:
     assert list(signature.parameters) == ["a", "k", "weight", "bias", "eps", "base", "backend"]
 
 
-def test_everything_public_is_documented() -> None:
-    for name in atn.__all__:
-        assert inspect.getdoc(getattr(atn, name)), name
+def calls(name: str, public: Any) -> dict[str, Callable[..., Any]]:
+    """What a user calls of a public name: the function itself, or a class and its methods that are defined here."""
+    if not inspect.isclass(public):
+        return {name: public}
+    own = {
+        f"{name}.{method}": function
+        for method, function in inspect.getmembers(public, inspect.isfunction)
+        if not method.startswith("_") and function.__module__.startswith("atn.")
+    }
+    return {name: public, **own}
+
+
+def untold(function: Callable[..., Any]) -> list[str]:
+    """Parameters that the docstring neither lists on a line of their own nor names between backticks."""
+    text = inspect.getdoc(function) or ""
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = [
+        each.name
+        for each in inspect.signature(function).parameters.values()
+        if each.kind not in kinds and each.name != "self"
+    ]
+    listed = {name for line in re.findall(r"^ *(\w+(?:, \w+)*)$", text, re.MULTILINE) for name in line.split(", ")}
+    return [name for name in parameters if name not in listed and f"`{name}`" not in text]
+
+
+def test_everything_public_is_documented_parameter_by_parameter() -> None:
+    public = {name: getattr(atn, name) for name in atn.__all__ if not inspect.ismodule(getattr(atn, name))}
+    public |= {name: getattr(atn.functional, name) for name in atn.functional.__all__}
+    public |= {name: getattr(atn.lyapunov, name) for name in atn.lyapunov.__all__}
+    every = {name: call for owner, each in public.items() for name, call in calls(owner, each).items()}
+    assert len(every) > 40
+    assert [name for name, call in every.items() if not inspect.getdoc(call)] == []
+    assert {name: missing for name, call in every.items() if (missing := untold(call))} == {}
+
+
+def test_a_parameter_without_a_word_is_found() -> None:
+    def function(told: int, listed: int, forgotten: int) -> None:
+        """Of `told`.
+
+        Parameters
+        ----------
+        listed
+            A number, forgotten.
+        """
+
+    assert untold(function) == ["forgotten"]
 
 
 def test_importing_brings_nothing_but_torch_numpy_and_jaxtyping() -> None:

@@ -90,3 +90,12 @@ def test_an_input_of_implied_zeros(make: Callable[[], nn.Module]) -> None:
     for training in (True, False):
         with torch.set_grad_enabled(training):
             assert torch.equal(output_of(module(implied)), output_of(module(plain)))
+
+
+@each_module
+def test_a_caller_may_change_the_output_in_place(make: Callable[[], nn.Module]) -> None:
+    """What the backward pass reads is not what the caller got."""
+    module, x = made(make)
+    expected = gradients((2 * output_of(module(x))).square().sum(), module, x)
+    found = gradients(output_of(module(x)).mul_(2).square().sum(), module, x)
+    assert all(torch.equal(left, right) for left, right in zip(found, expected, strict=True))

@@ -113,6 +113,12 @@ class TestKnown:
         assert_close(exponents(backward, directions(2), burn_in=60), np.array(RIGHT_ORDER), quantity="output")
 
 
+def test_more_directions_than_coordinates(exponents: Exponents) -> None:
+    by_oracle, by_library = "Q: was 3 x 5, must have at most as many columns as rows", "start must .* D = 3 .*, got 5"
+    with pytest.raises(ValueError, match=f"^({by_oracle}|{by_library})$"):
+        exponents(normal(4, 3, 3), normal(3, 5))
+
+
 class TestSums:
     """What holds at any number of steps."""
 

@@ -2,8 +2,8 @@
 
 import ast
 import importlib
-import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import pytest
 
 from experiments.report.results import load_results
 from experiments.report.schema import counts
+from experiments.tasks import char_ptb, wikitext2
 from experiments.training.records.summary import mean
 from experiments.training.settings import MODELS
 from tests.support.commands import faults, nox_commands
@@ -163,8 +164,15 @@ def test_a_path_in_the_wrong_column_is_found() -> None:
     assert misplaced(header + "| RNN | `cells/rnn.py` | `networks/rnn.py` |") == ["cells/rnn.py", "networks/rnn.py"]
 
 
-TASK_OF = {"characters of PTB": "char-ptb"}
+TASK_OF = {"characters of PTB": "char-ptb", "words of WikiText-2": "wikitext2"}
 """Tasks that the table calls by another name."""
+
+UNITS: dict[str | None, Callable[[float], float]] = {
+    None: float,
+    "bits": char_ptb.bits_per_character,
+    "perplexity": wikitext2.perplexity,
+}
+"""From a loss in nats to the unit of a row, by its name in the table."""
 
 
 class ResultRow(NamedTuple):
@@ -176,18 +184,17 @@ class ResultRow(NamedTuple):
     printed: tuple[str, ...]
     """Our mean for each model as printed."""
     seeds: int
-    unit: float
-    """Of the losses, in nats."""
+    unit: str | None
+    """One of `UNITS`."""
 
 
 def result_rows(text: str) -> list[ResultRow]:
     found = []
     for line in text.splitlines():
-        if place := re.match(r"\| ([\w ]+), (?:T = (\d+), )?(paper|released|budget)(, bits)? \|", line):
-            name, T, preset, bits = place.groups()
+        if place := re.match(r"\| ([\w -]+), (?:T = (\d+), )?(paper|released|budget)(?:, (bits|perplexity))? \|", line):
+            name, T, preset, unit = place.groups()
             _, _, ours, _, seeds = line.strip("| ").split(" | ")
             printed = tuple(number.split()[0] for number in ours.split(" / "))
-            unit = math.log(2) if bits else 1.0
             found.append(ResultRow(TASK_OF.get(name, name), int(T) if T else None, preset, printed, int(seeds), unit))
     return found
 
@@ -200,7 +207,7 @@ def test_our_results_are_those_of_the_records() -> None:
         for model, number in zip(MODELS, row.printed, strict=True):
             wanted = (row.task, row.preset, model, row.T)
             ours = [
-                each.minimum.validation / row.unit
+                UNITS[row.unit](each.minimum.validation)
                 for each in finished
                 if (each.record.task, each.record.preset, each.record.model, each.record.settings.get("T")) == wanted
                 and each.record.settings.get("replace") is not False  # the denoise task of the table

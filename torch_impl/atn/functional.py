@@ -8,7 +8,16 @@ from torch import Tensor
 from atn.backend.registry import backend_for
 from atn.choices import Base
 from atn.precision import full_precision, in_one_dtype, state_dtype
-from atn.validation import check_choice, check_floating, check_matches, check_shape, check_steps, epsilon, whole_number
+from atn.validation import (
+    check_choice,
+    check_epsilon_in,
+    check_floating,
+    check_matches,
+    check_shape,
+    check_steps,
+    epsilon,
+    whole_number,
+)
 from atn.window import StepStatistics
 
 __all__ = ["assorted_time_norm"]
@@ -68,12 +77,13 @@ def assorted_time_norm(
     TypeError
         `k` is not an integer, a tensor is not floating-point, or the dtypes differ outside autocast.
     ValueError
-        `k` is below 1; `eps` is negative or not finite; a shape is wrong or an axis empty; the devices differ; `base`
-        is unknown; or the backend is unknown or cannot run here.
+        `k` is below 1; `eps` is negative, not finite, or too large or too small for the dtype computed in; a shape is
+        wrong or an axis empty; the devices differ; `base` is unknown; or the backend is unknown or cannot run here.
     """
     k, eps = whole_number("k", k), epsilon(eps)
     check_choice("base", base, get_args(Base))
     check_floating("a", a)
+    check_epsilon_in(eps, a.dtype)
     check_steps("a", a, "(T, B, N)")
     for name, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None:

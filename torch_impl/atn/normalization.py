@@ -11,14 +11,17 @@ from atn.carried import Carried, run_pieces
 from atn.choices import Base
 from atn.fixed_settings import FixedSettings
 from atn.initialization import start_anew
-from atn.layers.initial_state import Chunk, check_chunk, check_lengths, check_origin, check_reset
-from atn.population import PopulationStatistics, checked_population, population_steps
+from atn.layers.initial_state import Chunk, check_chunk, check_origin, check_reset
+from atn.population import PopulationStatistics, check_no_momentum, checked_population, population_steps
 from atn.precision import full_precision, in_one_dtype, state_dtype
 from atn.state import NormMemory, NormOrigin
 from atn.validation import (
     check_choice,
+    check_dtype,
+    check_epsilon_in,
     check_flag,
     check_floating,
+    check_lengths,
     check_matches,
     check_parameter,
     check_shape,
@@ -72,7 +75,7 @@ class AssortedTimeNorm(FixedSettings):
         sequence. Needed for `base="batch"`, refused for "layer".
     momentum
         Weight of a new batch in the population statistics, in [0, 1]; None for the plain average over all batches.
-        Without effect for `base="layer"`.
+        Left out for `base="layer"`.
     backend
         "auto", or a name of `atn.backends`.
     device, dtype
@@ -86,9 +89,10 @@ class AssortedTimeNorm(FixedSettings):
     Raises
     ------
     TypeError
-        A number that is not of the right kind.
+        A number or a dtype that is not of the right kind.
     ValueError
-        A number out of range, an unknown choice, `max_steps` missing or refused, a backend that cannot run.
+        A number out of range, such as an eps too large or too small for the dtype computed in; an unknown choice;
+        `max_steps` missing or refused, or `momentum` refused; a backend that cannot run.
     """
 
     _fixed: ClassVar[frozenset[str]] = frozenset(("num_features", "k", "base", "eps", "affine"))
@@ -115,6 +119,8 @@ class AssortedTimeNorm(FixedSettings):
         self.eps = epsilon(eps)
         check_choice("base", base, get_args(Base))
         check_flag("affine", affine)
+        check_dtype(dtype)
+        check_epsilon_in(self.eps, dtype)
         check_backend(backend)
         self.base: Base = base
         self.affine = affine
@@ -125,8 +131,9 @@ class AssortedTimeNorm(FixedSettings):
         else:
             self.register_parameter("weight", None)
             self.register_parameter("bias", None)
-        steps = population_steps(base, max_steps)
+        steps = population_steps(base, max_steps, f"base={base!r}")
         momentum = momentum if momentum is None else probability("momentum", momentum)
+        check_no_momentum(base, momentum)
         self.population = (
             None if steps is None else PopulationStatistics(num_features, steps, momentum, device=device, dtype=dtype)
         )
@@ -150,7 +157,28 @@ class AssortedTimeNorm(FixedSettings):
     def forward(
         self, a: Float[Tensor, "T B N"], chunk: Chunk | None = None
     ) -> Float[Tensor, "T B N"] | tuple[Float[Tensor, "T B N"], NormMemory]:
-        """Normalize a whole sequence; raises what `stream` raises, which passes its memory and resets as a `chunk`."""
+        """Normalize a whole sequence.
+
+        Parameters
+        ----------
+        a
+            The sequence (T, B, N), T >= 1, in the dtype of the parameters outside autocast.
+        chunk
+            None. `stream` passes its memory and restarts this way, so that hooks run.
+
+        Returns
+        -------
+        y
+            (T, B, N), in the dtype of `a`.
+
+        Raises
+        ------
+        TypeError
+            `a` is no floating-point tensor, or has another dtype than the parameters.
+        ValueError
+            Another shape or device, or an empty axis; with `base="batch"`, one case with k = 1 in training, training
+            inside a transform of `torch.func` or forward mode, or a module that `convert_sync_batchnorm` changed.
+        """
         check_chunk(chunk, NormMemory.__name__)
         return self._next(a, None, None)[0] if chunk is None else self._next(a, chunk.state, chunk.reset)
 
@@ -205,7 +233,9 @@ class AssortedTimeNorm(FixedSettings):
             check_matches("a", a, "weight", gamma)
             check_matches("bias", beta, "weight", gamma)
         population = (
-            None if self.population is None else checked_population("population", self.population, "a", a, self.k)
+            None
+            if self.population is None
+            else checked_population("population", self.population, "a", a, self.k, "base='batch'")
         )
         backend = backend_for(self.backend, a.device)
         by_population = population is not None and not population.training
@@ -247,9 +277,13 @@ class AssortedTimeNorm(FixedSettings):
             raise TypeError(f"memory.steps must be a StepStatistics, got {type(memory.steps).__name__}")
         for name, statistic in zip(("memory.steps.mean", "memory.steps.var"), memory.steps, strict=True):
             check_floating(name, statistic)
-        if isinstance(memory.position, bool) or not isinstance(memory.position, int) or memory.position < 0:
-            raise TypeError(f"memory.position must be an integer of at least 0, got {memory.position!r}")
-        rows = memory.steps.mean.shape[0] if self.base == "layer" else min(self.k - 1, memory.position)
+        must = "memory.position must be an integer of at least 0"
+        if isinstance(memory.position, bool) or not isinstance(memory.position, int):
+            raise TypeError(f"{must}, got {memory.position!r}")
+        if memory.position < 0:
+            raise ValueError(f"{must}, got {memory.position!r}")
+        held = memory.steps.mean.shape[0] if memory.steps.mean.ndim else 0
+        rows = held if self.base == "layer" else min(self.k - 1, memory.position)
         if rows > self.k - 1:
             raise ValueError(f"memory.steps must hold at most k-1 = {self.k - 1} steps, got {rows}")
         letters = "(M, B)" if self.base == "layer" else "(min(k-1, position), N)"

@@ -82,29 +82,47 @@ class PopulationStatistics(nn.BatchNorm1d):
         return f"{self.num_features}, max_steps={self.running_mean.shape[0]}, momentum={self.momentum}"
 
 
-def population_steps(base: Base, max_steps: object) -> int | None:
-    """The checked `max_steps` of a base with population statistics, None for any other base."""
+def population_steps(base: Base, max_steps: object, chosen: str) -> int | None:
+    """The checked `max_steps` of a base with population statistics, None for any other base.
+
+    `chosen` is the argument of the user that chose the base, as an error calls it.
+    """
     if base == "batch":
         if max_steps is None:
             raise ValueError(
-                "max_steps must be an integer of at least 1 for base='batch', the number of time steps with their own "
+                f"max_steps must be an integer of at least 1 for {chosen}, the number of time steps with their own "
                 "population statistics, got None"
             )
         return whole_number("max_steps", max_steps)
     if max_steps is not None:
         raise ValueError(
-            f"max_steps must be left out for base={base!r}, which has no population statistics, got {max_steps!r}"
+            f"max_steps must be left out for {chosen}, which has no population statistics, got {max_steps!r}"
         )
     return None
 
 
+MOMENTUM = 0.1
+"""Weight of a new batch in the running averages where the user does not choose one, as in `torch.nn.BatchNorm1d`."""
+
+
+def check_no_momentum(base: Base, momentum: object) -> None:
+    """Check that only a base with population statistics has another momentum than the default."""
+    if base != "batch" and momentum != MOMENTUM:
+        raise ValueError(
+            f"momentum must be left out for base={base!r}, which has no population statistics, got {momentum!r}"
+        )
+
+
 def checked_population(
-    name: str, population: object, data_name: str, data: Float[Tensor, "T B N"], k: int
+    name: str, population: object, data_name: str, data: Float[Tensor, "T B N"], k: int, chosen: str
 ) -> PopulationStatistics:
-    """`population`, after checking that no tool has replaced the module and that the data have a variance."""
+    """`population`, after checking that no tool has replaced the module and that the data have a variance.
+
+    `chosen` is what an error calls the norm: the arguments that chose it.
+    """
     if not isinstance(population, PopulationStatistics):
         raise TypeError(
-            f"{name} must be the PopulationStatistics of base='batch', got {type(population).__name__}: "
+            f"{name} must be the PopulationStatistics of {chosen}, got {type(population).__name__}: "
             "convert_sync_batchnorm cannot convert it"
         )
     if population.training and population.track_running_stats and transform_is_active():
@@ -115,11 +133,11 @@ def checked_population(
         )
     if population.training and data.shape[1] == 0:
         raise ValueError(
-            f"{data_name} must have at least 1 case for base='batch' in training, got shape {tuple(data.shape)}"
+            f"{data_name} must have at least 1 case for {chosen} in training, got shape {tuple(data.shape)}"
         )
     if population.training and k == data.shape[1] == 1:
         raise ValueError(
-            f"{data_name} must have at least 2 cases for base='batch' with k=1 in training, since the variance of one "
-            f"value is 0, got shape {tuple(data.shape)}"
+            f"{data_name} must have at least 2 cases for {chosen} with a window of one step in training, since the "
+            f"variance of one value is 0, got shape {tuple(data.shape)}"
         )
     return population

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from atn.carried import Carried, map_memory, restarted, selected, without_batch
-from atn.validation import check_floating, check_indices, check_mask
+from atn.validation import check_floating, check_indices, check_lengths, check_mask, check_steps
 from atn.window import StepStatistics
 
 
@@ -60,9 +60,9 @@ class NormMemory(NamedTuple):
         TypeError, ValueError
             `mask` is not a tensor of bools (B,), or `base="batch"`, whose windows pool all cases.
         """
-        self._needs_cases("reset")
+        carried = self._carried("reset")
         check_mask("mask", mask, (self.steps.mean.shape[1],), "(B,)")
-        return self._with(restarted(self._carried(), mask))
+        return self._with(restarted(carried, mask))
 
     def select(self, indices: Int[Tensor, " A"]) -> "NormMemory":
         """Memory of the cases `indices`, in that order; an index may occur more than once.
@@ -72,22 +72,24 @@ class NormMemory(NamedTuple):
         TypeError, ValueError
             `indices` is not a vector of int32 or int64 from 0 to B-1, or `base="batch"`.
         """
-        self._needs_cases("select")
+        carried = self._carried("select")
         check_indices("indices", indices, self.steps.mean.shape[1])
-        return self._with(selected(self._carried(), indices))
+        return self._with(selected(carried, indices))
 
-    def _carried(self) -> Carried:
+    def _carried(self, method: str) -> Carried:
+        """The windows of the cases, which `method` changes."""
+        if self.origin.base != "layer":
+            raise ValueError(
+                f"{method} needs base='layer', got {self.origin.base!r}: the windows are of the whole batch"
+            )
+        for name, statistic in zip(("memory.steps.mean", "memory.steps.var"), self.steps, strict=True):
+            check_steps(name, statistic, "(M, B)", empty="MB")
+        check_lengths("memory.lengths", self.lengths, self.steps.mean.shape[1], self.steps.mean.shape[0])
         return Carried((), ((self.steps,),), self.lengths)
 
     def _with(self, carried: Carried) -> "NormMemory":
         ((steps,),) = carried.memory
         return self._replace(steps=steps, lengths=carried.lengths)
-
-    def _needs_cases(self, method: str) -> None:
-        if self.origin.base != "layer":
-            raise ValueError(
-                f"{method} needs base='layer', got {self.origin.base!r}: the windows are of the whole batch"
-            )
 
 
 class LayerMemory(NamedTuple):
@@ -124,8 +126,8 @@ class LSTMState(NamedTuple):
         As h_n and c_n of `torch.nn.LSTM`: (num_layers, B, H), or (num_layers, H) for input without a batch. For the
         half types they stay in float32, so that a sequence run in chunks gives the same result as the whole sequence.
     memory
-        The windows of the norms for each layer, pairs (mean, variance) of (M, B) with M <= k-1; None for
-        `norm="none"`.
+        The windows of the norms for each layer, pairs (mean, variance) of (M, B) with M <= k-1; None for a
+        norm without windows: "prop", "wn" and "none".
     lengths
         For each case, the number of valid rows of its windows, counted from the end; None if all rows are valid for
         every case.
@@ -181,8 +183,8 @@ class HiddenState(NamedTuple):
         For the half types it stays in float32, so that a sequence run in chunks gives the same result as the whole
         sequence.
     memory
-        The windows of the norms for each layer, pairs (mean, variance) of (M, B) with M <= k-1; None for
-        `norm="none"`.
+        The windows of the norms for each layer, pairs (mean, variance) of (M, B) with M <= k-1; None for a
+        norm without windows: "prop", "wn" and "none".
     lengths
         For each case, the number of valid rows of its windows, counted from the end; None if all rows are valid for
         every case.
@@ -236,6 +238,9 @@ def _states(state: LSTMState | HiddenState) -> tuple[Tensor, ...]:
     states = fields[: state._fields.index("memory")]
     for name, tensor in zip(state._fields, states, strict=False):  # the states are the first fields
         check_floating(f"state.{name}", tensor)
+        check_steps(f"state.{name}", tensor, "(L, H)" if tensor.ndim == 2 else "(L, B, H)", empty="B")
+    if not isinstance(state.memory, tuple):
+        raise TypeError(f"state.memory must be a tuple with an entry for each layer, got {type(state.memory).__name__}")
     return states
 
 
@@ -246,6 +251,8 @@ def _with(state: S, states: tuple[Tensor, ...], memory: tuple[Any, ...], lengths
 
 def _carried(state: LSTMState | HiddenState) -> Carried:
     states = tuple(tensor if tensor.ndim == 3 else tensor.unsqueeze(1) for tensor in _states(state))
+    rows = next((len(layer[0].mean) for layer in state.memory if layer is not None), 0)
+    check_lengths("state.lengths", state.lengths, states[0].shape[1], rows)
     return Carried(states, state.memory, state.lengths)
 
 

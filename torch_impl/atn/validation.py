@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from atn.precision import autocast_is_on
+from atn.precision import autocast_is_on, state_dtype
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Dtypes that the library computes with; the first two are computed in float32 (`precision`)."""
@@ -57,6 +57,26 @@ def check_range_of(name: str, value: float, dtype: torch.dtype | None, *, positi
     if abs(value) > limits.max or (positive and value < limits.tiny):
         least = limits.tiny if positive else -limits.max
         raise ValueError(f"{name} must be from {least:.3g} to {limits.max:.3g} for {dtype}, got {value!r}")
+
+
+def check_dtype(dtype: object) -> None:
+    """Check that a module is made in one of the dtypes `FLOATING`; None is torch's default dtype."""
+    if dtype is not None and dtype not in FLOATING:
+        raise TypeError(f"dtype must be None or one of {', '.join(map(str, FLOATING))}, got {dtype!r}")
+
+
+def check_epsilon_in(eps: float, dtype: torch.dtype | None) -> None:
+    """Check that eps is finite, and not rounded to 0, in the dtype that data of `dtype` are computed in.
+
+    None is torch's default dtype.
+    """
+    computed = state_dtype(dtype or torch.get_default_dtype())
+    limits = torch.finfo(computed)
+    least = limits.tiny * limits.eps  # the least number of all, below the normal ones
+    if eps > limits.max or 0 < eps < least:
+        raise ValueError(
+            f"eps must be 0 or from {least:.3g} to {limits.max:.3g} to be computed in {computed}, got {eps!r}"
+        )
 
 
 def is_finite(value: Real) -> bool:
@@ -118,7 +138,7 @@ def check_steps(name: str, tensor: Tensor, letters: str, features: int | None = 
     axes = letters.strip("()").split(", ")
     if tensor.ndim != len(axes):
         raise ValueError(f"{name} must have {len(axes)} axes {letters}, got shape {tuple(tensor.shape)}")
-    if any(size == 0 and axis != empty for axis, size in zip(axes, tensor.shape, strict=True)):
+    if any(size == 0 and axis not in empty for axis, size in zip(axes, tensor.shape, strict=True)):
         raise ValueError(f"{name} must have at least one element along each axis {letters}, got {tuple(tensor.shape)}")
     if features is not None and tensor.shape[-1] != features:
         raise ValueError(f"{name} must have {features} features along its last axis, got shape {tuple(tensor.shape)}")
@@ -140,6 +160,20 @@ def check_mask(name: str, mask: object, shape: tuple[int, ...], letters: str) ->
         raise TypeError(f"{name} must be a tensor of bools, got {mask.dtype}")
     _check_has_values(name, mask)
     check_shape(name, mask, shape, letters)
+
+
+def check_lengths(name: str, lengths: object, B: int, rows: int) -> None:
+    """Check the lengths of the windows of `B` cases; the longest must have all `rows`. None stands for `rows` each."""
+    if lengths is None:
+        return
+    if not isinstance(lengths, tuple | list) or not all(_is_integer(length) for length in lengths):
+        raise TypeError(f"{name} must be None or a tuple of integers, one for each case, got {lengths!r}")
+    if len(lengths) != B or (B > 0 and (min(lengths) < 0 or max(lengths) != rows)):
+        raise ValueError(f"{name} must be B = {B} numbers from 0 to M = {rows}, the largest M, got {lengths}")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_indices(name: str, indices: object, count: int) -> None:

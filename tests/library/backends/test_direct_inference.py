@@ -139,6 +139,18 @@ def test_what_is_unusual_goes_the_general_way(call: Callable[[ATNLSTM, Tensor], 
         assert equal(call(module(k=3), x), general)
 
 
+def test_dropout_acts_in_training_without_gradients(direct_calls: list[int]) -> None:
+    """Monte Carlo dropout: the same draws as with gradients, and others in the next call."""
+    lstm, x = module(k=3, num_layers=2, dropout=0.5).train(), torch.randn(7, 2, 3)
+    torch.manual_seed(0)
+    general = lstm(x)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        assert equal(lstm(x), general)
+        assert not equal(lstm(x), general)
+    assert not direct_calls
+
+
 WRONG: dict[str, Callable[[ATNLSTM, Tensor], Any]] = {
     "features": lambda lstm, x: lstm(x[..., :2]),
     "axes": lambda lstm, x: lstm(x[None]),

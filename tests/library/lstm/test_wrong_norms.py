@@ -85,8 +85,18 @@ CASES: list[Case] = [
         ValueError,
         "var_c, by gamma and variance, must be from 1.18e-38 to 3.4e[+]38 for torch.float32, got 1e[+]50",
     ),
-    ("two gains", lambda: lstm("prop", gamma=(1, 2)), TypeError, r"gamma must be a number or three, .*, got \(1, 2\)"),
-    ("gain a string", lambda: lstm("ln", gamma="1"), TypeError, "gamma must be a number or three, .*, got '1'"),
+    (
+        "two gains",
+        lambda: lstm("prop", gamma=(1, 2)),
+        TypeError,
+        r"gamma must be a number or one for each of norm_ih, norm_hh, norm_c, got \(1, 2\)",
+    ),
+    (
+        "gain a string",
+        lambda: lstm("ln", gamma="1"),
+        TypeError,
+        "gamma must be a number or one for each of norm_ih, norm_hh, norm_c, got '1'",
+    ),
     ("gain a bool", lambda: lstm("ln", gamma=True), TypeError, "gamma must be a finite number, got True of type bool"),
     ("gain infinite", lambda: lstm("ln", gamma=float("inf")), ValueError, "gamma must be a finite number, got inf"),
     (
@@ -114,7 +124,7 @@ CASES: list[Case] = [
         "bn, max_steps missing",
         lambda: lstm("bn"),
         ValueError,
-        "max_steps must be an integer of at least 1 for base='batch', .*, got None",
+        "max_steps must be an integer of at least 1 for norm='bn', .*, got None",
     ),
     ("bn, max_steps zero", lambda: lstm("bn", max_steps=0), ValueError, "max_steps must be an integer of at least 1"),
     ("bn, k", lambda: lstm("bn", k=2, max_steps=3), ValueError, "k must be left out for norm='bn', .* got 2"),
@@ -132,19 +142,19 @@ CASES: list[Case] = [
         "bn, one case",
         lambda: batch("bn")(X[:, :1]),
         ValueError,
-        r"input must have at least 2 cases for base='batch' with k=1 in training, .*, got shape \(4, 1, 3\)",
+        r"input must have at least 2 cases for norm='bn' with a window of one step in training, .* \(4, 1, 3\)",
     ),
     (
         "bn, no case",
         lambda: batch("bn")(X[:, :0]),
         ValueError,
-        r"input must have at least 1 case for base='batch' in training, got shape \(4, 0, 3\)",
+        r"input must have at least 1 case for norm='bn' in training, got shape \(4, 0, 3\)",
     ),
     (
         "bn, another module's statistics",
         lambda: torch.nn.SyncBatchNorm.convert_sync_batchnorm(batch("bn"))(X),  # type: ignore[no-untyped-call]  # torch's
         TypeError,
-        "norm_ih.population must be the PopulationStatistics of base='batch', got SyncBatchNorm",
+        "norm_ih.population must be the PopulationStatistics of norm='bn', got SyncBatchNorm",
     ),
     (
         "atn, base unknown",

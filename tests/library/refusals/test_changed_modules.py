@@ -54,6 +54,8 @@ def test_settings_of_the_norm_cannot_change(cell: Any, name: str, value: object)
     [
         *((cell(3, 4, k=2), name, value) for cell in CELLS for name, value in OTHER_SIZES.items()),
         (ATNRNN(3, 4, k=2), "nonlinearity", "relu"),
+        (ATNGRU(3, 4, k=2), "init", "bad"),
+        (ATNLSTM(3, 4, k=2), "forget_bias", 1.0),
         *((AssortedTimeNorm(3, 2), name, value) for name, value in OTHER_NORMS.items()),
         (NormalizedLinear(3, 4, k=2), "out_features", 5),
         (NormalizedLinear(3, 4, k=2), "bias_placement", "inside"),

@@ -1,5 +1,6 @@
 """Inputs and initial states that the LSTM refuses."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -90,9 +91,33 @@ CASES: list[Case] = [
     ("packed, rank", lambda: lstm()(pack_sequence([A])), ValueError, r"input.data must have 2 axes \(S, I\)"),
     (
         "packed, order",
-        lambda: lstm()(PackedSequence(A[0], torch.tensor([2, 2]), torch.tensor([0, 1, 2]))),
+        lambda: lstm()(PackedSequence(A[0], torch.tensor([2]), torch.tensor([0, 1, 2]))),
         ValueError,
-        r"input.sorted_indices must have one index for each of the input.batch_sizes\[0\] = 2 cases, got 3",
+        r"input.sorted_indices must have one index for each of the input.batch_sizes\[0\] = 2 cases, got shape \(3,\)",
+    ),
+    *(
+        (
+            f"packed, batch_sizes {sizes}",
+            lambda sizes=sizes: lstm()(PackedSequence(torch.zeros(5, 3), torch.tensor(sizes))),
+            ValueError,
+            "input.batch_sizes must be numbers of at least 1 that never rise and add up to the 5 rows of input.data, "
+            + re.escape(f"got {sizes}"),
+        )
+        for sizes in ([2, 1, 2], [3, 0, 2], [3, 1], [4, 2, -1], [3, 3])
+    ),
+    (
+        "packed, a case twice",
+        lambda: lstm()(PackedSequence(torch.zeros(5, 3), torch.tensor([3, 2]), torch.tensor([0, 0, 1]))),
+        ValueError,
+        r"input.sorted_indices must have each index from 0 to 2 once, got \[0, 0, 1\]",
+    ),
+    (
+        "packed, a place twice",
+        lambda: lstm()(
+            PackedSequence(torch.zeros(5, 3), torch.tensor([3, 2]), torch.tensor([0, 2, 1]), torch.tensor([0, 2, 3]))
+        ),
+        ValueError,
+        r"input.unsorted_indices must have each index from 0 to 2 once, got \[0, 2, 3\]",
     ),
     (
         "packed integers",

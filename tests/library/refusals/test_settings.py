@@ -9,6 +9,9 @@ import torch
 from atn import backends
 from tests.support.wrong_calls import EPS, META, WINDOW, Case, lstm, wrong_calls
 
+IN_FLOAT32 = r"eps must be 0 or from 1.4e-45 to 3.4e[+]38 to be computed in torch.float32"
+DTYPE = "dtype must be None or one of torch.float16, torch.bfloat16, torch.float32, torch.float64"
+
 CASES: list[Case] = [
     ("input_size zero", lambda: lstm(input_size=0), ValueError, rf"input_size {WINDOW}, got 0"),
     ("hidden_size a float", lambda: lstm(hidden_size=5.0), TypeError, rf"hidden_size {WINDOW}, got 5.0 of type float"),
@@ -80,6 +83,16 @@ CASES: list[Case] = [
         ValueError,
         "forget_bias must be a finite number or None, got 1000",
     ),
+    ("eps infinite in its dtype", lambda: lstm(eps=1e300), ValueError, rf"{IN_FLOAT32}, got 1e[+]300"),
+    ("eps zero in its dtype", lambda: lstm(eps=1e-46), ValueError, rf"{IN_FLOAT32}, got 1e-46"),
+    (
+        "eps in half precision, which is computed in float32",
+        lambda: lstm(eps=1e39, dtype=torch.float16),
+        ValueError,
+        rf"{IN_FLOAT32}, got 1e[+]39",
+    ),
+    ("dtype of integers", lambda: lstm(dtype=torch.int32), TypeError, rf"{DTYPE}, got torch.int32"),
+    ("dtype a string", lambda: lstm(dtype="float32"), TypeError, rf"{DTYPE}, got 'float32'"),
     ("lstm, eps", lambda: lstm(eps=-1.0), ValueError, rf"{EPS}, got -1.0"),
     (
         "bias_placement unknown",

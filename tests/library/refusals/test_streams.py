@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 from atn.carried import map_memory
 from atn.state import HiddenMemory
+from atn.window import StepStatistics
 from tests.support.wrong_calls import A, Case, lstm, memory, module, pair, state, wrong_calls
 
 CASES: list[Case] = [
@@ -157,6 +158,60 @@ CASES: list[Case] = [
         lambda: lstm().stream(A, state()._replace(lengths=(2, 0))),
         ValueError,
         r"state.lengths must be B = 2 numbers from 0 to M = 1",
+    ),
+    (
+        "state, lengths below the windows",
+        lambda: lstm().stream(A, state()._replace(lengths=(0, 0))),
+        ValueError,
+        r"state.lengths must be B = 2 numbers from 0 to M = 1, the largest M, got \(0, 0\)",
+    ),
+    (
+        "state, lengths of bools",
+        lambda: lstm().stream(A, state()._replace(lengths=(True, False))),
+        TypeError,
+        r"state.lengths must be None or a tuple of integers, one for each case, got \(True, False\)",
+    ),
+    (
+        "state.reset, lengths of another batch",
+        lambda: state()._replace(lengths=(1, 0, 1)).reset(torch.ones(2).bool()),
+        ValueError,
+        r"state.lengths must be B = 2 numbers from 0 to M = 1, the largest M, got \(1, 0, 1\)",
+    ),
+    (
+        "state.reset of an h without axes",
+        lambda: state()._replace(h=torch.tensor(0.0)).reset(torch.ones(2).bool()),
+        ValueError,
+        r"state.h must have 3 axes \(L, B, H\), got shape \(\)",
+    ),
+    (
+        "state.detach without memory",
+        lambda: state()._replace(memory=cast("Any", None)).detach(),
+        TypeError,
+        "state.memory must be a tuple with an entry for each layer, got NoneType",
+    ),
+    (
+        "state of wn with windows",
+        lambda: lstm(norm="wn", k=None).stream(A, state(norm="wn", k=None)._replace(memory=state().memory)),
+        ValueError,
+        r"state.memory\[0\] must be None for norm='wn', got LayerMemory",
+    ),
+    (
+        "memory.reset of steps without axes",
+        lambda: memory()._replace(steps=StepStatistics(torch.tensor(0.0), torch.tensor(0.0))).reset(torch.ones(2) > 0),
+        ValueError,
+        r"memory.steps.mean must have 2 axes \(M, B\), got shape \(\)",
+    ),
+    (
+        "memory, steps without axes",
+        lambda: module(k=3).stream(A, memory()._replace(steps=StepStatistics(torch.tensor(0.0), torch.tensor(0.0)))),
+        ValueError,
+        r"memory.steps.mean must have shape \(M, B\) = \(0, 2\), got \(\)",
+    ),
+    (
+        "memory, position below 0",
+        lambda: module(k=3).stream(A, memory()._replace(position=-1)),
+        ValueError,
+        "memory.position must be an integer of at least 0, got -1",
     ),
     ("reset a number", lambda: lstm().stream(A, reset=1), TypeError, "reset must be a tensor of bools, got int"),
     (

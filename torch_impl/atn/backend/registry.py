@@ -15,7 +15,19 @@ from atn.backend.triton import backend as triton_backend
 
 
 class BackendInfo(NamedTuple):
-    """One backend: its name, whether it can run on this machine and why, and its cells by the `mode` of a module."""
+    """What `atn.backends` says about a backend.
+
+    Attributes
+    ----------
+    name
+        What a module takes as `backend`.
+    available
+        Whether it can run on this machine.
+    reason
+        What it runs on, or why it cannot.
+    modes
+        The cells that it has, by the `mode` of a module: "LSTM", "GRU", "RNN_TANH", "RNN_RELU".
+    """
 
     name: str
     available: bool
@@ -64,6 +76,11 @@ def backends() -> list[BackendInfo]:
     """Every backend by name, whether it can run on this machine, and why.
 
     Builds the compiled part of "fused" if no process on this machine has done so (see `atn.backend.fused.build`).
+
+    Returns
+    -------
+    list of BackendInfo
+        "eager", "fused" and "triton".
     """
     fused = "the CPU, hand-written gradients; "
     fused += compiled().reason if compiled().operators else f"a loop of plain PyTorch operations ({compiled().reason})"

@@ -106,29 +106,31 @@ class ATNLSTM(RecurrentLayers):
     input_size, hidden_size
         I and H.
     num_layers
-        Number of stacked layers.
+        Number of stacked layers (default 1).
     bias
-        Whether to have `bias_ih` and `bias_hh`.
+        Whether to have `bias_ih` and `bias_hh` (default True).
     batch_first
-        Whether input and output are (B, T, ...) rather than (T, B, ...).
+        Whether input and output are (B, T, ...) rather than (T, B, ...) (default False).
     dropout
-        Probability of dropping an output of each layer but the last, while training.
+        Probability of dropping an output of each layer but the last, while training (default 0). Warns with one layer,
+        which has no such output.
     bidirectional
-        Whether a second stack reads each sequence backwards.
+        Whether a second stack reads each sequence backwards (default False).
     k
         Length of the window, at least 1, may exceed T. Needed for "atn", refused for the others.
     norm
-        A name of the table.
+        A name of the table (default "atn").
     eps
-        Added to each variance under the root, at least 0.
+        Added to each variance under the root, at least 0 (default 1e-5). Refused for "prop" and "wn"; "none" takes it
+        without effect, as it takes `affine` and `bias_placement`, so that one set of arguments serves it and "ln".
     affine
-        Whether each norm has a gain and a shift.
+        Whether each norm has a gain and a shift (default True).
     bias_placement
-        "outside", Eq. (14) with b = b_ih + b_hh, or "inside" (section 5.1). Without a norm both are the same.
+        "outside" (default), Eq. (14) with b = b_ih + b_hh, or "inside" (section 5.1). Without a norm both are the same.
     init
-        "torch": uniform in +-1/sqrt(H), as `torch.nn.LSTM` draws them. "paper": W_ih orthogonal, W_hh four identity
-        blocks, biases 0. "orthogonal": an orthogonal block for each gate, biases 0. For "prop" rows are brought to
-        length 1, and `project_rows_` does so after a step of the optimizer. Shifts are 0; see `gamma`.
+        "torch" (default): uniform in +-1/sqrt(H), as `torch.nn.LSTM` draws them. "paper": W_ih orthogonal, W_hh four
+        identity blocks, biases 0. "orthogonal": an orthogonal block for each gate, biases 0. For "prop" rows are
+        brought to length 1, and `project_rows_` does so after a step of the optimizer. Shifts are 0; see `gamma`.
     forget_bias
         Bias of the forget gate at first: that part of `bias_ih` has this value and that of `bias_hh` is 0. With
         `bias_placement="inside"` it stands in front of a norm. None leaves it to `init`; needs `bias=True`.
@@ -162,12 +164,14 @@ class ATNLSTM(RecurrentLayers):
     Raises
     ------
     TypeError
-        A number that is not of the right kind.
+        A number or a dtype that is not of the right kind.
     ValueError
-        A number out of range, an unknown choice, `k` missing or refused, `forget_bias` without biases, a backend that
-        cannot run, `proj_size` not 0.
+        A number out of range, such as an eps too large or too small for the dtype computed in; an unknown choice; an
+        argument that the norm needs and lacks, or that it does not have (`k`, `eps`, `gamma` with `affine=False`, ...);
+        `forget_bias` without biases; a backend that cannot run; `proj_size` not 0.
     """
 
+    _fixed: ClassVar[frozenset[str]] = RecurrentLayers._fixed | {"forget_bias"}  # noqa: SLF001 - of the base class
     gates: ClassVar[int] = 4
     state_names: ClassVar[tuple[str, ...]] = ("h", "c")
     state_type: ClassVar[type[tuple[Any, ...]]] = LSTMState

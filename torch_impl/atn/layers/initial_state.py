@@ -1,6 +1,5 @@
 """Checks of the initial states of a call, which are returned with a batch axis."""
 
-from numbers import Integral
 from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float
@@ -9,7 +8,7 @@ from torch import Tensor
 from atn.carried import Carried
 from atn.precision import compute_dtype
 from atn.state import StreamOrigin
-from atn.validation import check_floating, check_mask, check_matches, check_shape
+from atn.validation import check_floating, check_lengths, check_mask, check_matches, check_shape
 from atn.window import StepStatistics
 
 Shape = tuple[int, int, int]
@@ -78,7 +77,7 @@ def streamed_states(
     if len(fields.memory) != layers:
         raise ValueError(f"state.memory must have num_layers = {layers} entries, got {len(fields.memory)}")
     for layer, memory in enumerate(fields.memory):
-        _check_memory(f"state.memory[{layer}]", memory, kind.memory_type, B, window, computed)
+        _check_memory(f"state.memory[{layer}]", memory, kind, B, window, computed)
     rows = 0 if window is None else fields.memory[0][0].mean.shape[0]
     check_lengths("state.lengths", fields.lengths, B, rows)
     return Carried(
@@ -94,16 +93,6 @@ def check_origin(origin: tuple[Any, ...], expected: tuple[Any, ...], name: str =
     for field, was, must in zip(fields._fields, origin, expected, strict=True):
         if was != must:
             raise ValueError(f"{name} must be of a module with {field}={must!r}, got one of {field}={was!r}")
-
-
-def check_lengths(name: str, lengths: Any, B: int, rows: int) -> None:
-    """Check the lengths of the windows of `B` cases; the longest must have all `rows`."""
-    if lengths is None:
-        return
-    if not isinstance(lengths, tuple | list) or not all(isinstance(n, Integral) for n in lengths):
-        raise TypeError(f"{name} must be None or a tuple of integers, one for each case, got {lengths!r}")
-    if len(lengths) != B or (B > 0 and (min(lengths) < 0 or max(lengths) != rows)):
-        raise ValueError(f"{name} must be B = {B} numbers from 0 to M = {rows}, the largest M, got {lengths}")
 
 
 def check_reset(reset: Any, T: int, B: int, *, batched: bool, batch_first: bool) -> Bool[Tensor, "T B"] | None:
@@ -130,13 +119,14 @@ def _check_states(name: str, states: Any, like_name: str, like: Tensor, shape: S
         check_shape(name, states, (rows, H), "(num_layers * D, H)")
 
 
-def _check_memory(name: str, memory: Any, kind: type[Any], B: int, k: int | None, computed: Tensor) -> None:
+def _check_memory(name: str, memory: Any, kind: StateKind, B: int, k: int | None, computed: Tensor) -> None:
     if k is None:
         if memory is not None:
-            raise ValueError(f"{name} must be None for norm='none', got the windows of a norm")
+            raise ValueError(f"{name} must be None for norm={kind.origin.norm!r}, got {type(memory).__name__}")
         return
-    if not isinstance(memory, kind):
-        raise TypeError(f"{name} must be the windows of a norm, a {kind.__name__}, got {type(memory).__name__}")
+    if not isinstance(memory, kind.memory_type):
+        must = kind.memory_type.__name__
+        raise TypeError(f"{name} must be the windows of a norm, a {must}, got {type(memory).__name__}")
     fields: Any = memory
     for field, steps in zip(fields._fields, memory, strict=True):
         if not isinstance(steps, StepStatistics):

@@ -59,17 +59,37 @@ class _Reading(NamedTuple):
 def cases_of(packed: PackedSequence) -> int:
     """The number of cases, B, from a shape where one has it: `torch.compile` breaks its graph at a tensor's number.
 
-    Raises ValueError if the indices that sort the cases are of another number.
+    Raises ValueError for a sequence that `torch.nn.utils.rnn.pack_sequence` cannot have made. What a compiler traces
+    has no numbers to check.
     """
     order = packed.sorted_indices
-    if order is None:
-        return int(packed.batch_sizes[0])
-    if not torch.compiler.is_compiling() and order.shape[0] != packed.batch_sizes[0]:
+    if not torch.compiler.is_compiling():
+        _check_batch_sizes(packed.batch_sizes, packed.data.shape[0])
+        _check_order("input.sorted_indices", order, int(packed.batch_sizes[0]))
+        _check_order("input.unsorted_indices", packed.unsorted_indices, int(packed.batch_sizes[0]))
+    return int(packed.batch_sizes[0]) if order is None else order.shape[0]
+
+
+def _check_batch_sizes(sizes: Tensor, S: int) -> None:
+    """Check the numbers of cases of each step: at least 1, never more than in the step before, S in all."""
+    if sizes.ndim != 1 or sizes.shape[0] == 0 or sizes.min() < 1 or bool((sizes.diff() > 0).any()) or sizes.sum() != S:
         raise ValueError(
-            "input.sorted_indices must have one index for each of the input.batch_sizes[0] = "
-            f"{int(packed.batch_sizes[0])} cases, got {order.shape[0]}"
+            f"input.batch_sizes must be numbers of at least 1 that never rise and add up to the {S} rows of "
+            f"input.data, got {sizes.tolist()}"
         )
-    return order.shape[0]
+
+
+def _check_order(name: str, order: Tensor | None, B: int) -> None:
+    """Check the indices that sort the cases, or undo it; None leaves them. Values on a GPU are not waited for."""
+    if order is None:
+        return
+    if order.shape != (B,):
+        raise ValueError(
+            f"{name} must have one index for each of the input.batch_sizes[0] = {B} cases, got shape "
+            f"{tuple(order.shape)}"
+        )
+    if order.device.type == "cpu" and order.sort().values.tolist() != list(range(B)):
+        raise ValueError(f"{name} must have each index from 0 to {B - 1} once, got {order.tolist()}")
 
 
 class StepsPacked:

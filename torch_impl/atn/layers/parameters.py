@@ -24,6 +24,8 @@ from atn.norms.rows import to_unit_rows
 from atn.state import StreamOrigin
 from atn.validation import (
     check_choice,
+    check_dtype,
+    check_epsilon_in,
     check_flag,
     check_matches,
     check_shape,
@@ -43,7 +45,7 @@ class LayerParameters(FixedSettings, ABC):
     """
 
     _fixed: ClassVar[frozenset[str]] = frozenset(
-        ("mode", "input_size", "hidden_size", "num_layers", "bias", "bidirectional", "proj_size")
+        ("mode", "input_size", "hidden_size", "num_layers", "bias", "bidirectional", "proj_size", "init")
     )
     gates: ClassVar[int]
     """Number of blocks of H rows in W_ih and W_hh."""
@@ -95,6 +97,8 @@ class LayerParameters(FixedSettings, ABC):
             raise TypeError(f"{min(unknown)} is no argument of {type(self).__name__}, got {options!r}")
         arguments = NormArguments(k, eps, affine, bias_placement, **options)
         self._norm: RecurrentNorm = checked_norm(norm, arguments, tuple(self._sites()))
+        check_dtype(dtype)
+        check_epsilon_in(self._norm.eps, dtype)
         self._norm_name: Norm = norm
         self._norm_options: NormOptions = options
         check_choice("init", init, get_args(Init))

@@ -7,7 +7,7 @@ from atn.backend.interface import DetachedSettings, NormSettings
 from atn.choices import Base, Statistic
 from atn.norms.bn import BatchStatistics
 from atn.norms.interface import NormArguments, RecurrentNorm, affine_gammas, checked_detach
-from atn.population import population_steps
+from atn.population import check_no_momentum, population_steps
 from atn.state import StreamOrigin
 from atn.validation import check_choice, epsilon, whole_number
 
@@ -34,12 +34,8 @@ class AssortedTime(RecurrentNorm):
             if arguments.detach:
                 raise ValueError(f"detach must be left out for base='batch', got {arguments.detach!r}")
             return BatchStatistics.of(arguments, "base='batch'", k, k)
-        population_steps(arguments.base, arguments.max_steps)
-        if arguments.momentum != NormArguments().momentum:
-            raise ValueError(
-                "momentum must be left out for base='layer', which has no population statistics, "
-                f"got {arguments.momentum!r}"
-            )
+        population_steps(arguments.base, arguments.max_steps, f"base={arguments.base!r}")
+        check_no_momentum(arguments.base, arguments.momentum)
         return cls(
             k=k,
             eps=epsilon(arguments.eps),

@@ -16,6 +16,7 @@ from atn.backend.cell import Cell, CellOutput, Layer
 from atn.backend.interface import Settings
 from atn.choices import Base, BiasPlacement, Statistic, Variance
 from atn.norms.gain_shift import GainShift
+from atn.population import MOMENTUM
 from atn.state import StreamOrigin
 from atn.validation import number
 
@@ -48,7 +49,7 @@ class NormArguments(NamedTuple):
     detach: tuple[Statistic, ...] = ()
     base: Base = "layer"
     max_steps: int | None = None
-    momentum: float | None = 0.1
+    momentum: float | None = MOMENTUM
     scale: float = 1.0
     slope: float = 0.1
 
@@ -56,7 +57,7 @@ class NormArguments(NamedTuple):
 REFUSALS = {
     "k": "has no window to choose",
     "eps": "divides by no variance of the data",
-    "affine": "has its gains by definition",
+    "affine": "has gains and shifts, or has none, by definition",
     "bias_placement": "has the biases outside by definition",
     "gamma": "has no gains that start at a number",
     "variance": "has no such constants",
@@ -72,19 +73,17 @@ REFUSALS = {
 
 def gamma_of_sites(value: Any, sites: tuple[str, ...]) -> Any:
     """Starts of the gains at those of `SITES` that a cell has, in full: 1 where there is none."""
-    if len(sites) == len(SITES) or not isinstance(value, tuple | list):
+    if value is None or isinstance(value, Real):
         return value
-    if len(value) != len(sites):
+    if not isinstance(value, tuple | list) or len(value) != len(sites):
         raise TypeError(f"gamma must be a number or one for each of {', '.join(sites)}, got {value!r}")
     return (*value, *(1.0 for _ in SITES[len(sites) :]))
 
 
-def checked_gammas(value: object) -> tuple[float, float, float]:
-    """Starts of the gains at `SITES`, from one number for all or three."""
-    values = (value,) * 3 if isinstance(value, Real) else value
-    if not isinstance(values, tuple | list) or len(values) != 3:
-        raise TypeError(f"gamma must be a number or three, for {', '.join(SITES)}, got {value!r}")
-    return tuple(number("gamma", gamma) for gamma in values)  # type: ignore[return-value]  # three, as checked
+def checked_gammas(value: Any) -> tuple[float, float, float]:
+    """Starts of the gains at `SITES`, from one number for all or what `gamma_of_sites` returns."""
+    values = (value,) * len(SITES) if isinstance(value, Real) else value
+    return tuple(number("gamma", gamma) for gamma in values)  # type: ignore[return-value]  # one for each of SITES
 
 
 def affine_gammas(arguments: NormArguments) -> tuple[float, float, float]:

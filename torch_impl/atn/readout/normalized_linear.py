@@ -17,6 +17,7 @@ from atn.precision import compute_dtype, full_precision
 from atn.state import NormMemory
 from atn.validation import (
     check_choice,
+    check_dtype,
     check_flag,
     check_floating,
     check_matches,
@@ -89,6 +90,7 @@ class NormalizedLinear(FixedSettings, nn.Linear):
         whole_number("out_features", out_features)
         check_flag("bias", bias)
         check_choice("bias_placement", bias_placement, get_args(BiasPlacement))
+        check_dtype(dtype)
         super().__init__(in_features, out_features, bias, device, dtype)
         self.bias_placement: BiasPlacement = bias_placement
         self.norm = AssortedTimeNorm(
@@ -116,7 +118,27 @@ class NormalizedLinear(FixedSettings, nn.Linear):
         input: Float[Tensor, "T B H"],  # noqa: A002 - as of torch.nn.Linear
         chunk: Chunk | None = None,
     ) -> Float[Tensor, "T B N"] | tuple[Float[Tensor, "T B N"], NormMemory]:
-        """Map a whole sequence; raises what `stream` raises, which passes its memory and resets as a `chunk`."""
+        """Map a whole sequence.
+
+        Parameters
+        ----------
+        input
+            The sequence (T, B, H), T >= 1, in the dtype of the parameters outside autocast.
+        chunk
+            None. `stream` passes its memory and restarts this way, so that hooks run.
+
+        Returns
+        -------
+        y
+            (T, B, N), in the dtype of the input.
+
+        Raises
+        ------
+        TypeError
+            The input is no floating-point tensor, or has another dtype than the parameters.
+        ValueError
+            Another shape or device, or an empty axis.
+        """
         check_chunk(chunk, NormMemory.__name__)
         return self._next(input, None, None)[0] if chunk is None else self._next(input, chunk.state, chunk.reset)
 
@@ -137,7 +159,7 @@ class NormalizedLinear(FixedSettings, nn.Linear):
         memory
             What the call before returned; None at the start.
         reset
-            True where a case's window is emptied before that step, as of `AssortedTimeNorm.stream`.
+            Bools (T, B), true where a case's window is emptied before that step. None empties none.
 
         Returns
         -------
@@ -146,8 +168,11 @@ class NormalizedLinear(FixedSettings, nn.Linear):
 
         Raises
         ------
-        TypeError, ValueError
-            As `AssortedTimeNorm.stream`, with `input` for a.
+        TypeError
+            The input is no floating-point tensor, or has another dtype than the parameters; `reset` has no bools; a
+            memory that is none.
+        ValueError
+            Another shape or device, or an empty axis; a memory that does not fit the input or this module.
         """
         return cast("tuple[Tensor, NormMemory]", self(input, Chunk(memory, reset)))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from atn.fixed_settings import FixedSettings
 from atn.initialization import start_anew
 from atn.precision import compute_dtype, full_precision
-from atn.validation import check_flag, check_floating, check_matches, check_parameter, whole_number
+from atn.validation import check_dtype, check_flag, check_floating, check_matches, check_parameter, whole_number
 
 
 class ByStep(NamedTuple):
@@ -53,7 +53,7 @@ class PerStepReadout(FixedSettings):
     Raises
     ------
     TypeError
-        A number or flag that is not of the right kind.
+        A number, a flag or a dtype that is not of the right kind.
     ValueError
         A number out of range.
     """
@@ -77,6 +77,7 @@ class PerStepReadout(FixedSettings):
         self.classes = whole_number("classes", classes)
         check_flag("bias", bias)
         check_flag("batch_first", batch_first)
+        check_dtype(dtype)
         self.batch_first = batch_first
         self.weight = nn.Parameter(torch.empty(classes, steps, hidden_size, device=device, dtype=dtype))
         self.register_parameter(

@@ -45,7 +45,8 @@ def compiled() -> Compiled:
         _load()
     except (ImportError, OSError, RuntimeError) as error:
         # Without a compiler, ninja or headers, or if the build fails, the plain loop runs; `atn.backends()` says why.
-        return Compiled(None, f"not compiled: {str(error).strip().splitlines()[0]}")
+        # The first line of the message, or the name of an error without one.
+        return Compiled(None, f"not compiled: {next(iter(str(error).strip().splitlines()), type(error).__name__)}")
     return Compiled(torch.ops.atn_compiled, f"compiled for {torch.backends.cpu.get_cpu_capability()}")
 
 
