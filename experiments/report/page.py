@@ -30,13 +30,14 @@ records in [`runs/`](runs) alone.
 ## How to run
 
 ```
-python -m nox -s experiments -- copying --preset demo                  # LSTM, LN and ATN part, in minutes
+python -m nox -s experiments -- copying --preset demo                  # LSTM, LN and ATN separate, in minutes
 python -m nox -s experiments -- copying --preset released --T 100      # LSTM, LN and ATN in turn
 python -m nox -s experiments -- report                                 # this page and its figures
 ```
 
-The session sets up its environment and then runs `python -m experiments ...`. If no stamp shows that these sources have
-been checked, it checks the implementation first. Each task is one command, which runs all its models:
+nox sets up an environment and then runs `python -m experiments ...`. If no stamp shows that these sources have
+been checked, it checks the implementation first. Each task is one command, which runs all its models in turn unless
+`--model` names one:
 """
 
 HABITS = """\
@@ -69,16 +70,16 @@ def fragment(title: str) -> str:
 HOW_TO_READ = f"""\
 ## How to read the tables
 
-- Two numbers joined by a slash are of training and of validation.
-- *Minimum* is the lowest loss of any single batch, which is what the paper's tables show. It favors lucky batches, and
-  it hides that a loss rose again.
+- Two numbers joined by a slash are of training and of validation, unless their column or measure names two others.
+- *Minimum* is the lowest loss of a training batch, or epoch where a section says so, and the lowest loss of a
+  validation, which is what the paper's tables show. It favors lucky batches, and it hides that a loss rose again.
 - *Final* is the mean over the last {FINAL_STEPS} training batches and over the last {FINAL_VALIDATIONS} validations, or
   the last validation of a run with fewer than {FEW_VALIDATIONS}.
 - *Last 5 %* is the mean over the last 5 % of the steps and over the validations among them, or the final validation
   where there is none.
 - Numbers over several seeds are mean ± sample standard deviation. The number of a single seed has no spread. Of one
   seed a sentence says what that run did: two equal models come in either order, so that by chance alone it is confirmed
-  with probability 1/2 at one seed and 1/8 at three.
+  with a probability of up to 1/2 at one seed and 1/8 at three.
 - *Paired difference* is the mean over the seeds of first model minus second at the same seed, and so on the same data,
   with its {CONFIDENCE:.0%} interval by Student's t.
 - *Stamp* names the check that the sources of the run had passed (`verify` is the full one, `gate` the short one) and
@@ -87,8 +88,9 @@ HOW_TO_READ = f"""\
   it is true for no seed; *inconclusive* otherwise; and *pending* while its runs are missing. Two numbers count as equal
   if they differ by less than a margin, which is 1% of a loss unless a section gives another one. If there are several
   measures, the first one decides.
-- A claim is confirmed if all its sentences are confirmed. It is inconclusive if the presets disagree. The presets that
-  have all their runs decide; where none has, those with some; and those *{AT_REDUCED_SIZE}* only where no other would.
+- A claim is confirmed if all its sentences are confirmed, and not confirmed as soon as one of them is not; else it is
+  inconclusive or pending as the others are. It is inconclusive if the presets disagree. The presets that have all their
+  runs decide, of these the ones that are not *{AT_REDUCED_SIZE}* if there are any; where none has all, those with some.
 - Runs that had no stamp, and runs whose settings or steps differ from the preset, decide no claim. The latter are rows
   of their task's tables, or, where they belong to a grid, are shown in
   [{SENSITIVITY}]({fragment(SENSITIVITY)}) alone.
@@ -143,7 +145,7 @@ def _claims(results: Results) -> list[str]:
         rows.append([f"`{claim}`", verdict.headline, time_to_settle(verdict, results), ", ".join(numbers)])
     introduction = (
         "Verdicts of the runs on the measured claims of `proofs/papers`, and the time, on one core, of the runs that a "
-        f"verdict over {SEEDS} seeds lacks; each section ends with their commands:"
+        f"verdict over {SEEDS} seeds lacks; each section ends with the commands of all runs that are missing:"
     )
     header = ["claim", "verdict", f"to {SEEDS} seeds", "numbers"]
     return ["## Claims", "", introduction, "", *markdown(header, rows)]

@@ -64,9 +64,10 @@ def _begun(study: Study, presets: Presets, case: Case, results: Results) -> bool
 
 def _settings(study: Study) -> list[str]:
     rows = [[f"`{name}`", *(_cell(getattr(each, name)) for each in study.presets.values())] for name in study.open]
-    reasons = f"`{study.task} --help` gives the reason for each"
+    which = "These settings are open in the paper, differ between its text and the released script, or are ours"
+    reasons = f"`{study.task} --help` says of each what it is, and of most where the value comes from"
     return [
-        f"These settings are open in the paper, or differ between its text and the released script; {reasons}:",
+        f"{which}; {reasons}:",
         "",
         *markdown(["setting", *map(named, study.presets)], rows),
     ]
@@ -135,7 +136,7 @@ def _findings(study: Study, results: Results) -> list[str]:
     for case in study.cases:
         for presets in study.presets:
             of_case = [verdict for verdict in verdicts if verdict.case is case and verdict.presets == presets]
-            if of_case:
+            if of_case and _begun(study, presets, case, results):
                 size = f"**{AT_REDUCED_SIZE}**" if of_case[0].reduced else ""
                 where = ", ".join(filter(None, [case.title, f"settings {named(presets)}", size]))
                 lines += ["", f"{where}:", "", *verdict_table(of_case), *_distances(case, presets, results)]
@@ -171,7 +172,7 @@ def _distances(case: Case, presets: Presets, results: Results) -> list[str]:
         if label in case.printed:
             ours = zip(*(case.columns[0].value(result) for result in runs), strict=True)
             ratios = [mean(some) / paper for some, paper in zip(ours, case.printed[label], strict=True)]
-            multiples.append(f"{label} {' / '.join(f'{ratio:.2g}' for ratio in ratios)}")
+            multiples.append(f"{label} {' / '.join(f'{ratio:.3g}' for ratio in ratios)}")
     if not multiples:
         return []
     return ["", f"Our minimum as a multiple of the paper's, training / validation: {', '.join(multiples)}."]

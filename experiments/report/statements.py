@@ -87,12 +87,12 @@ def goes_below(
     return Sentence(f"{label} gets below {name} ({number(level)})", (label,), tests, claims)
 
 
-def stays_at(
+def stays_above(
     label: str, name: str, level: float, measures: Sequence[Measure], margin: float, claims: tuple[str, ...] = ()
 ) -> Sentence:
     """Neither the training loss nor the validation loss falls below a level."""
     tests = _tests(measures, (label,), lambda value: _neither(value, Losses(level, level), margin))
-    return Sentence(f"{label} stays at {name} ({number(level)})", (label,), tests, claims)
+    return Sentence(f"{label} does not get below {name} ({number(level)})", (label,), tests, claims)
 
 
 def reaches_first(first: str, second: str, says: str, level: Level, claims: tuple[str, ...] = ()) -> Sentence:

@@ -10,8 +10,10 @@ from experiments.training.records.summary import mean
 
 
 def number(value: float) -> str:
-    """A number with four significant digits; a dash for NaN."""
-    return "–" if math.isnan(value) else f"{value:#.4g}"
+    """A number with four significant digits, or all digits before the point; a dash for NaN."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if 1000 <= abs(value) < math.inf else f"{value:#.4g}"
 
 
 def over_seeds(values: Sequence[tuple[float, ...]], show: Callable[[float], str] = number) -> str:

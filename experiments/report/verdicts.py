@@ -12,7 +12,7 @@ from experiments.report.paired import Paired, in_words
 from experiments.report.results import Result, Results, load_results
 from experiments.report.schema import Case, Observation, Presets, Runs, Sentence, Study, Test, counting
 from experiments.report.studies.registry import STUDIES
-from experiments.report.tables import over_seeds
+from experiments.report.tables import number, over_seeds
 
 CONFIRMED = "confirmed"
 NOT_CONFIRMED = "not confirmed"
@@ -30,7 +30,7 @@ class Finding(NamedTuple):
     numbers: str
     """The measured numbers of each label, over the seeds."""
     difference: str
-    """The paired difference of two labels in training and in validation, see `_difference`; may be empty."""
+    """The paired difference of two labels, see `_difference`; may be empty."""
 
 
 class Verdict(NamedTuple):
@@ -80,9 +80,15 @@ class ClaimVerdict(NamedTuple):
         return min((part.seeds for part in self.parts), default=0)
 
     @property
+    def _size(self) -> str:
+        """Whether all or some of its runs are of a reduced size, in words; empty if none is."""
+        reduced = [part.reduced for part in self.parts]
+        return "" if not any(reduced) else AT_REDUCED_SIZE if all(reduced) else f"partly {AT_REDUCED_SIZE}"
+
+    @property
     def headline(self) -> str:
         """Outcome and seeds in words."""
-        size = f" and {AT_REDUCED_SIZE}" if self.parts and all(part.reduced for part in self.parts) else ""
+        size = f" and {self._size}" if self._size else ""
         outcome = self.outcome if self.outcome == PENDING else f"{self.outcome} at {_seeds_in_words(self.seeds)}{size}"
         total = self.open + len(self.parts)
         return f"{outcome}; {self.open} of {total} sentences still without runs" if self.open else outcome
@@ -159,17 +165,17 @@ def _find(test: Test, at_seeds: Sequence[Mapping[str, Result]]) -> Finding:
         f"{label} {over_seeds([observation.numbers[label] for observation in observed], test.show)}" for label in labels
     ]
     outcome = _over_seeds([observation.true for observation in observed])
-    return Finding(test.measure, outcome, ", ".join(shown), _difference(observed))
+    difference = _difference(observed) if test.show is number else ""
+    return Finding(test.measure, outcome, ", ".join(shown), difference)
 
 
 def _difference(observed: Sequence[Observation]) -> str:
-    """The paired difference of two labels in training and in validation; empty for other observations or one seed."""
+    """The paired difference of two labels in each of their numbers; empty for other observations or one seed."""
     if len(observed) < 2 or len(observed[0].numbers) != 2:
         return ""
     first, second = zip(*(observation.numbers.values() for observation in observed), strict=True)
-    if len(first[0]) != 2:
-        return ""
-    pairs = [Paired(tuple(a[part] - b[part] for a, b in zip(first, second, strict=True))) for part in (0, 1)]
+    parts = range(len(first[0]))
+    pairs = [Paired(tuple(a[part] - b[part] for a, b in zip(first, second, strict=True))) for part in parts]
     return " / ".join(map(in_words, pairs))
 
 

@@ -22,11 +22,11 @@ TITLE = "What the order depends on"
 
 INTRODUCTION = f"""\
 The paper reports one run of each model, at settings that its text gives only in part. This study varies what the text
-leaves open. Its grids, their seeds, their budgets and the rules that choose further cells stand in
-[`tasks/sensitivity.py`](tasks/sensitivity.py); they were declared before the runs that they ask for. Runs that were
-there already count where their settings fit, and some grids were given cells of another grid later, to compare with:
-the table of grids says how many runs are older than their grid. No cell is left out: a run that has not ended is
-counted as missing.
+leaves open, and some of what it gives. Its grids, their seeds, their budgets and the rules that choose further cells
+stand in [`tasks/sensitivity.py`](tasks/sensitivity.py); they were declared before the runs that they ask for. Runs that
+were there already count where their settings fit, and some grids were given cells of another grid later, to compare
+with: the table of grids says how many runs are older than their grid. No cell is left out: a run that has not ended is
+counted as missing. No run was cut off by its budget; on a machine that others shared some took longer.
 
 - *Loss* is the mean training loss of the last 5 % of the steps, at a fixed number of steps, since a minimum favors
   noise. One loss is below another if it is smaller by more than {MARGIN:.0%}.

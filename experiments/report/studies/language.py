@@ -111,7 +111,7 @@ WIKITEXT2 = Study(
     "words, SGD and from some epoch on averaged SGD, k = 25. A training value is the mean of an epoch, with all "
     "dropouts. The paper does not mention the test text; ours is measured at the lowest validation loss. The preset "
     "`budget` is the paper's at a reduced size: layers of 200 units for 1,150, an embedding of 100 numbers for 400, "
-    "and 3 epochs for 100.",
+    "and 3 epochs for 100, in which averaging cannot begin.",
     presets={("paper",): wikitext2.PAPER, ("budget",): wikitext2.BUDGET},
     open=(
         "steps",
