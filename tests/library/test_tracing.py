@@ -156,8 +156,10 @@ def test_a_plain_compilation_has_no_break(cell: Any, *, grad: bool) -> None:
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("gradients", [True, False])
 @pytest.mark.parametrize("make", [ATNLSTM, ATNGRU, ATNRNN, None])
-def test_jit_trace_is_refused_where_there_are_windows(make: Any, backend: str) -> None:
+def test_jit_trace_is_refused_where_there_are_windows(make: Any, backend: str, *, gradients: bool) -> None:
     module = AssortedTimeNorm(3, 2, backend=backend) if make is None else make(3, 4, k=2, backend=backend)
-    with pytest.raises(RuntimeError, match=r"^torch.jit.trace must not trace a norm with windows, .* torch.export and"):
+    message = r"^torch.jit.trace must not trace a norm with windows, .* torch.export and"
+    with torch.set_grad_enabled(gradients), pytest.raises(RuntimeError, match=message):
         torch.jit.trace(module, (torch.randn(5, 2, 3),))  # type: ignore[no-untyped-call]  # torch's own

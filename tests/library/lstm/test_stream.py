@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atn import ATNLSTM
+from atn import ATNGRU, ATNLSTM, ATNRNN
 from atn.choices import BiasPlacement, Norm
 from tests.support.comparison import assert_close
 from tests.support.lstms import NORMS, in_chunks, random, with_exact_input_products, with_random_parameters
@@ -80,6 +80,14 @@ def test_the_state_keeps_at_most_k_minus_1_pairs_of_numbers_a_norm(T: int) -> No
         assert memory is not None
         shapes = {tuple(statistic.shape) for steps in memory for statistic in steps}
         assert shapes == {(min(4, T), 7)}
+
+
+@pytest.mark.parametrize("make", [ATNLSTM, ATNGRU, ATNRNN])
+def test_the_windows_of_a_state_hold_no_more_memory_than_they_show(make: Any) -> None:
+    """They are the last of all steps that were computed, which a view would keep."""
+    _, state = make(3, 4, k=5).stream(torch.randn(50, 2, 3))
+    for steps in state.memory[0]:
+        assert [tensor.untyped_storage().nbytes() for tensor in steps] == [tensor.nbytes for tensor in steps]
 
 
 def test_the_module_keeps_nothing() -> None:

@@ -54,6 +54,12 @@ def test_gradients_flow_through_the_memory_until_it_is_detached(base: Base) -> N
     assert cut[3:].all()
 
 
+@pytest.mark.parametrize("base", BASES)
+def test_a_memory_holds_no_more_than_it_shows(base: Base) -> None:
+    _, memory = module(4, base).stream(sequence(50, 3, 5))
+    assert [tensor.untyped_storage().nbytes() for tensor in memory.steps] == [tensor.nbytes for tensor in memory.steps]
+
+
 def test_the_memory_is_passed_and_never_kept() -> None:
     norm, a = module(4), sequence(7, 3, 5)
     first = norm(a)
