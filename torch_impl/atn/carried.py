@@ -87,7 +87,7 @@ def run_pieces(
 
 
 def _run_by_length(run: Run, data: Float[Tensor, "T B F"], carried: Carried) -> tuple[Tensor, Carried]:
-    if carried.lengths is None:
+    if not carried.lengths:  # one length for all, or no case at all
         return run(data, carried)
     cases: list[int] = []
     outputs, parts = [], []

@@ -16,6 +16,7 @@ from atn.population import PopulationStatistics, check_no_momentum, checked_popu
 from atn.precision import full_precision, in_one_dtype, state_dtype
 from atn.state import NormMemory, NormOrigin
 from atn.validation import (
+    LARGEST,
     check_choice,
     check_dtype,
     check_epsilon_in,
@@ -44,7 +45,8 @@ class AssortedTimeNorm(FixedSettings):
     those of the batch while training; evaluation uses population statistics, kept for each of the first `max_steps`
     time steps as Recurrent Batch Normalization (Cooijmans et al. 2017) does: running averages of the window's mean and
     biased variance, started by the first batch that reaches the step. Evaluation beyond `max_steps`, or beyond the last
-    step that a batch has reached, uses the last one's; before any training, mean 0 and variance 1. A batch of one case
+    step that a batch has reached, uses the last one's, and before the first step that one has reached the first one's;
+    before any training, mean 0 and variance 1. A batch of one case
     with k = 1 is refused in training, as by `torch.nn.BatchNorm1d`: the variance of one value is 0. With k > 1 the
     first step of such a batch is one value too, and gives the shift.
 
@@ -244,7 +246,7 @@ class AssortedTimeNorm(FixedSettings):
             columns = a.shape[1] if self.base == "layer" else a.shape[2]
             none = StepStatistics.none(columns, values, state_dtype(values.dtype))
             memory = NormMemory(none, 0, None, NormOrigin(self.base, self.k)) if memory is None else memory
-            self._check_memory(memory, columns, none.mean)
+            self._check_memory(memory, columns, none.mean, a.shape[0])
             start, end = memory.position, memory.position + a.shape[0]
 
             def run(values: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
@@ -269,7 +271,7 @@ class AssortedTimeNorm(FixedSettings):
         """Settings that differ between modules."""
         return f"{self.num_features}, k={self.k}, base={self.base!r}, eps={self.eps}, affine={self.affine}"
 
-    def _check_memory(self, memory: object, columns: int, values: Tensor) -> None:
+    def _check_memory(self, memory: object, columns: int, values: Tensor, T: int) -> None:
         if not isinstance(memory, NormMemory):
             raise TypeError(f"memory must be the NormMemory of the call before, got {type(memory).__name__}")
         check_origin(memory.origin, NormOrigin(self.base, self.k), "memory")
@@ -280,8 +282,8 @@ class AssortedTimeNorm(FixedSettings):
         must = "memory.position must be an integer of at least 0"
         if isinstance(memory.position, bool) or not isinstance(memory.position, int):
             raise TypeError(f"{must}, got {memory.position!r}")
-        if memory.position < 0:
-            raise ValueError(f"{must}, got {memory.position!r}")
+        if not 0 <= memory.position <= LARGEST - 1 - T:
+            raise ValueError(f"{must} that leaves room for T = {T} steps below 2**63, got {memory.position!r}")
         held = memory.steps.mean.shape[0] if memory.steps.mean.ndim else 0
         rows = held if self.base == "layer" else min(self.k - 1, memory.position)
         if rows > self.k - 1:
@@ -290,6 +292,8 @@ class AssortedTimeNorm(FixedSettings):
         for name, statistic in zip(("memory.steps.mean", "memory.steps.var"), memory.steps, strict=True):
             check_shape(name, statistic, (rows, columns), letters)
             check_matches(name, statistic, "the computation", values)
+        if self.base != "layer" and memory.lengths is not None:
+            raise ValueError(f"memory.lengths must be None for base={self.base!r}, got {memory.lengths!r}")
         check_lengths("memory.lengths", memory.lengths, columns, rows)
 
     def _checked_reset(self, reset: object, a: Float[Tensor, "T B N"]) -> Bool[Tensor, "T B"] | None:

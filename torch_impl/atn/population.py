@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from atn.backend.custom_ops.differentiable import transform_is_active
 from atn.choices import Base
-from atn.validation import whole_number
+from atn.validation import check_parameter, check_shape, probability, whole_number
 from atn.window import StepStatistics
 
 
@@ -49,6 +49,7 @@ class PopulationStatistics(nn.BatchNorm1d):
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__(num_features, momentum=momentum, affine=False, device=device, dtype=dtype)
+        self.max_steps = max_steps
         shape = (max_steps, num_features)
         self.register_buffer("running_mean", torch.zeros(shape, device=device, dtype=dtype))
         self.register_buffer("running_var", torch.ones(shape, device=device, dtype=dtype))
@@ -57,11 +58,14 @@ class PopulationStatistics(nn.BatchNorm1d):
     def at(self, start: int, end: int, dtype: torch.dtype) -> StepStatistics:
         """Statistics of the steps from `start` up to `end`, (end - start, N), for evaluation.
 
-        Later steps than any batch has reached get the statistics of the last step that was reached, or zeros and ones
-        if there is none.
+        A step that no batch has reached gets the statistics of the last step before it that one has, or else of the
+        first that one has, or zeros and ones if there is none.
         """
-        reached = (self.num_batches_tracked > 0).sum()
-        steps = torch.arange(start, end, device=self.running_mean.device).minimum(reached - 1).clamp(min=0)
+        reached = self.num_batches_tracked > 0
+        own = torch.arange(len(reached), device=reached.device)
+        before = torch.where(reached, own, -1).cummax(0).values
+        row = torch.where(before < 0, reached.long().argmax(), before)
+        steps = row[torch.arange(start, end, device=row.device).clamp(max=len(row) - 1)]
         return StepStatistics(self.running_mean[steps].to(dtype), self.running_var[steps].to(dtype))
 
     @torch.no_grad()
@@ -70,16 +74,17 @@ class PopulationStatistics(nn.BatchNorm1d):
 
         The first batch that reaches a step replaces its statistics, as in the oracle's `update_population`.
         """
+        momentum = None if self.momentum is None else probability("population.momentum", self.momentum)
         steps = slice(start, start + batch.mean.shape[0])
         count = self.num_batches_tracked[steps].add_(1).unsqueeze(1)
         for running, news in ((self.running_mean, batch.mean), (self.running_var, batch.var)):
             old, new = running[steps], news[: count.shape[0]]
-            weight = 1 / count.to(new.dtype) if self.momentum is None else self.momentum
+            weight = 1 / count.to(new.dtype) if momentum is None else momentum
             old.copy_(torch.where(count == 1, new, old + weight * (new - old)))
 
     def extra_repr(self) -> str:
         """Sizes and momentum."""
-        return f"{self.num_features}, max_steps={self.running_mean.shape[0]}, momentum={self.momentum}"
+        return f"{self.num_features}, max_steps={self.max_steps}, momentum={self.momentum}"
 
 
 def population_steps(base: Base, max_steps: object, chosen: str) -> int | None:
@@ -116,7 +121,7 @@ def check_no_momentum(base: Base, momentum: object) -> None:
 def checked_population(
     name: str, population: object, data_name: str, data: Float[Tensor, "T B N"], k: int, chosen: str
 ) -> PopulationStatistics:
-    """`population`, after checking that no tool has replaced the module and that the data have a variance.
+    """`population`, after checking that no tool has replaced it or its buffers, and that the data have a variance.
 
     `chosen` is what an error calls the norm: the arguments that chose it.
     """
@@ -125,6 +130,7 @@ def checked_population(
             f"{name} must be the PopulationStatistics of {chosen}, got {type(population).__name__}: "
             "convert_sync_batchnorm cannot convert it"
         )
+    _check_buffers(name, population, data_name, data)
     if population.training and population.track_running_stats and transform_is_active():
         raise ValueError(
             f"{name} must not be updated inside a transform of torch.func or forward mode, which cannot follow an "
@@ -141,3 +147,19 @@ def checked_population(
             f"variance of one value is 0, got shape {tuple(data.shape)}"
         )
     return population
+
+
+def _check_buffers(name: str, population: PopulationStatistics, data_name: str, data: Float[Tensor, "T B N"]) -> None:
+    """Check the buffers, which may have been replaced, or cast with the module: dtypes, shapes and devices."""
+    tracked: object = population.num_batches_tracked
+    if not isinstance(tracked, Tensor) or tracked.dtype != torch.long:
+        got = tracked.dtype if isinstance(tracked, Tensor) else type(tracked).__name__
+        raise TypeError(f"{name}.num_batches_tracked must be a tensor of int64, got {got}")
+    check_shape(f"{name}.num_batches_tracked", tracked, (population.max_steps,), "(max_steps,)")
+    shape = (population.max_steps, population.num_features)
+    buffers = {"running_mean": population.running_mean, "running_var": population.running_var}
+    for statistic, values in buffers.items():
+        check_parameter(f"{name}.{statistic}", values, shape, "(max_steps, N)")
+    for statistic, values in {**buffers, "num_batches_tracked": tracked}.items():
+        if values.device != data.device:
+            raise ValueError(f"{name}.{statistic} must be on {data_name}'s device {data.device}, got {values.device}")

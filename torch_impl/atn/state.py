@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from atn.carried import Carried, map_memory, restarted, selected, without_batch
-from atn.validation import check_floating, check_indices, check_lengths, check_mask, check_steps
+from atn.validation import check_floating, check_indices, check_lengths, check_mask, check_shape, check_steps
 from atn.window import StepStatistics
 
 
@@ -251,9 +251,23 @@ def _with(state: S, states: tuple[Tensor, ...], memory: tuple[Any, ...], lengths
 
 def _carried(state: LSTMState | HiddenState) -> Carried:
     states = tuple(tensor if tensor.ndim == 3 else tensor.unsqueeze(1) for tensor in _states(state))
-    rows = next((len(layer[0].mean) for layer in state.memory if layer is not None), 0)
-    check_lengths("state.lengths", state.lengths, states[0].shape[1], rows)
+    for name, tensor in zip(state._fields, states, strict=False):  # the states are the first fields
+        check_shape(f"state.{name}", tensor, tuple(states[0].shape), "as state.h")
+    B, rows = states[0].shape[1], 0
+    for index, layer in enumerate(state.memory):
+        if layer is not None:
+            rows = _checked_rows(f"state.memory[{index}]", layer, B)
+    check_lengths("state.lengths", state.lengths, B, rows)
     return Carried(states, state.memory, state.lengths)
+
+
+def _checked_rows(name: str, layer: LayerMemory | HiddenMemory, B: int) -> int:
+    """Number of rows M of the windows of a layer, which are all (M, B)."""
+    for norm, steps in zip(layer._fields, layer, strict=True):
+        for statistic, values in zip(steps._fields, steps, strict=True):
+            check_steps(f"{name}.{norm}.{statistic}", values, "(M, B)", empty="MB")
+            check_shape(f"{name}.{norm}.{statistic}", values, (len(layer[0].mean), B), "(M, B)")
+    return len(layer[0].mean)
 
 
 def _from_carried(state: S, carried: Carried) -> S:

@@ -137,3 +137,24 @@ def test_a_state_of_torch_continues_a_plain_lstm() -> None:
     x = random(6, 2, 3).float()
     _, state = module.stream(x[:4])
     assert torch.equal(module(x[4:], (state.h, state.c))[0], module.stream(x[4:], state)[0])
+
+
+@pytest.mark.parametrize("make", [ATNLSTM, ATNGRU, ATNRNN])
+def test_under_autocast_the_dtype_of_the_chunks_may_change(make: Any) -> None:
+    """The windows go on in the dtype that the next chunk is computed in, as the hidden states do."""
+    torch.manual_seed(0)
+    module, x = make(3, 4, k=3), torch.randn(6, 2, 3)
+    whole, _ = module(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        for first, second in [(torch.float32, torch.float64), (torch.float64, torch.float32)]:
+            _, state = module.stream(x[:3].to(first))
+            output, _ = module.stream(x[3:].to(second), state)
+            assert output.dtype == second
+            torch.testing.assert_close(output.float(), whole[3:])
+
+
+def test_a_stream_of_no_cases_may_have_lengths() -> None:
+    module = ATNLSTM(3, 4, k=3)
+    _, state = module.stream(torch.zeros(5, 0, 3))
+    output, _ = module.stream(torch.zeros(2, 0, 3), state._replace(lengths=()))
+    assert output.shape == (2, 0, 4)

@@ -77,6 +77,22 @@ class TestNumbers:
         assert_close(norm(a), expected, quantity="output", backend="eager")
         assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
 
+    def test_a_step_that_none_has_reached_takes_the_one_before_it_or_the_first(self) -> None:
+        """The first two steps of the stream are not trained, and of the next four only the outer ones are."""
+        norm, a = batch_norm(1, max_steps=7), sequence(6, 4, 5)
+        norm.eval()
+        _, memory = norm.stream(a[:2])
+        norm.train()
+        norm.stream(a[2:6], memory)
+        norm.eval()
+        running = population(norm)
+        running.num_batches_tracked[3:5] = 0
+        assert running.num_batches_tracked.tolist() == [0, 0, 1, 0, 0, 1, 0]
+        rows = [2, 2, 2, 2, 2, 5, 5, 5]
+        taken = running.at(0, 8, torch.float64)
+        assert torch.equal(taken.mean, running.running_mean[rows])
+        assert torch.equal(taken.var, running.running_var[rows])
+
     def test_steps_beyond_the_last_are_normalized_and_left_out_of_the_averages(self) -> None:
         short, long, a = batch_norm(3, max_steps=4), batch_norm(3), sequence(9, 4, 5)
         assert torch.equal(short(a), long(a))

@@ -218,3 +218,70 @@ def test_hooks_of_a_norm_run_before_every_call(*, training: bool) -> None:
     with torch.set_grad_enabled(training):
         module(A)
     assert seen == [(site, ())]
+
+
+def population_with(**changes: Any) -> AssortedTimeNorm:
+    """A norm over the batch whose statistics have changed attributes."""
+    norm = AssortedTimeNorm(3, 2, base="batch", max_steps=6)
+    for name, value in changes.items():
+        setattr(norm.population, name, value)
+    return norm
+
+
+NO_STATISTICS: list[tuple[str, Any, type[Exception], str]] = [
+    ("running_mean", torch.zeros(6, 3).long(), TypeError, "must be a floating-point tensor of 16, 32 or 64 bits, got"),
+    ("running_mean", torch.zeros(6, 1), ValueError, "must have shape (max_steps, N) = (6, 3), got (6, 1)"),
+    ("running_var", torch.ones(2, 3), ValueError, "must have shape (max_steps, N) = (6, 3), got (2, 3)"),
+    ("running_var", None, TypeError, "must be a tensor, got NoneType"),
+    ("running_var", torch.ones(6, 3, device="meta"), ValueError, "must be on a's device cpu, got meta"),
+    ("num_batches_tracked", None, TypeError, "must be a tensor of int64, got NoneType"),
+    ("num_batches_tracked", torch.zeros(6), TypeError, "must be a tensor of int64, got torch.float32"),
+    ("num_batches_tracked", torch.zeros(2).long(), ValueError, "must have shape (max_steps,) = (6,), got (2,)"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error", "message"), NO_STATISTICS)
+@pytest.mark.parametrize("training", [True, False])
+def test_statistics_that_are_none_are_refused_by_name(
+    name: str, value: Any, error: type[Exception], message: str, *, training: bool
+) -> None:
+    norm = population_with(**{name: value}).train(training)
+    with pytest.raises(error, match=re.escape(f"population.{name} {message}")):
+        norm(A)
+    lstm = ATNLSTM(3, 4, norm="bn", max_steps=6).train(training)
+    setattr(lstm.get_submodule("norm_hh_l0.population"), name, value)
+    with pytest.raises(error, match=rf"^norm_hh\.population\.{name} must "):
+        lstm(A)
+
+
+@pytest.mark.parametrize(("momentum", "error"), [(2.0, ValueError), (float("nan"), ValueError), ("x", TypeError)])
+def test_a_momentum_that_is_none_is_refused_by_name(momentum: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"population.momentum must be a number in \[0, 1\], got "):
+        population_with(momentum=momentum)(A)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e4m3fn])
+@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature:UserWarning")
+def test_parameters_of_another_dtype_are_refused_by_name(dtype: torch.dtype, *, autocast: bool) -> None:
+    module = ATNLSTM(3, 4, k=2).to(dtype)
+    message = f"^weight_ih_l0 must be a floating-point tensor of 16, 32 or 64 bits, got {dtype}"
+    with torch.autocast("cpu", enabled=autocast), pytest.raises(TypeError, match=message):
+        module(A)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (None, TypeError, "norm_c.var_h must be a tensor, got NoneType"),
+        (torch.ones(4), ValueError, r"norm_c.var_h must have shape \(\) = \(\), got \(4,\)"),
+        (torch.ones((), device="meta"), ValueError, "norm_c.var_h must be on cpu, got meta"),
+    ],
+)
+def test_constants_of_norm_prop_that_are_none_are_refused_by_name(
+    value: Any, error: type[Exception], message: str
+) -> None:
+    module = ATNLSTM(3, 4, norm="prop")
+    module.get_submodule("norm_c_l0").var_h = value
+    with pytest.raises(error, match=message):
+        module(A)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import torch
@@ -110,6 +111,40 @@ CASES: list[Case] = [
         lambda: lstm()(PackedSequence(torch.zeros(5, 3), torch.tensor([3, 2]), torch.tensor([0, 0, 1]))),
         ValueError,
         r"input.sorted_indices must have each index from 0 to 2 once, got \[0, 0, 1\]",
+    ),
+    (
+        "packed, orders that do not belong together",
+        lambda: lstm()(
+            PackedSequence(torch.zeros(5, 3), torch.tensor([3, 2]), torch.tensor([2, 0, 1]), torch.tensor([0, 1, 2]))
+        ),
+        ValueError,
+        r"input.unsorted_indices must undo input.sorted_indices \[2, 0, 1\], got \[0, 1, 2\]",
+    ),
+    (
+        "packed, one order alone",
+        lambda: lstm()(pack_sequence([A[:, 0], A[:3, 0]])._replace(unsorted_indices=torch.tensor([1, 0]))),
+        TypeError,
+        "input.sorted_indices must be a tensor of int64, got NoneType",
+    ),
+    (
+        "packed, batch_sizes a list",
+        lambda: lstm()(
+            PackedSequence(torch.zeros(5, 3), torch.tensor([3, 2]))._replace(batch_sizes=cast("Any", [3, 2]))
+        ),
+        TypeError,
+        "input.batch_sizes must be a tensor of int64, got list",
+    ),
+    (
+        "packed, batch_sizes floats",
+        lambda: lstm()(PackedSequence(torch.zeros(5, 3), torch.tensor([3.0, 2.0]))),
+        TypeError,
+        "input.batch_sizes must be a tensor of int64, got torch.float32",
+    ),
+    (
+        "packed, batch_sizes elsewhere",
+        lambda: lstm()(PackedSequence(torch.zeros(5, 3), torch.tensor([3, 2]))._replace(batch_sizes=META.long())),
+        ValueError,
+        "input.batch_sizes must be on the CPU, got meta",
     ),
     (
         "packed, a place twice",

@@ -211,7 +211,33 @@ CASES: list[Case] = [
         "memory, position below 0",
         lambda: module(k=3).stream(A, memory()._replace(position=-1)),
         ValueError,
-        "memory.position must be an integer of at least 0, got -1",
+        "memory.position must be an integer of at least 0 that leaves room for T = 4 steps below 2[*][*]63, got -1",
+    ),
+    (
+        "memory, position without room",
+        lambda: module(k=3).stream(A, memory()._replace(position=2**63 - 4)),
+        ValueError,
+        "memory.position must be an integer of at least 0 that leaves room for T = 4 steps below 2[*][*]63, got 9",
+    ),
+    (
+        "memory of the batch, lengths",
+        lambda: module(base="batch", max_steps=4).stream(
+            A, module(base="batch", max_steps=4).stream(A)[1]._replace(lengths=(1, 1, 1))
+        ),
+        ValueError,
+        r"memory.lengths must be None for base='batch', got \(1, 1, 1\)",
+    ),
+    (
+        "state.select, c of another batch",
+        lambda: state()._replace(c=torch.zeros(1, 1, 5)).select(torch.tensor([0])),
+        ValueError,
+        r"state.c must have shape as state.h = \(1, 2, 5\), got \(1, 1, 5\)",
+    ),
+    (
+        "state.reset, windows of another batch",
+        lambda: state()._replace(memory=state(B=3).memory).reset(torch.ones(2).bool()),
+        ValueError,
+        r"state.memory\[0\].ih.mean must have shape \(M, B\) = \(1, 2\), got \(1, 3\)",
     ),
     ("reset a number", lambda: lstm().stream(A, reset=1), TypeError, "reset must be a tensor of bools, got int"),
     (

@@ -65,13 +65,22 @@ def cases_of(packed: PackedSequence) -> int:
     order = packed.sorted_indices
     if not torch.compiler.is_compiling():
         _check_batch_sizes(packed.batch_sizes, packed.data.shape[0])
-        _check_order("input.sorted_indices", order, int(packed.batch_sizes[0]))
-        _check_order("input.unsorted_indices", packed.unsorted_indices, int(packed.batch_sizes[0]))
+        _check_orders(packed, int(packed.batch_sizes[0]))
     return int(packed.batch_sizes[0]) if order is None else order.shape[0]
 
 
-def _check_batch_sizes(sizes: Tensor, S: int) -> None:
+def _integers(name: str, values: object) -> Tensor:
+    if not isinstance(values, Tensor) or values.dtype != torch.int64:
+        got = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        raise TypeError(f"{name} must be a tensor of int64, got {got}")
+    return values
+
+
+def _check_batch_sizes(batch_sizes: object, S: int) -> None:
     """Check the numbers of cases of each step: at least 1, never more than in the step before, S in all."""
+    sizes = _integers("input.batch_sizes", batch_sizes)
+    if sizes.device.type != "cpu":
+        raise ValueError(f"input.batch_sizes must be on the CPU, got {sizes.device}")
     if sizes.ndim != 1 or sizes.shape[0] == 0 or sizes.min() < 1 or bool((sizes.diff() > 0).any()) or sizes.sum() != S:
         raise ValueError(
             f"input.batch_sizes must be numbers of at least 1 that never rise and add up to the {S} rows of "
@@ -79,10 +88,21 @@ def _check_batch_sizes(sizes: Tensor, S: int) -> None:
         )
 
 
-def _check_order(name: str, order: Tensor | None, B: int) -> None:
-    """Check the indices that sort the cases, or undo it; None leaves them. Values on a GPU are not waited for."""
-    if order is None:
+def _check_orders(packed: PackedSequence, B: int) -> None:
+    """Check the indices that sort the cases and those that undo it, or that there are neither.
+
+    Values on another device than the CPU are not waited for.
+    """
+    if packed.sorted_indices is None and packed.unsorted_indices is None:
         return
+    there = _checked_order("input.sorted_indices", packed.sorted_indices, B)
+    back = _checked_order("input.unsorted_indices", packed.unsorted_indices, B)
+    if there.device.type == back.device.type == "cpu" and there[back].tolist() != list(range(B)):
+        raise ValueError(f"input.unsorted_indices must undo input.sorted_indices {there.tolist()}, got {back.tolist()}")
+
+
+def _checked_order(name: str, indices: object, B: int) -> Tensor:
+    order = _integers(name, indices)
     if order.shape != (B,):
         raise ValueError(
             f"{name} must have one index for each of the input.batch_sizes[0] = {B} cases, got shape "
@@ -90,6 +110,7 @@ def _check_order(name: str, order: Tensor | None, B: int) -> None:
         )
     if order.device.type == "cpu" and order.sort().values.tolist() != list(range(B)):
         raise ValueError(f"{name} must have each index from 0 to {B - 1} once, got {order.tolist()}")
+    return order
 
 
 class StepsPacked:
@@ -116,8 +137,9 @@ class StepsPacked:
         case, time, row = (torch.arange(count, device=batch_sizes.device) for count in (B, T, S))
         lengths = (batch_sizes.unsqueeze(1) > case).sum(0)
         first_row = batch_sizes.cumsum(0) - batch_sizes
-        # Their sizes are those of other tensors, so that a compiler knows them.
-        time_of_row = time.repeat_interleave(batch_sizes, output_size=S)
+        # Its size is that of another tensor, so that a compiler knows it. No batch sizes, checked or not, make it write
+        # beyond its end, as repeat_interleave with an output size would.
+        time_of_row = torch.searchsorted(batch_sizes.cumsum(0), row, right=True)
         case_of_row = row - first_row[time_of_row]
         self._last, self._case = (lengths - 1).to(device), case.to(device)
 

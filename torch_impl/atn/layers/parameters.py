@@ -27,6 +27,7 @@ from atn.validation import (
     check_dtype,
     check_epsilon_in,
     check_flag,
+    check_floating,
     check_matches,
     check_shape,
     probability,
@@ -326,6 +327,7 @@ class LayerParameters(FixedSettings, ABC):
             # One that was replaced, by assignment or by torch.func.functional_call, may have any shape.
             shapes = self._shapes(inputs)
             for name, tensor in layer.weights.named(suffix):
+                check_floating(name, tensor)
                 if first is None or like is None:
                     check_matches("input", data, name, tensor)
                     first, like = name, tensor

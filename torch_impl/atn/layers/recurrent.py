@@ -17,11 +17,8 @@ from atn.layers.packing import Steps, StepsPacked, StepsTogether, cases_of
 from atn.layers.parameters import LayerParameters
 from atn.layers.stack import run_stack
 from atn.layers.valid_steps import CellOfValidSteps
-from atn.precision import compute_dtype, data_dtype, full_precision, state_dtype
-from atn.validation import (
-    check_floating,
-    check_steps,
-)
+from atn.precision import autocast_is_on, compute_dtype, data_dtype, full_precision, state_dtype
+from atn.validation import check_floating, check_steps
 
 
 class RecurrentLayers(LayerParameters):
@@ -128,6 +125,10 @@ class RecurrentLayers(LayerParameters):
         dtype = data_dtype(tensors, data.device) if backend.half else compute_dtype(tensors)
         output, *others = carried.states
         states = (output.to(dtype), *(state.to(state_dtype(dtype)) for state in others))
+        # Under autocast, a chunk of another dtype may be computed in another one than the chunk before.
+        memory = carried.memory
+        if autocast_is_on(data.device):
+            memory = map_memory(memory, partial(Tensor.to, dtype=state_dtype(dtype)))
         D = self._directions
         cell = self._cell(backend, every_state=steps.ends_differ)
         if isinstance(steps, StepsPacked) and not self._is_bounded:
@@ -141,7 +142,7 @@ class RecurrentLayers(LayerParameters):
                 data.to(dtype),
                 steps,
                 [folded[first : first + D] for first in range(0, len(folded), D)],
-                carried._replace(states=states),
+                carried._replace(states=states, memory=memory),
                 norm=self._norm,
                 cell=cell,
                 dropout=self.dropout if self.training else 0.0,

@@ -26,7 +26,7 @@ from atn.norms.interface import SITES, NormArguments, RecurrentNorm, checked_gam
 from atn.norms.rows import to_unit_rows, with_folded_rows
 from atn.precision import state_dtype
 from atn.state import StreamOrigin
-from atn.validation import check_choice, check_range_of, number
+from atn.validation import check_choice, check_parameter, check_range_of, number
 
 GAINS = (2.0, 2.0, 1.0)
 """Starts of gamma_ih, gamma_hh and gamma_c in the paper's language model; its other experiment has 0.5 for each."""
@@ -138,6 +138,11 @@ class NormProp(RecurrentNorm):
     def folded(self, layer: Layer) -> Layer:
         """The plain LSTM that has h' for its state, with a gain on the cell."""
         site_c: Any = layer.sites["norm_c"]
+        gain = layer.weights.norm_c.gamma
+        for name in Constants._fields:
+            check_parameter(f"norm_c.{name}", getattr(site_c, name), (), "()")
+            if getattr(site_c, name).device != gain.device:
+                raise ValueError(f"norm_c.{name} must be on {gain.device}, got {getattr(site_c, name).device}")
         weights = with_folded_rows(layer.weights)
         return layer._replace(
             weights=weights._replace(
