@@ -30,11 +30,6 @@ class Row(NamedTuple):
     train: float
     measured: Mapping[str, float]
 
-    @property
-    def validation(self) -> float | None:
-        """The validation loss, None at a step without validation."""
-        return self.measured.get(VALIDATION)
-
 
 class MetricsLog:
     """Collects losses on the device and writes them to ``metrics.jsonl``.

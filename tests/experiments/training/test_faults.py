@@ -231,7 +231,7 @@ def test_the_record_says_what_the_run_was(tmp_path: Path) -> None:
     assert session.device.startswith("cpu: ")
     assert "--seed 3" in session.command
     rows = read_metrics(folder / METRICS, 12)
-    assert [row.step for row in rows if row.validation is not None] == [5, 10]
+    assert [row.step for row in rows if VALIDATION in row.measured] == [5, 10]
 
 
 @pytest.mark.parametrize("kind", [MemoryError, RuntimeError])
