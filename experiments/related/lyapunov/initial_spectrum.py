@@ -14,7 +14,7 @@ from torch import Tensor
 
 from atn.choices import BiasPlacement, Init
 from experiments.models.recurrent_layer import Recurrence
-from experiments.related.lyapunov.exponents import measured_exponents
+from experiments.related.lyapunov.exponents import check_sizes, measured_exponents
 from experiments.training.problem import Problem
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, Part, PresetName, Settings, require_at_least
@@ -77,12 +77,9 @@ class SpectrumSettings(Settings):
         require_at_least(self, 0, "eps")
         if self.k is not None:
             require_at_least(self, 1, "k")
-        if self.length <= self.burn_in:
-            raise ValueError(f"length is {self.length}; it must be more than burn_in, {self.burn_in}")
-        if self.burn_in < (self.k or 1) - 1:
-            raise ValueError(f"burn_in is {self.burn_in}; it must be at least k - 1, to fill the windows")
-        if self.exponents > 2 * self.hidden:
-            raise ValueError(f"exponents is {self.exponents}; it must be at most {2 * self.hidden}, twice hidden")
+        check_sizes(
+            length=self.length, burn_in=self.burn_in, k=self.k or 1, exponents=self.exponents, hidden=self.hidden
+        )
 
 
 PAPER = SpectrumSettings(

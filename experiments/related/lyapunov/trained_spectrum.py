@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from experiments.common.errors import UsageError
-from experiments.related.lyapunov.exponents import measured_exponents
+from experiments.related.lyapunov.exponents import check_sizes, measured_exponents
 from experiments.tasks import char_ptb
 from experiments.tasks.char_ptb import CharPtb, CharPtbSettings
 from experiments.training.records.metrics import VALIDATION
@@ -82,12 +82,7 @@ class TrainedSpectrumSettings(CharPtbSettings):
         super().__post_init__()
         require_at_least(self, 1, "exponents", "burn_in")
         require_at_least(self, 2, "sequences")
-        if self.length <= self.burn_in:
-            raise ValueError(f"length is {self.length}; it must be more than burn_in, {self.burn_in}")
-        if self.burn_in < self.k - 1:
-            raise ValueError(f"burn_in is {self.burn_in}; it must be at least k - 1, to fill the windows")
-        if self.exponents > 2 * self.hidden:
-            raise ValueError(f"exponents is {self.exponents}; it must be at most {2 * self.hidden}, twice hidden")
+        check_sizes(length=self.length, burn_in=self.burn_in, k=self.k, exponents=self.exponents, hidden=self.hidden)
 
 
 def _of_char_ptb(settings: CharPtbSettings, **changes: object) -> TrainedSpectrumSettings:
