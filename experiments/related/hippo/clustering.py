@@ -64,20 +64,14 @@ def cluster(
         For an argument that is none of these, naming it.
     """
     check_counts(X)
-    if K < 1:
-        raise ValueError(f"K is {K}; it must be at least 1")
-    if spread not in {"within", "released"}:
-        raise ValueError(f"spread is {spread!r}; it must be 'within' or 'released'")
-    labels = np.zeros(X.shape[1], dtype=np.intp)
-    genes = np.arange(len(X))
+    _check_choices(K, spread)
+    labels, genes = np.zeros(X.shape[1], dtype=np.intp), np.arange(len(X))
     spreads: list[float] = [np.inf]
     rounds: list[NDArray[np.intp]] = []
     while len(spreads) < K:
         chosen = int(np.argmax(spreads))
         cells = np.flatnonzero(labels == chosen)
-        if len(cells) < FEWEST:
-            break
-        genes = genes[zero_shares(X[np.ix_(genes, cells)]).z > threshold]
+        genes = _selected(X, genes, cells, threshold)
         if len(genes) < max(FEWEST, share * len(X)):
             break
         vectors = components(X[np.ix_(genes, cells)])
@@ -87,6 +81,20 @@ def cluster(
         labels[cells[second]] = len(spreads) - 1
         rounds.append(genes)
     return Clustering(labels, tuple(rounds))
+
+
+def _check_choices(K: int, spread: str) -> None:
+    if K < 1:
+        raise ValueError(f"K is {K}; it must be at least 1")
+    if spread not in {"within", "released"}:
+        raise ValueError(f"spread is {spread!r}; it must be 'within' or 'released'")
+
+
+def _selected(X: Counts, genes: NDArray[np.intp], cells: NDArray[np.intp], threshold: float) -> NDArray[np.intp]:
+    """The genes whose z in these cells is above the threshold; none if there are fewer than `FEWEST` cells."""
+    if len(cells) < FEWEST:
+        return genes[:0]
+    return genes[zero_shares(X[np.ix_(genes, cells)]).z > threshold]
 
 
 def components(X: Counts) -> Array:
