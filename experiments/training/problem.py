@@ -48,6 +48,11 @@ class Problem(abc.ABC):
         if carried:
             raise ValueError(f"carried has {', '.join(carried)}; it must be empty")
 
+    def wait_for_device(self) -> None:
+        """Wait for the device, so that the time between two calls is that of the work between them."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     def share(self, tensor: Tensor, dim: int) -> Tensor:
         """The part of a whole batch for this process, along the dimension `dim`; all of it for a single process.
 

@@ -114,20 +114,15 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self, step: int) -> Mapping[str, Tensor]:
-        self._wait_for_device()
+        self.problem.wait_for_device()
         began = self._clock.seconds()
         self.problem.model.eval()
         with self._precision():
             measured = self.problem.validation(step)
         self.problem.model.train()
-        self._wait_for_device()
+        self.problem.wait_for_device()
         self._validation_seconds += self._clock.seconds() - began
         return measured
-
-    def _wait_for_device(self) -> None:
-        """Wait for the device, so that the time of a validation includes only its own work."""
-        if self.problem.device.type == "cuda":
-            torch.cuda.synchronize(self.problem.device)
 
     def _precision(self) -> torch.autocast:
         enabled = self.settings.dtype == "bfloat16"

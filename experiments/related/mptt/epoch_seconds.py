@@ -85,21 +85,17 @@ class EpochSeconds(Problem):
     def _epoch(self, strategy: Strategy, step: int) -> Tensor:
         run = self._runs[strategy]
         count = run.policy.epoch_steps
-        self._wait_for_device()
+        self.wait_for_device()
         began = time.perf_counter()
         for each in range((step - 1) * count + 1, step * count + 1):
             loss = run.loss(each)
             run.optimizer.zero_grad()
             torch.autograd.backward(loss)
             run.update(each)
-        self._wait_for_device()
+        self.wait_for_device()
         self._measured[seconds(strategy)] = time.perf_counter() - began
         self._measured[updates(strategy)] = float(count)
         return loss.detach()
-
-    def _wait_for_device(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
     def validation(self, step: int) -> dict[str, Tensor]:  # noqa: ARG002 - the round of the step was measured
         """Seconds and updates of an epoch of each strategy, and the seconds of the round."""
