@@ -3,7 +3,7 @@
 import math
 
 from experiments.report.curves import draw_curves
-from experiments.report.schema import NAMES, Axis, Case, Column, Figure, Series, Study, distinct
+from experiments.report.schema import NAMES, Axis, Case, Column, Figure, Series, Study, distinct, last_measured
 from experiments.report.statements import ends_between, goes_below, is_below
 from experiments.report.studies.synthetic import COLUMNS, LAST, LOSS, MARGIN
 from experiments.report.tables import number
@@ -19,7 +19,7 @@ _PIXELS = Case(
     remark="A model that guesses has the loss ln 10 = 2.303 and the accuracy 0.1.",
     columns=(
         *COLUMNS,
-        Column("ours: final accuracy", lambda result: (result.measured(pixel_mnist.ACCURACY)[-1][1],)),
+        Column("ours: final accuracy", lambda result: (last_measured(result, pixel_mnist.ACCURACY),)),
     ),
     axes=(
         Axis(VALIDATION, "cross-entropy", "linear", {"chance": math.log(10)}),

@@ -20,6 +20,7 @@ from experiments.report.schema import (
     Test,
     Values,
     distinct,
+    last_measured,
 )
 from experiments.report.statements import show_share
 from experiments.report.studies.neuroview_figures import draw_accuracies, draw_planted
@@ -33,13 +34,9 @@ MOST = len(UCR_NAMES) / 2
 """Number of data sets above which the accuracy counts as higher in many cases."""
 
 
-def _last(result: Result, name: str) -> float:
-    return result.measured(name)[-1][1]
-
-
 def accuracies(result: Result, split: Split, name: str) -> Values:
     """Accuracy of both classifiers of a data set at the end, from the last state and from all."""
-    return tuple(_last(result, accuracy(split, name, head)) for head in HEADS)
+    return tuple(last_measured(result, accuracy(split, name, head)) for head in HEADS)
 
 
 def difference(result: Result, name: str) -> float:
@@ -55,7 +52,7 @@ def higher(result: Result) -> int:
 
 def planted_share(result: Result, measure: Measure) -> float:
     """Share of the planted steps in an importance."""
-    return sum(_last(result, at(share_name(measure), step)) for step in range(PAPER.first, PAPER.last + 1))
+    return sum(last_measured(result, at(share_name(measure), step)) for step in range(PAPER.first, PAPER.last + 1))
 
 
 def _sentence(

@@ -24,6 +24,7 @@ from experiments.report.schema import (
     Test,
     Values,
     distinct,
+    last_measured,
 )
 from experiments.report.tables import number
 
@@ -47,13 +48,8 @@ _DEPTHS = one_example.PAPER.depths
 _SHALLOW, _DEEP = _DEPTHS[0], _DEPTHS[-1]
 
 
-def last(result: Result, name: str) -> float:
-    """Value of a measurement when it was measured last."""
-    return result.measured(name)[-1][1]
-
-
 def _losses(result: Result, depths: Sequence[int]) -> Values:
-    return tuple(last(result, final_loss(depth)) for depth in depths)
+    return tuple(last_measured(result, final_loss(depth)) for depth in depths)
 
 
 def _about(
@@ -80,7 +76,7 @@ def _trains(depth: int) -> Sentence:
 
 
 def _gradients(result: Result, name: Callable[[int], str]) -> Values:
-    return last(result, name(_SHALLOW)), last(result, name(_DEEP))
+    return last_measured(result, name(_SHALLOW)), last_measured(result, name(_DEEP))
 
 
 _SENTENCES = (
@@ -149,7 +145,7 @@ def draw_depths(panels: Sequence[Panel]) -> bytes:
 
 def _table(runs: Sequence[Result], name: Callable[[int], str]) -> list[list[float]]:
     """Measurements by seed and depth."""
-    return [[last(result, name(depth)) for depth in _DEPTHS] for result in runs]
+    return [[last_measured(result, name(depth)) for depth in _DEPTHS] for result in runs]
 
 
 def _band(ax: Axes, color: str, label: str, lowest: list[list[float]], highest: list[list[float]]) -> None:
@@ -180,7 +176,10 @@ def _case(init: InitName, title: str, remark: str) -> Case:
             ),
             Column(
                 f"first gradients at depth {_DEEP}: smallest / largest",
-                lambda result: (last(result, smallest_gradient(_DEEP)), last(result, largest_gradient(_DEEP))),
+                lambda result: (
+                    last_measured(result, smallest_gradient(_DEEP)),
+                    last_measured(result, largest_gradient(_DEEP)),
+                ),
             ),
         ),
         axes=(),

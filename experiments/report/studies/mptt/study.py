@@ -23,6 +23,7 @@ from experiments.report.schema import (
     Test,
     Values,
     distinct,
+    last_measured,
 )
 from experiments.report.statements import below
 from experiments.report.studies.mptt.figure import draw_accuracy
@@ -231,7 +232,7 @@ def _timing_case(case: Case, model: ModelName, n: int) -> Case:
             ),
             Column(
                 "updates of an epoch",
-                lambda result: tuple(result.measured(updates(strategy))[-1][1] for strategy in STRATEGIES),
+                lambda result: tuple(last_measured(result, updates(strategy)) for strategy in STRATEGIES),
             ),
         ),
         axes=(),
