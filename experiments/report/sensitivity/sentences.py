@@ -6,6 +6,7 @@ from typing import NamedTuple
 from experiments.report.schema import NAMES
 from experiments.report.sensitivity.grid_results import CellResult
 from experiments.report.statements import below
+from experiments.report.studies.ablation import ACCURACIES
 from experiments.report.studies.synthetic import MARGIN
 from experiments.tasks import pixel_mnist
 from experiments.tasks.sensitivity import Grid
@@ -69,9 +70,4 @@ def sentences_of(grid: Grid) -> list[CellSentence]:
     orders = [is_lower(*pair) for pair in PAIRS if set(pair) <= set(grid.models)]
     if pixel_mnist.ACCURACY not in grid.shown:
         return orders
-    return [
-        # The bounds are those of the section on the paper's settings.
-        is_accurate("ln", "LN is no better than guessing", (0, 0.15)),
-        is_accurate("atn", "ATN learns", (0.2, 1)),
-        *orders,
-    ]
+    return [*(is_accurate(*each) for each in ACCURACIES), *orders]
