@@ -136,14 +136,6 @@ def test_inference_gives_the_bits_of_training(k: int, dtype: torch.dtype) -> Non
     assert torch.equal(memory, steps[:, :, steps.shape[2] - count :])
 
 
-def test_inference_of_a_norm_gives_the_bits_of_training() -> None:
-    given = norm()
-    y, steps, _ = launch.norm_forward(given)
-    y_only, memory = launch.norm_inference(given)
-    assert torch.equal(y_only, y)
-    assert torch.equal(memory, steps[:, -2:])
-
-
 # ------------------------------------------------------------------------------------- a gain on the cell, no norm
 
 
@@ -367,9 +359,8 @@ def test_a_layer_s_argument_that_does_not_fit_is_refused(
 def test_a_norm_s_argument_that_does_not_fit_is_refused(
     changes: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    for compute in (launch.norm_forward, launch.norm_inference):
-        with pytest.raises(error, match=message):
-            compute(norm(**changes))
+    with pytest.raises(error, match=message):
+        launch.norm_forward(norm(**changes))
 
 
 def test_every_tensor_of_a_backward_pass_is_checked() -> None:

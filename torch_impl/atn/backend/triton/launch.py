@@ -23,12 +23,11 @@ from atn.backend.triton.norm import (
     last_steps,
     norm_backward,
     norm_forward,
-    norm_inference,
     normalize_into,
     sums_over_rows,
 )
 
-__all__ = ["lstm_backward", "lstm_forward", "lstm_inference", "norm_backward", "norm_forward", "norm_inference"]
+__all__ = ["lstm_backward", "lstm_forward", "lstm_inference", "norm_backward", "norm_forward"]
 
 
 def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:

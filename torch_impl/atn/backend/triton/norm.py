@@ -1,4 +1,4 @@
-"""Launches of the norm over a whole sequence, forward, backward and for inference.
+"""Launches of the norm over a whole sequence, forward and backward.
 
 Letters: T time, B cases, N features, k window length, M steps of memory.
 """
@@ -21,17 +21,6 @@ def norm_forward(given: NormForward) -> tuple[Tensor, Tensor, Tensor]:
     y = torch.empty_like(given.a)
     steps, windows = normalize_into(y, given)
     return y, steps, windows
-
-
-def norm_inference(given: NormForward) -> tuple[Tensor, Tensor]:
-    """Normalize a sequence whose gradient is not needed: y (T, B, N), and the memory of the next chunk.
-
-    The memory is the statistics (2, min(M + T, k - 1), B) of the last steps.
-    """
-    check_norm_forward(given)
-    y = torch.empty_like(given.a)
-    steps, _ = normalize_into(y, given)
-    return y, last_steps(steps, given.k)
 
 
 def last_steps(steps: Tensor, k: int) -> Tensor:
