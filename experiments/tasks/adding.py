@@ -26,6 +26,8 @@ from experiments.training.records.metrics import VALIDATION
 from experiments.training.records.summary import Level
 from experiments.training.settings import ModelName, PresetName, require_at_least
 
+NAME = "adding"
+
 CHANCE = 1 / 6
 """Squared error of the best constant, 1: the variance of the sum of two numbers uniform in [0, 1)."""
 

@@ -27,6 +27,8 @@ from experiments.tasks.language import LanguageProblem, LanguageSettings, genera
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, PresetName, require_at_least
 
+NAME = "char-ptb"
+
 VALIDATION_CARRIED = "validation_carried"
 """Name of the validation loss with the state carried through the text."""
 

@@ -29,6 +29,8 @@ from experiments.tasks.synthetic import Split, SyntheticProblem, SyntheticSettin
 from experiments.training.records.summary import Level
 from experiments.training.settings import ModelName, PresetName, require_at_least
 
+NAME = "denoise"
+
 SYMBOLS = 9
 """The symbols are 1 to 9; 0 is the blank and 10 the marker."""
 

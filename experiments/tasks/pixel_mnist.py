@@ -30,6 +30,8 @@ from experiments.training.problem import Problem
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, PresetName, require_at_least
 
+NAME = "pixel-mnist"
+
 ACCURACY = "accuracy"
 """Name of the fraction of validation images that are classified correctly."""
 

@@ -23,11 +23,11 @@ from experiments.training.task import Task
 
 _ALL: list[Task[Any]] = [
     Task(copying.NAME, copying.PRESETS, copying.Copying, more_models=("detached",)),
-    Task("adding", adding.PRESETS, adding.Adding),
-    Task("denoise", denoise.PRESETS, denoise.Denoise),
-    Task("char-ptb", char_ptb.PRESETS, char_ptb.CharPtb, reads_data=True, more_models=("prop", "wn", "bn")),
-    Task("wikitext2", wikitext2.PRESETS, wikitext2.WikiText2, reads_data=True),
-    Task("pixel-mnist", pixel_mnist.PRESETS, pixel_mnist.PixelMnist, reads_data=True),
+    Task(adding.NAME, adding.PRESETS, adding.Adding),
+    Task(denoise.NAME, denoise.PRESETS, denoise.Denoise),
+    Task(char_ptb.NAME, char_ptb.PRESETS, char_ptb.CharPtb, reads_data=True, more_models=("prop", "wn", "bn")),
+    Task(wikitext2.NAME, wikitext2.PRESETS, wikitext2.WikiText2, reads_data=True),
+    Task(pixel_mnist.NAME, pixel_mnist.PRESETS, pixel_mnist.PixelMnist, reads_data=True),
     Task(norm_statistics.NAME, norm_statistics.PRESETS, norm_statistics.Statistics, plan=norm_statistics.plan),
     Task(window_lengths.NAME, window_lengths.PRESETS, copying.Copying, plan=window_lengths.plan),
     Task(norm_variance.NAME, norm_variance.PRESETS, norm_variance.NormVariance, more_models=("prop", "wn", "bn")),

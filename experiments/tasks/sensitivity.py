@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.common.errors import ExperimentError
-from experiments.tasks import copying, pixel_mnist, window_lengths
+from experiments.tasks import adding, copying, denoise, pixel_mnist, window_lengths
 from experiments.tasks.registry import TASKS
 from experiments.training.records.record import Record
 from experiments.training.records.summary import mean
@@ -102,7 +102,7 @@ PAPER_CELL: Cell = {"bias_placement": "inside", "lr": 1e-2, "clip": None}
 
 DENOISE_SETTINGS = Grid(
     name="denoise-settings",
-    task="denoise",
+    task=denoise.NAME,
     preset="paper",
     models=NORMED,
     seeds=SEEDS,
@@ -119,7 +119,7 @@ DENOISE_LSTM = DENOISE_SETTINGS._replace(
 
 DENOISE_DISTINCT = Grid(
     name="denoise-distinct",
-    task="denoise",
+    task=denoise.NAME,
     preset="paper",
     models=MODELS,
     seeds=SEEDS,
@@ -131,7 +131,7 @@ DENOISE_DISTINCT = Grid(
 
 PIXEL_RATES = Grid(
     name="pixel-rates",
-    task="pixel-mnist",
+    task=pixel_mnist.NAME,
     preset="paper",
     models=MODELS,
     seeds=(TRIAL_SEED,),
@@ -178,7 +178,7 @@ COPYING_LONG = COPYING_PLACEMENT._replace(name="copying-long", models=MODELS, fi
 
 ADDING_PLACEMENT = Grid(
     name="adding-placement",
-    task="adding",
+    task=adding.NAME,
     preset="released",
     models=NORMED,
     seeds=SEEDS,

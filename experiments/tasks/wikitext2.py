@@ -26,6 +26,8 @@ from experiments.tasks.language import LanguageProblem, LanguageSettings, genera
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName, PresetName, require_at_least
 
+NAME = "wikitext2"
+
 TEST = "test"
 """Name of the loss on the test text."""
 

@@ -32,7 +32,7 @@ _PIXELS = Case(
     title="",
     where={},
     # Figure 5 has no plain LSTM.
-    series=(Series("LN", "pixel-mnist", "ln", {}), Series("ATN", "pixel-mnist", "atn", {})),
+    series=(Series("LN", pixel_mnist.NAME, "ln", {}), Series("ATN", pixel_mnist.NAME, "atn", {})),
     printed={},
     remark="A model that guesses has the loss ln 10 = 2.303 and the accuracy 0.1.",
     columns=(
@@ -53,7 +53,7 @@ _PIXELS = Case(
 )
 
 PIXEL_MNIST = Study(
-    task="pixel-mnist",
+    task=pixel_mnist.NAME,
     title="Noisy pixel-by-pixel MNIST",
     place="Section 5.1, Figure 5",
     preset="paper",

@@ -70,7 +70,7 @@ _BITS = char_ptb.bits_per_character
 _PERPLEXITY = wikitext2.perplexity
 
 CHAR_PTB = Study(
-    task="char-ptb",
+    task=char_ptb.NAME,
     title="Character-level Penn Treebank",
     place="Section 4.2.1, Table 4",
     preset="released",
@@ -87,7 +87,7 @@ CHAR_PTB = Study(
         Case(
             title="",
             where={},
-            series=of_models("char-ptb"),
+            series=of_models(char_ptb.NAME),
             printed=by_label(TABLE_4),
             remark=f"Numbers less than {CHARACTER_MARGIN:.1%} apart count as level.",
             columns=(
@@ -102,7 +102,7 @@ CHAR_PTB = Study(
 )
 
 WIKITEXT2 = Study(
-    task="wikitext2",
+    task=wikitext2.NAME,
     title="WikiText-2",
     place="Section 4.2.2, Table 5",
     preset="paper",
@@ -132,7 +132,7 @@ WIKITEXT2 = Study(
         Case(
             title="",
             where={},
-            series=of_models("wikitext2"),
+            series=of_models(wikitext2.NAME),
             printed=by_label(TABLE_5),
             remark="",
             columns=(

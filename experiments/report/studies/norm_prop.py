@@ -45,7 +45,7 @@ def _apart(lower: ModelName, upper: ModelName) -> bool:
 _CASE = Case(
     title="",
     where={},
-    series=tuple(Series(NAMES[model], "char-ptb", model, {}) for model in MODELS),
+    series=tuple(Series(NAMES[model], char_ptb.NAME, model, {}) for model in MODELS),
     printed={},
     remark="**At reduced size:** 128 units where the paper has 1,000, and one epoch. It prints "
     + ", ".join(f"{bits} for {NAMES[model]}" for model, bits in PRINTED.items())
@@ -62,7 +62,7 @@ _CASE = Case(
 )
 
 NORM_PROP = Study(
-    task="char-ptb",
+    task=char_ptb.NAME,
     title="Normalization Propagation",
     place="*Recurrent Normalization Propagation*, section 4.1",
     preset="normprop",

@@ -64,7 +64,7 @@ def _copying(T: int) -> Case:
     return Case(
         title=f"T = {T}",
         where={"T": T},
-        series=of_models("copying"),
+        series=of_models(copying.NAME),
         printed=by_label(TABLE_1[T]),
         remark=f"Baseline 10 ln 8 / (T + 20) = {number(level)}.",
         columns=COLUMNS,
@@ -85,7 +85,7 @@ def _adding(T: int) -> Case:
     return Case(
         title=f"T = {T}",
         where={"T": T},
-        series=of_models("adding"),
+        series=of_models(adding.NAME),
         printed=by_label(TABLE_2[T]),
         remark=f"Chance 1 / 6 = {number(adding.CHANCE)}; k = {adding.AddingSettings.paper_k[T]}.",
         columns=COLUMNS,
@@ -111,7 +111,7 @@ def _denoise(T: int, *, replace: bool) -> Case:
     return Case(
         title=f"T = {T}, {'with' if replace else 'without'} replacement",
         where={"T": T, "replace": replace},
-        series=of_models("denoise"),
+        series=of_models(denoise.NAME),
         printed=by_label(TABLE_3[T]),
         remark=f"Baseline 10 ln 9 / (T + 20) = {number(level)}; {_floor_in_words(best)}",
         columns=(*COLUMNS, *above),
@@ -158,7 +158,7 @@ _ADDING_CASES = tuple(_adding(T) for T in (100, 200))
 _DENOISE_CASES = tuple(_denoise(T, replace=replace) for T in (100, 200) for replace in (True, False))
 
 COPYING = Study(
-    task="copying",
+    task=copying.NAME,
     title="Copying",
     place="Section 4.1.1, Table 1, Figure 2",
     preset="released",
@@ -172,7 +172,7 @@ COPYING = Study(
 )
 
 ADDING = Study(
-    task="adding",
+    task=adding.NAME,
     title="Adding",
     place="Section 4.1.2, Table 2, Figure 3",
     preset="released",
@@ -196,7 +196,7 @@ ADDING = Study(
 )
 
 DENOISE = Study(
-    task="denoise",
+    task=denoise.NAME,
     title="Denoise",
     place="Section 4.1.3, Table 3, Figure 4",
     preset="paper",
