@@ -7,7 +7,10 @@ from tqdm import tqdm
 from experiments.training import distributed
 
 LINES = 10
-"""Number of lines that a whole run prints if stderr is not a terminal."""
+"""Number of lines that a whole run prints at least if stderr is not a terminal."""
+
+LINE_SECONDS = 180.0
+"""Seconds after which another line is due, so that a slow run is seen to go on."""
 
 
 class Progress:
@@ -27,6 +30,7 @@ class Progress:
         self._steps = steps
         self._began = time.monotonic()
         self._printed = done * LINES // steps
+        self._printed_at = self._began
         # None: no bar where stderr is not a terminal.
         disable = None if distributed.is_main_process() else True
         self._bar = tqdm(total=steps, initial=done, desc=title, unit="step", disable=disable, dynamic_ncols=True)
@@ -40,13 +44,20 @@ class Progress:
             self._bar.update(step - self._bar.n)
 
     def _print(self, step: int, loss: float) -> None:
-        if step * LINES // self._steps == self._printed:
+        now = time.monotonic()
+        part = step * LINES // self._steps
+        if part == self._printed and now - self._printed_at < LINE_SECONDS:
             return
-        self._printed = step * LINES // self._steps
-        speed = (step - self._done) / max(time.monotonic() - self._began, 1e-9)
-        left = tqdm.format_interval(round((self._steps - step) / speed))
-        distributed.log(f"{self._title}: step {step}/{self._steps}, loss {loss:.4f}, {speed:.1f} steps/s, {left} left")
+        self._printed, self._printed_at = part, now
+        seconds = max(now - self._began, 1e-9) / (step - self._done)
+        left = tqdm.format_interval(round((self._steps - step) * seconds))
+        distributed.log(f"{self._title}: step {step}/{self._steps}, loss {loss:.4f}, {_speed(seconds)}, {left} left")
 
     def close(self) -> None:
         """Close the bar."""
         self._bar.close()
+
+
+def _speed(seconds: float) -> str:
+    """Speed of steps that take this many seconds each: ``10.0 steps/s``, or ``25.0 s/step`` below one step a second."""
+    return f"{1 / seconds:.1f} steps/s" if seconds <= 1 else f"{seconds:.1f} s/step"

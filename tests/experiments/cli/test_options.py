@@ -285,3 +285,27 @@ def test_a_line_of_progress_has_the_time_left(
     progress.update(600, 0.25)
     progress.close()
     assert capsys.readouterr().err == "atn: step 600/1100, loss 0.2500, 10.0 steps/s, 00:50 left\n"
+
+
+def test_a_line_of_progress_of_slow_steps_has_the_seconds_of_a_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moment = iter([100.0, 350.0])
+    monkeypatch.setattr("experiments.training.progress.time.monotonic", lambda: next(moment))
+    progress = Progress("atn", done=0, steps=100)
+    progress.update(10, 0.25)
+    progress.close()
+    assert capsys.readouterr().err == "atn: step 10/100, loss 0.2500, 25.0 s/step, 37:30 left\n"
+
+
+def test_a_slow_run_prints_a_line_every_three_minutes_beside_its_ten(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moment = iter([0.0, 100.0, 180.0, 359.0, 361.0, 400.0, 560.0])
+    monkeypatch.setattr("experiments.training.progress.time.monotonic", lambda: next(moment))
+    progress = Progress("atn", done=0, steps=1000)
+    for step in (10, 20, 30, 40, 100, 110):
+        progress.update(step, 0.25)
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition("/")[0] for line in lines] == [f"atn: step {step}" for step in (20, 40, 100)]
