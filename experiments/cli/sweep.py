@@ -59,8 +59,10 @@ class SweepCommand:
     grid: tuple[str, ...] = ()
     """Names of declared grids of the sensitivity study, in the place of tasks, presets, seeds and settings."""
 
-    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,...")] = ()
-    """Settings, each with the values to combine: T=100,200 lr=1e-3."""
+    set: Annotated[
+        tuple[tuple[str, ...], ...], tyro.conf.arg(metavar="[NAME=VALUE,... ...]"), tyro.conf.UseAppendAction
+    ] = ()
+    """Settings, each once with the values to combine: T=100,200 lr=1e-3."""
 
     executor: ExecutorName = "auto"
     """Where the jobs run: a SLURM cluster, this machine, or (auto) the cluster if there is one, else this machine."""
@@ -215,7 +217,7 @@ def _combinations(options: SweepCommand) -> Iterator[tuple[Task[Any], Command, l
     if not options.tasks:
         raise UsageError(f"no task; there are {', '.join(TASKS)}")
     seeds = [None] if options.seeds is None else parse_seeds(options.seeds)
-    values = [_values(assignment) for assignment in options.set]
+    values = _values(options)
     # Seeds vary slowest, so that the first results are of every model and setting.
     for seed, name, preset, chosen, model in itertools.product(
         seeds, options.tasks, options.presets, itertools.product(*values), options.models
@@ -249,12 +251,17 @@ def _of_grids(options: SweepCommand) -> Iterator[tuple[Task[Any], Command, list[
             yield task, command, ["--preset", grid.preset, "--model", model, *flags, *_common(options)]
 
 
-def _values(assignment: str) -> list[str]:
-    """Flags of one setting: ``--T=100`` and ``--T=200`` of ``T=100,200``, ``--compile`` of ``compile=True``."""
-    name, equals, values = assignment.partition("=")
-    if not (name and equals and values):
-        raise UsageError(f"--set {assignment}: a setting and its values look like T=100,200")
-    return [_flag(name, value) for value in values.split(",")]
+def _values(options: SweepCommand) -> list[list[str]]:
+    """Flags of each setting: ``--T=100`` and ``--T=200`` of ``T=100,200``, ``--compile`` of ``compile=True``."""
+    flags: dict[str, list[str]] = {}
+    for assignment in itertools.chain.from_iterable(options.set):
+        name, equals, values = assignment.partition("=")
+        if not (name and equals and values):
+            raise UsageError(f"--set {assignment}: a setting and its values look like T=100,200")
+        if (key := name.replace("_", "-")) in flags:
+            raise UsageError(f"--set {assignment}: {name} is there twice; give all of its values at once, as T=100,200")
+        flags[key] = [_flag(name, value) for value in values.split(",")]
+    return list(flags.values())
 
 
 def _flag(name: str, value: Any) -> str:

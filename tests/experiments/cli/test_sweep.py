@@ -137,6 +137,12 @@ def test_the_same_run_is_there_once() -> None:
     assert len(planned("copying", "copying", "--models", "atn", "--set", "T=100,100")) == 1
 
 
+def test_settings_of_several_options_add_up() -> None:
+    together = planned("copying", "--models", "atn", "--set", "T=3,4", "k=2")
+    assert planned("copying", "--models", "atn", "--set", "T=3,4", "--set", "k=2") == together
+    assert together == ["copying-paper-T3-atn-seed5544-k=2", "copying-paper-T4-atn-seed5544-k=2"]
+
+
 def test_switches_are_settings_too() -> None:
     found = planned("copying", "--models", "atn", "--set", "compile=True,False", "dtype=bfloat16")
     assert [name.partition("seed5544")[2] for name in found] == ["-dtype=bfloat16-compile=True", "-dtype=bfloat16"]
@@ -177,6 +183,9 @@ def test_the_job_of_an_entry_makes_the_runs_that_were_planned(tmp_path: Path) ->
         (["copying", "--set", "depth=3"], "--depth"),
         (["copying", "--set", "model=atn"], "--model"),
         (["copying", "--set", "seed=1", "--seeds", "0..1"], "--set seed and --seeds: give one of them"),
+        (["copying", "--set", "T=3", "T=4"], "--set T=4: T is there twice; give all of its values at once"),
+        (["copying", "--set", "T=3", "--set", "T=3"], "--set T=3: T is there twice"),
+        (["copying", "--set", "validate-every=3", "validate_every=4"], "validate_every is there twice"),
         (["copying", "--set", "T=0"], "T is 0; it must be at least 1"),
         (["copying", "--jobs", "0"], "jobs is 0; it must be at least 1"),
         (["copying", "--gpus", "-1"], "gpus is -1; it must be at least 0"),
