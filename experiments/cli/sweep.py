@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -191,22 +191,34 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
 
 
 def plan_sweep(options: SweepCommand) -> list[Entry]:
-    """The jobs of a sweep in the order in which they are begun, none of them twice.
+    """The jobs of a sweep in the order in which they are begun. No run is of two jobs.
 
     Raises
     ------
     UsageError
         For an argument that a task's command does not accept.
     """
-    entries: dict[tuple[Path, ...], Entry] = {}
+    entries: dict[frozenset[Path], Entry] = {}
     for task, command, arguments in _combinations(options):
         runs = plan_runs(task, command, f"{PROG} {task.name}")
         # A run is named by its completed settings.
         names = [run._replace(settings=run.settings.completed()).name for run in runs]
         folders = tuple(options.runs.resolve() / name for name in names)
         if folders:
-            entries.setdefault(folders, Entry(folders, [task.name, *arguments]))
-    return list(entries.values())
+            entries.setdefault(frozenset(folders), Entry(folders, [task.name, *arguments]))
+    return _without_parts(entries)
+
+
+def _without_parts(entries: Mapping[frozenset[Path], Entry]) -> list[Entry]:
+    """The jobs without those whose runs another one makes too, as a study makes runs of the task that it extends.
+
+    The jobs of a combination of settings have all runs in common, those of the smaller one, or none.
+    """
+    largest: dict[Path, frozenset[Path]] = {}
+    for folders in sorted(entries, key=len):
+        largest.update(dict.fromkeys(folders, folders))
+    kept = set(largest.values())
+    return [entry for folders, entry in entries.items() if folders in kept]
 
 
 def _combinations(options: SweepCommand) -> Iterator[tuple[Task[Any], Command, list[str]]]:

@@ -143,6 +143,17 @@ def test_settings_of_several_options_add_up() -> None:
     assert together == ["copying-paper-T3-atn-seed5544-k=2", "copying-paper-T4-atn-seed5544-k=2"]
 
 
+@pytest.mark.parametrize("words", [["copying", "window-study"], ["window-study", "copying"]])
+def test_a_run_of_two_tasks_is_of_one_job(words: list[str]) -> None:
+    found = [name for job in planned(*words, "--presets", "smoke") for name in job.split(" + ")]
+    assert len(found) == len(set(found)) == 2 + 3
+
+
+def test_a_run_is_of_one_job_whatever_the_settings_choose() -> None:
+    (job,) = planned("window-study", "--models", "atn", "--set", "k=25,None,65")
+    assert job.count(" + ") == 2
+
+
 def test_switches_are_settings_too() -> None:
     found = planned("copying", "--models", "atn", "--set", "compile=True,False", "dtype=bfloat16")
     assert [name.partition("seed5544")[2] for name in found] == ["-dtype=bfloat16-compile=True", "-dtype=bfloat16"]
@@ -158,9 +169,9 @@ def test_the_job_of_an_entry_makes_the_runs_that_were_planned(tmp_path: Path) ->
     words = ["copying", "window-study", "--presets", "smoke", "paper", "--seeds", "3..4", "--set", "compile=True,False"]
     options = ["--device", "cuda:1", "--runs", str(tmp_path / "runs"), "--data-dir", str(tmp_path), "--tensorboard"]
     entries = sweep.plan_sweep(sweep.parse_sweep([*words, *options, "--unverified"]))
-    # The study's LSTM and LN are runs of the copying problem, so that it adds one job: ATN with three windows.
+    # The study's LSTM and LN are runs of the copying problem, whose ATN is one of the study's three windows.
     assert [len(entry.folders) for entry in entries].count(3) == 2 * 2 * 2
-    assert len(entries) == 2 * 2 * 2 * (3 + 1)
+    assert len(entries) == 2 * 2 * 2 * 3
     for entry in entries:
         name, *arguments = entry.arguments
         command = train.parse_task(TASKS[name], arguments, "job")
