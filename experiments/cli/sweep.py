@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -16,13 +17,13 @@ from tqdm import tqdm
 from experiments.cli.flags import settings_flags
 from experiments.cli.jobs import ExecutorName, Resources, check_executor, make_executor, run_jobs
 from experiments.cli.seeds import parse_seeds
-from experiments.cli.train import PROG, RUNS, Command, plan_runs, stamp
+from experiments.cli.train import PROG, RUNS, Command, named_device, plan_runs, stamp
 from experiments.common.errors import ExperimentError, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.tasks.registry import TASKS
 from experiments.tasks.sensitivity import find_grids
 from experiments.training.records.record import Record, load_record, load_records
-from experiments.training.settings import MODELS, ModelName, PresetName
+from experiments.training.settings import ModelName, PresetName
 from experiments.training.task import Task
 from experiments.training.tensorboard_log import require_tensorboard
 
@@ -46,12 +47,16 @@ class SweepCommand:
     tasks: tyro.conf.Positional[tuple[str, ...]]
     """Names of tasks."""
 
-    presets: tuple[PresetName, ...] = ("paper",)
+    presets: Annotated[tuple[PresetName, ...], tyro.conf.arg(help_behavior_hint="(default: paper)")] = ()
     """Where the settings come from: the paper's text, the released script, the paper on Normalization Propagation, the
-    paper's text at a reduced size, a demonstration, or a size for trying out the code."""
+    paper's text at a reduced size, a demonstration, or a size for trying out the code. Without it the paper's text, or
+    the first preset of a task that has none of it."""
 
-    models: tuple[ModelName, ...] = MODELS
-    """Plain LSTM, LN-LSTM, ATN-LSTM; others by name, for tasks that have them, as --models shift cn."""
+    models: Annotated[
+        tuple[ModelName, ...], tyro.conf.arg(help_behavior_hint="(default: the standard models of each task)")
+    ] = ()
+    """Models by name, which every task must have. Without it the models that each task's command runs: plain LSTM,
+    LN-LSTM and ATN-LSTM, or for a study of another system its own."""
 
     seeds: str | None = None
     """0..4 or 0,3,5; without it the preset's seed."""
@@ -99,14 +104,6 @@ class SweepCommand:
 
     dry_run: bool = False
     """List what would run, and run nothing."""
-
-    def __post_init__(self) -> None:
-        for name, (least, most) in _BOUNDS.items():
-            value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"{name} is {value}; it must be at least {least}")
-            if value > most:
-                raise ValueError(f"{name} is {value}; it must be at most {most:,}")
 
 
 class Entry(NamedTuple):
@@ -165,6 +162,8 @@ def run_sweep(arguments: Sequence[str]) -> int:
     if options.dry_run:
         for entry in waiting:
             print(entry.command)
+        if not waiting:
+            print(f"0 of {len(entries)} jobs to do")
         return 0
     stamp(unverified=options.unverified)
     check_executor(options.executor)
@@ -182,9 +181,16 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
     Raises
     ------
     UsageError
-        If they cannot be understood.
+        If they cannot be understood, or an option has a wrong value.
     """
     options = parse_command(SweepCommand, arguments, f"{PROG} sweep")
+    for name, (least, most) in _BOUNDS.items():
+        value = getattr(options, name)
+        if value < least:
+            raise UsageError(f"--{name} is {value}; it must be at least {least}")
+        if value > most:
+            raise UsageError(f"--{name} is {value}; it must be at most {most:,}")
+    named_device(options.device)
     check_folder("--runs", options.runs)
     check_folder("--data-dir", options.data_dir)
     return options
@@ -196,23 +202,28 @@ def plan_sweep(options: SweepCommand) -> list[Entry]:
     Raises
     ------
     UsageError
-        For an argument that a task's command does not accept.
+        For an argument that a task's command does not accept, or a task that has no run of a model.
     """
     entries: dict[frozenset[Path], Entry] = {}
+    numbers: Counter[tuple[str, ModelName]] = Counter()
     for task, command, arguments in _combinations(options):
         runs = plan_runs(task, command, f"{PROG} {task.name}")
+        numbers[task.name, command.model] += len(runs)
         # A run is named by its completed settings.
         names = [run._replace(settings=run.settings.completed()).name for run in runs]
         folders = tuple(options.runs.resolve() / name for name in names)
         if folders:
             entries.setdefault(frozenset(folders), Entry(folders, [task.name, *arguments]))
+    for (name, model), number in numbers.items():
+        if number == 0 and (options.models or not entries):
+            raise UsageError(f"--models {model}: {name} has no such run")
     return _without_parts(entries)
 
 
 def _without_parts(entries: Mapping[frozenset[Path], Entry]) -> list[Entry]:
     """The jobs without those whose runs another one makes too, as a study makes runs of the task that it extends.
 
-    The jobs of a combination of settings have all runs in common, those of the smaller one, or none.
+    Two jobs have no run in common, or one has all runs of the other.
     """
     largest: dict[Path, frozenset[Path]] = {}
     for folders in sorted(entries, key=len):
@@ -228,34 +239,56 @@ def _combinations(options: SweepCommand) -> Iterator[tuple[Task[Any], Command, l
         return
     if not options.tasks:
         raise UsageError(f"no task; there are {', '.join(TASKS)}")
+    for name in options.tasks:
+        _check_task(name, options)
     seeds = [None] if options.seeds is None else parse_seeds(options.seeds)
     values = _values(options)
     # Seeds vary slowest, so that the first results are of every model and setting.
-    for seed, name, preset, chosen, model in itertools.product(
-        seeds, options.tasks, options.presets, itertools.product(*values), options.models
-    ):
-        if name not in TASKS:
-            raise UsageError(f"unknown task {name!r}; there are {', '.join(TASKS)}")
-        task = TASKS[name]
-        settings = parse_command(settings_flags(task), chosen, f"{PROG} {name}")
-        if seed is not None and "seed" in settings:
-            raise UsageError("--set seed and --seeds: give one of them")
-        seeding = {} if seed is None else {"seed": seed}
-        command = Command(settings | seeding, preset, model, data_dir=options.data_dir)
-        flags = [word for key, value in seeding.items() for word in (f"--{key}", str(value))]
-        yield task, command, ["--preset", preset, "--model", model, *flags, *chosen, *_common(options)]
+    for seed, task in itertools.product(seeds, [TASKS[name] for name in options.tasks]):
+        presets = options.presets or (task.standard_preset,)
+        for preset, chosen in itertools.product(presets, itertools.product(*values)):
+            settings = parse_command(settings_flags(task), chosen, f"{PROG} {task.name}")
+            if seed is not None and "seed" in settings:
+                raise UsageError("--set seed and --seeds: give one of them")
+            seeding = {} if seed is None else {"seed": seed}
+            flags = [*(_flag(key, value) for key, value in seeding.items()), *chosen, *_common(options)]
+            for model in options.models or task.standard_models:
+                command = Command(settings | seeding, preset, model, data_dir=options.data_dir)
+                yield task, command, ["--preset", preset, "--model", model, *flags]
+
+
+def _check_task(name: str, options: SweepCommand) -> None:
+    """Check that there is the task, with the presets and the models of the sweep.
+
+    Raises
+    ------
+    UsageError
+        Naming what there is not.
+    """
+    if name not in TASKS:
+        raise UsageError(f"unknown task {name!r}; there are {', '.join(TASKS)}")
+    _check_among("--presets", options.presets, name, tuple(TASKS[name].presets))
+    _check_among("--models", options.models, name, TASKS[name].models)
+
+
+def _check_among(option: str, values: Sequence[str], name: str, choices: Sequence[str]) -> None:
+    for value in values:
+        if value not in choices:
+            raise UsageError(f"{option} {value}: {name} has {', '.join(choices)}")
 
 
 def _of_grids(options: SweepCommand) -> Iterator[tuple[Task[Any], Command, list[str]]]:
     """The runs of declared grids, seeds varying slowest within each."""
-    if options.tasks or options.seeds is not None or options.set or options.presets != ("paper",):
+    if options.tasks or options.seeds is not None or options.set or options.presets:
         raise UsageError("--grid has its own tasks, presets, seeds and settings: give none of them beside it")
     records = list(load_records(options.runs).values())
     grids = [grid for name in options.grid for grid in find_grids(name, records)]
+    models = list(dict.fromkeys(model for grid in grids for model in grid.models))
+    _check_among("--models", options.models, f"--grid {' '.join(options.grid)}", models)
     for grid in grids:
         task = TASKS[grid.task]
         for seed, cell, model in itertools.product(grid.seeds, grid.cells, grid.models):
-            if model not in options.models:
+            if model not in (options.models or models):
                 continue
             settings = {**grid.fixed, **cell, "seed": seed}
             flags = [_flag(name, value) for name, value in settings.items()]

@@ -75,10 +75,6 @@ class TaskCommand(Generic[F, P, M]):
     unverified: bool = False
     """Run without a stamp; the record says so."""
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.checkpoint_seconds < math.inf:
-            raise ValueError(f"checkpoint_seconds is {self.checkpoint_seconds}; it must be a number of at least 0")
-
 
 Command: TypeAlias = TaskCommand[Any, Any, Any]
 """The command of any task."""
@@ -90,17 +86,19 @@ def parse_task(task: Task[Any], arguments: Sequence[str], prog: str) -> Command:
     Raises
     ------
     UsageError
-        If they cannot be understood.
+        If they cannot be understood, or an option has a wrong value.
     """
     presets, models = Literal[*task.presets], Literal[*task.models, "all"]
     kind: Any = TaskCommand[settings_flags(task), presets, models]  # type: ignore[misc] # a computed type
     if "paper" not in task.presets:
-        own = ("preset", presets, next(iter(task.presets)))
+        own = ("preset", presets, task.standard_preset)
         doc = {"__doc__": TaskCommand.__doc__}
         kind = dataclasses.make_dataclass(TaskCommand.__name__, [own], bases=(kind,), namespace=doc, frozen=True)
     options: Command = parse_command(kind, arguments, prog)
     check_folder("--runs", options.runs)
     check_folder("--data-dir", options.data_dir)
+    if not 0 <= options.checkpoint_seconds < math.inf:
+        raise UsageError(f"--checkpoint-seconds is {options.checkpoint_seconds}; it must be a number of at least 0")
     return options
 
 
@@ -185,13 +183,25 @@ def _program() -> list[str]:
     return ["python"] if distributed.count() == 1 else ["torchrun", "--nproc-per-node", str(distributed.count())]
 
 
-def _device(name: str) -> torch.device:
+def named_device(name: str) -> torch.device:
+    """The device of a name, which this machine need not have.
+
+    Raises
+    ------
+    UsageError
+        If there is no such device, or no run can use it.
+    """
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"unknown device {name!r}") from None
+        raise UsageError(f"--device {name}: unknown device {name!r}; there are cpu and cuda") from None
     if device.type not in {"cpu", "cuda"}:
         raise UsageError(f"--device {name}: there are cpu and cuda")
+    return device
+
+
+def _device(name: str) -> torch.device:
+    device = named_device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {name}: PyTorch finds no CUDA device here")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.common.errors import ExperimentError
+from experiments.common.errors import ExperimentError, UsageError
 from experiments.tasks import adding, copying, denoise, pixel_mnist, window_lengths
 from experiments.tasks.registry import TASKS
 from experiments.training.records.record import Record
@@ -325,8 +325,10 @@ def find_grids(name: str, records: Sequence[Record]) -> tuple[Grid, ...]:
 
     Raises
     ------
+    UsageError
+        If there is no such grid.
     ExperimentError
-        If there is no such grid, or the runs that decide its cells have not ended.
+        If the runs that decide its cells have not ended.
     """
     for grid in GRIDS:
         if grid.name == name:
@@ -334,4 +336,4 @@ def find_grids(name: str, records: Sequence[Record]) -> tuple[Grid, ...]:
     for follower in FOLLOWERS:
         if follower.name == name:
             return follower.grids(records)
-    raise ExperimentError(f"unknown grid {name!r}; there are {', '.join(NAMES)}")
+    raise UsageError(f"--grid {name}: unknown grid {name!r}; there are {', '.join(NAMES)}")

@@ -36,6 +36,11 @@ class Task(NamedTuple, Generic[S]):
     """Models that a command runs if it names none."""
 
     @property
+    def standard_preset(self) -> PresetName:
+        """Preset that a command takes if it names none: the paper's, or the first of a task without it."""
+        return "paper" if "paper" in self.presets else next(iter(self.presets))
+
+    @property
     def models(self) -> tuple[ModelName, ...]:
         """Every model that the task has."""
         return (*self.standard_models, *self.more_models)

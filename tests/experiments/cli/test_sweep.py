@@ -154,6 +154,26 @@ def test_a_run_is_of_one_job_whatever_the_settings_choose() -> None:
     assert job.count(" + ") == 2
 
 
+@pytest.mark.parametrize("name", ["one-example", "zero-share", "mptt", "copying", "norm-variance"])
+def test_a_sweep_without_models_has_those_of_the_task(name: str) -> None:
+    task = TASKS[name]
+    options = sweep.parse_sweep([name])
+    entries = sweep.plan_sweep(options)
+    assert [entry.arguments[4] for entry in entries] == list(task.standard_models)
+    assert {entry.arguments[2] for entry in entries} == {task.standard_preset}
+
+
+def test_a_sweep_leaves_out_the_models_that_a_study_lacks() -> None:
+    assert [job.split("-")[3] for job in planned("statistics")] == ["ln", "atn"]
+
+
+def test_a_dry_run_with_nothing_left(tmp_path: Path, inside: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(tmp_path)) == 0
+    capsys.readouterr()
+    assert main(command(tmp_path, "--dry-run")) == 0
+    assert (capsys.readouterr().out, len(inside)) == ("0 of 1 jobs to do\n", 1)
+
+
 def test_switches_are_settings_too() -> None:
     found = planned("copying", "--models", "atn", "--set", "compile=True,False", "dtype=bfloat16")
     assert [name.partition("seed5544")[2] for name in found] == ["-dtype=bfloat16-compile=True", "-dtype=bfloat16"]
@@ -197,9 +217,15 @@ def test_the_job_of_an_entry_makes_the_runs_that_were_planned(tmp_path: Path) ->
         (["copying", "--set", "T=3", "T=4"], "--set T=4: T is there twice; give all of its values at once"),
         (["copying", "--set", "T=3", "--set", "T=3"], "--set T=3: T is there twice"),
         (["copying", "--set", "validate-every=3", "validate_every=4"], "validate_every is there twice"),
+        (["copying", "--presets", "normprop"], "--presets normprop: copying has paper, released, demo, smoke"),
+        (["one-example", "--models", "lstm"], "--models lstm: one-example has shift, cn"),
+        (["copying", "statistics", "--models", "lstm"], "--models lstm: statistics has no such run"),
+        (["window-study", "--models", "ln", "--set", "k=2"], "--models ln: window-study has no such run"),
+        (["copying", "--device", "tpu"], "--device tpu: unknown device 'tpu'; there are cpu and cuda"),
+        (["copying", "--device", "meta"], "--device meta: there are cpu and cuda"),
         (["copying", "--set", "T=0"], "T is 0; it must be at least 1"),
-        (["copying", "--jobs", "0"], "jobs is 0; it must be at least 1"),
-        (["copying", "--gpus", "-1"], "gpus is -1; it must be at least 0"),
+        (["copying", "--jobs", "0"], "experiments: --jobs is 0; it must be at least 1"),
+        (["copying", "--gpus", "-1"], "experiments: --gpus is -1; it must be at least 0"),
         (["copying", "--executor", "cloud"], "cloud"),
         (["copying", "--jobs", "99999999999999999999"], "jobs is 99999999999999999999; it must be at most 10,000"),
         (["copying", "--minutes", "99999999"], "minutes is 99999999; it must be at most 527,040"),

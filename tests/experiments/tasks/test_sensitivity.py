@@ -144,10 +144,12 @@ def test_every_model_has_its_own_best_rate_on_pixels() -> None:
         (["--grid", "nothing"], "unknown grid 'nothing'; there are denoise-settings, "),
         (["copying", "--grid", "windows"], "--grid has its own tasks"),
         (["--grid", "windows", "--seeds", "3"], "--grid has its own tasks"),
+        (["--grid", "windows", "--presets", "paper"], "--grid has its own tasks"),
+        (["--grid", "denoise-settings", "--models", "wn"], "--models wn: --grid denoise-settings has ln, atn"),
     ],
 )
 def test_a_grid_that_cannot_be_understood(
     words: Sequence[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["sweep", *words, "--unverified", "--runs", str(tmp_path)]) != 0
+    assert main(["sweep", *words, "--unverified", "--runs", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
