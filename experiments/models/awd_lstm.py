@@ -78,13 +78,8 @@ class LanguageModel(nn.Module):
     dropout : Dropout
         Dropout probabilities, all 0 by default.
     fixed : float, optional
-        The embedding is an orthogonal matrix times this factor, and is not trained; None for one that is.
-
-    Raises
-    ------
-    ValueError
-        The weights are tied and the last layer has another size than the embedding, or a fixed embedding has another
-        size than the vocabulary or is tied.
+        The embedding is an orthogonal matrix times this factor, and is not trained; None for one that is. Requires
+        ``embedding == vocabulary`` and weights that are not tied.
     """
 
     def __init__(
@@ -99,15 +94,6 @@ class LanguageModel(nn.Module):
         fixed: float | None = None,
     ) -> None:
         super().__init__()
-        if tied and hidden[-1] != embedding:
-            raise ValueError(
-                f"tied weights need a last layer as large as the embedding, {embedding}; it is {hidden[-1]}"
-            )
-        if fixed is not None and (tied or embedding != vocabulary):
-            raise ValueError(
-                f"a fixed orthogonal embedding must be of the vocabulary's size, {vocabulary}, and not tied; it is of "
-                f"size {embedding}, tied={tied}"
-            )
         self.dropout = dropout
         self.carries = recurrence.carries
         """Whether a window can begin with the states of the window before."""

@@ -208,9 +208,8 @@ class LanguageProblem(Problem):
     ------
     UsageError
         Windows are to begin with a state that the model cannot carry, or that is of another place in the text; or
-        windows that begin anywhere are to have different lengths.
-    ValueError
-        The embedding is fixed and of another size than the vocabulary, or tied.
+        windows that begin anywhere are to have different lengths; or the embedding is tied to a layer of another size,
+        or fixed and of another size than the vocabulary, or both fixed and tied.
     """
 
     def __init__(self, settings: LanguageSettings, model: ModelName, device: torch.device, corpus: Corpus) -> None:
@@ -221,6 +220,7 @@ class LanguageProblem(Problem):
             raise UsageError("--carry: no window with --random-start follows another one; use --no-carry")
         if settings.vary_bptt and settings.random_start:
             raise UsageError("--vary-bptt: windows with --random-start have one length; use --no-vary-bptt")
+        _check_embedding(settings, corpus.vocabulary)
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.device = device
@@ -320,6 +320,25 @@ class LanguageProblem(Problem):
         self.states = (
             tuple(unflatten(layers[number], self.model.layers[number]) for number in sorted(layers)) if layers else None
         )
+
+
+def _check_embedding(settings: LanguageSettings, vocabulary: int) -> None:
+    """Check that the embedding has the size that tied weights and a fixed embedding need.
+
+    Raises
+    ------
+    UsageError
+        Naming the flags.
+    """
+    size, last = settings.embedding, settings.layers()[-1]
+    if settings.inputs == "orthogonal" and (settings.tied or size != vocabulary):
+        tied = "--tied" if settings.tied else "--no-tied"
+        raise UsageError(
+            f"--inputs orthogonal: it must have --embedding {vocabulary}, the size of the vocabulary, and --no-tied; "
+            f"there are --embedding {size} and {tied}"
+        )
+    if settings.tied and last != size:
+        raise UsageError(f"--tied: --hidden is {last}; it must be as large as --embedding, {size}, or use --no-tied")
 
 
 def flatten(state: LSTMState) -> dict[str, Tensor]:

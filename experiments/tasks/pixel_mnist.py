@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from atn import ATNLSTM
+from experiments.common.errors import UsageError
 from experiments.datasets.generated import generated_images
 from experiments.datasets.mnist import CLASSES, MNIST, SIDE, Images, Split, read_images
 from experiments.models.recurrent_layer import RecurrenceSettings
@@ -230,6 +231,8 @@ class PixelMnist(Problem):
     ------
     ExperimentError
         MNIST is missing or damaged.
+    UsageError
+        A batch has more images than there are to train on.
     """
 
     model: SequenceModel
@@ -241,6 +244,10 @@ class PixelMnist(Problem):
         self.device = device
         self.window = {"ln": 1, "atn": settings.k}.get(model)
         self.train = read_corpus(settings, "train", data_dir)
+        if settings.batch > len(self.train.labels):
+            raise UsageError(
+                f"--batch is {settings.batch}; it must be at most {len(self.train.labels)}, the number of images"
+            )
         test = read_corpus(settings, "validation", data_dir)
         self.test_sequences = make_sequences(test.pixels, settings.noise_variance, [settings.seed, 2])
         self.test_labels = torch.from_numpy(test.labels.astype(np.int64))

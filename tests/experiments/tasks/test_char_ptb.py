@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from atn import ATNLSTM, LSTMState
+from experiments.cli.main import main
 from experiments.common.errors import UsageError
 from experiments.tasks.char_ptb import PRESETS, VALIDATION_CARRIED, CharPtb, CharPtbSettings, bits_per_character
 from experiments.tasks.language import Windows, flatten, generated_corpus, unflatten, window_lengths
@@ -256,9 +257,26 @@ def test_settings_out_of_range_are_refused_by_name(field: str, value: float) -> 
         with_fields(**{field: value})
 
 
-def test_tied_weights_of_different_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="tied weights need a last layer as large as the embedding, 4; it is 6"):
-        CharPtb(with_fields(tied=True), "atn", CPU)
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--tied"], "--tied: --hidden is 16; it must be as large as --embedding, 8, or use --no-tied"),
+        (["--tied", "--hidden", "9"], "--tied: --hidden is 9; it must be as large as --embedding, 8, or use --no-tied"),
+        (
+            ["--inputs", "orthogonal"],
+            (
+                "--inputs orthogonal: it must have --embedding 12, the size of the vocabulary, and --no-tied; "
+                "there are --embedding 8 and --no-tied"
+            ),
+        ),
+    ],
+)
+def test_an_embedding_of_another_size_is_refused_by_its_flags(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["char-ptb", "--preset", "smoke", *words, "--unverified", "--runs", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"experiments: {message}\n"
+    assert not list(tmp_path.rglob("record.json"))
 
 
 def test_every_setting_gives_the_run_another_name() -> None:
@@ -348,7 +366,7 @@ class TestNormProp:
 
     @pytest.mark.parametrize(("field", "value"), [("embedding", 11), ("tied", True)])
     def test_a_fixed_matrix_of_another_size_is_refused(self, field: str, value: int) -> None:
-        with pytest.raises(ValueError, match="a fixed orthogonal embedding must be of the vocabulary's size, 12"):
+        with pytest.raises(UsageError, match="--inputs orthogonal: it must have --embedding 12, the size of the voca"):
             CharPtb(of_norm_prop(**{field: value, "hidden": 11 if field == "embedding" else 12}), "prop", CPU)
 
     def test_each_column_of_a_window_begins_anywhere_in_the_text(self) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from atn.choices import BiasPlacement
 from atn.functional import assorted_time_norm
+from experiments.cli.main import main
 from experiments.datasets.generated import generated_images
 from experiments.datasets.mnist import SIDE
 from experiments.tasks.pixel_mnist import (
@@ -245,3 +246,10 @@ def test_a_batch_can_be_learned_by_heart(model: ModelName) -> None:
 def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["pixel-mnist", "--preset", "smoke", "--model", "atn", "--hidden", "3", "--batch", "2"]
     assert_interruption_changes_nothing(PixelMnist, arguments, 3, tmp_path, monkeypatch)
+
+
+def test_a_batch_of_more_images_than_there_are_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["pixel-mnist", "--preset", "smoke", "--batch", "513", "--unverified", "--runs", str(tmp_path)]
+    assert main(words) == 2
+    assert capsys.readouterr().err == "experiments: --batch is 513; it must be at most 512, the number of images\n"
+    assert not list(tmp_path.rglob("record.json"))

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from atn import ATNLSTM, LSTMState
+from experiments.cli.main import main
 from experiments.models.awd_lstm import Dropout, LanguageModel
 from experiments.models.recurrent_layer import Recurrence
 from experiments.tasks.wikitext2 import AVERAGED, PRESETS, TEST, WikiText2, WikiText2Settings, perplexity
@@ -285,3 +286,15 @@ def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path: Path, monkeypatch
     assert_interruption_changes_nothing(WikiText2, arguments, 12, tmp_path, monkeypatch)
     # In the whole run, before the interruption, and when taken up.
     assert len(begun) == 3
+
+
+def test_a_fixed_embedding_that_is_tied_is_refused_by_its_flags(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["wikitext2", "--preset", "smoke", "--inputs", "orthogonal", "--unverified", "--runs", str(tmp_path)]
+    assert main(words) == 2
+    assert capsys.readouterr().err == (
+        "experiments: --inputs orthogonal: it must have --embedding 12, the size of the vocabulary, and --no-tied; "
+        "there are --embedding 32 and --tied\n"
+    )
+    assert not list(tmp_path.rglob("record.json"))
