@@ -108,7 +108,7 @@ def plan_runs(task: Task[Any], options: Command, prog: str) -> list[Run]:
     Raises
     ------
     UsageError
-        If the task has no such preset, no such settings or no such model.
+        If the task has no such preset, no such settings or no such model, or the model no such setting.
     """
     if options.preset not in task.presets:
         raise UsageError(f"--preset {options.preset}: {task.name} has {', '.join(task.presets)}")
@@ -118,6 +118,7 @@ def plan_runs(task: Task[Any], options: Command, prog: str) -> list[Run]:
         chosen = dataclasses.replace(task.presets[options.preset], **options.settings)
     except ValueError as error:
         raise UsageError(f"Error parsing settings: {error} (see {prog} --help)") from None
+    _check_used(task, options)
     seeds = (chosen.seed,) if options.seeds is None else parse_seeds(options.seeds)
     models = task.standard_models if options.model == "all" else (options.model,)
     parts = [
@@ -127,6 +128,25 @@ def plan_runs(task: Task[Any], options: Command, prog: str) -> list[Run]:
     return [
         Run(tasks[name].reading(options.data_dir), options.preset, model, settings) for name, model, settings in parts
     ]
+
+
+def _check_used(task: Task[Any], options: Command) -> None:
+    """Check that a model beside the standard ones has the settings that are changed for it.
+
+    The standard models share their settings, so that a command or a sweep of all of them can change what one has.
+
+    Raises
+    ------
+    UsageError
+        Naming the setting that the model does not have.
+    """
+    if options.model not in task.more_models:
+        return
+    preset = task.presets[options.preset]
+    for name in preset.unused(options.model):
+        if options.settings.get(name, getattr(preset, name)) != getattr(preset, name):
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag}: the model {options.model} has no such setting; leave --{flag} out")
 
 
 def run_task(task: Task[Any], arguments: Sequence[str]) -> int:

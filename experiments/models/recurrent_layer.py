@@ -116,6 +116,12 @@ class RecurrenceSettings(Settings, abc.ABC):
         """Number of time steps for which BN keeps population statistics; None where no task has that model."""
         return None
 
+    def unused(self, model: ModelName) -> tuple[str, ...]:
+        """Fields of the norms that the norm of this model does not have."""
+        if NORM_OF[model] in {"none", "prop", "wn"}:
+            return ("k", "eps", "bias_placement")
+        return () if NORM_OF[model] == "atn" else ("k",)
+
     def recurrence(self, model: ModelName) -> Recurrence:
         """Description of the layer of a model under these settings."""
         init = self.lstm_init if model == "lstm" else self.init

@@ -73,6 +73,10 @@ class Settings:
         """The value that replaces None in the field `name`; it may depend on the free fields, and is None for most."""
         return None
 
+    def unused(self, model: ModelName) -> tuple[str, ...]:  # noqa: ARG002 - for tasks with such fields
+        """Fields that do not change the numbers of this model; none for most tasks."""
+        return ()
+
     def levels(self) -> tuple[Level, ...]:
         """Levels of the training loss whose first step is recorded; none for most tasks."""
         return ()

@@ -145,6 +145,28 @@ def test_a_model_of_another_task_is_refused_by_name(name: str, model: ModelName)
         only_run(name, "--preset", "smoke", "--model", model)
 
 
+@pytest.mark.parametrize(
+    ("model", "flags"),
+    [
+        *((model, flags) for model in ("prop", "wn") for flags in (["--k", "7"], ["--eps", "0.1"])),
+        ("prop", ["--bias-placement", "inside"]),
+        ("bn", ["--k", "7"]),
+    ],
+)
+def test_a_setting_that_the_one_model_lacks_is_refused_by_name(model: ModelName, flags: list[str]) -> None:
+    with pytest.raises(UsageError, match=f"^{flags[0]}: the model {model} has no such setting"):
+        only_run("char-ptb", "--preset", "normprop", "--model", model, *flags)
+
+
+def test_a_setting_that_a_model_has_or_all_models_share_is_taken() -> None:
+    assert only_run("char-ptb", "--preset", "normprop", "--model", "bn", "--eps", "0.1").settings.differences(
+        TASKS["char-ptb"].presets["normprop"]
+    ) == {"eps": [1e-5, 0.1]}
+    assert only_run("char-ptb", "--preset", "normprop", "--model", "prop", "--k", "10").model == "prop"
+    command = parse_task(TASKS["char-ptb"], ("--k", "25"), "test")
+    assert [run.model for run in plan_runs(TASKS["char-ptb"], command, "test")] == ["lstm", "ln", "atn"]
+
+
 def test_a_preset_of_another_task_is_refused_by_name() -> None:
     choices = re.escape("('paper', 'released', 'demo', 'smoke')")
     with pytest.raises(UsageError, match=f"invalid choice 'normprop' for argument '--preset'. .* one of {choices}"):
