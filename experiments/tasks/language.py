@@ -209,7 +209,10 @@ class LanguageProblem(Problem):
     UsageError
         Windows are to begin with a state that the model cannot carry, or that is of another place in the text; or
         windows that begin anywhere are to have different lengths; or the embedding is tied to a layer of another size,
-        or fixed and of another size than the vocabulary, or both fixed and tied.
+        or fixed and of another size than the vocabulary, or both fixed and tied; or the columns of the training text
+        have no window.
+    ExperimentError
+        A text is too short for its columns.
     """
 
     def __init__(self, settings: LanguageSettings, model: ModelName, device: torch.device, corpus: Corpus) -> None:
@@ -230,6 +233,7 @@ class LanguageProblem(Problem):
             "test": settings.eval_batch,
         }
         self.columns = {split: torch.from_numpy(columns(corpus.tokens[split], size)) for split, size in sizes.items()}
+        _check_windows(settings, len(self.columns["train"]))
         self.windows = Windows(settings, len(self.columns["train"]))
         self._text = torch.from_numpy(corpus.tokens["train"])
         self.model: LanguageModel = LanguageModel(
@@ -319,6 +323,17 @@ class LanguageProblem(Problem):
             layers.setdefault(int(layer), {})[name] = self.share(tensor, 1).to(self.device)
         self.states = (
             tuple(unflatten(layers[number], self.model.layers[number]) for number in sorted(layers)) if layers else None
+        )
+
+
+def _check_windows(settings: LanguageSettings, rows: int) -> None:
+    """Check that the columns of the training text, of so many rows, have a window."""
+    least = settings.bptt + 1 if settings.random_start else 3  # a window of a single word is left out
+    if rows < least:
+        shorter = " or a smaller --bptt" if settings.random_start else ""
+        raise UsageError(
+            f"--batch {settings.batch}: the columns of the training text have {rows} words, and a window needs "
+            f"{least}; choose fewer columns{shorter}"
         )
 
 

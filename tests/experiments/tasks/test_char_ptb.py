@@ -369,6 +369,17 @@ class TestNormProp:
         with pytest.raises(UsageError, match="--inputs orthogonal: it must have --embedding 12, the size of the voca"):
             CharPtb(of_norm_prop(**{field: value, "hidden": 11 if field == "embedding" else 12}), "prop", CPU)
 
+    def test_a_text_without_a_window_is_refused(self) -> None:
+        """A window of a single word is left out, so that a column has three words at least."""
+        small = dataclasses.replace(PRESETS["smoke"], batch=1500)
+        with pytest.raises(
+            UsageError, match=r"^--batch 1500: the columns .* have 2 words, and a window needs 3; choose"
+        ):
+            CharPtb(small, "lstm", CPU)
+        CharPtb(dataclasses.replace(small, batch=1000), "lstm", CPU).windows.of(2)
+        with pytest.raises(UsageError, match=r"^--batch .*, and a window needs 5001; .* columns or a smaller --bptt$"):
+            CharPtb(of_norm_prop(bptt=5000), "lstm", CPU)
+
     def test_each_column_of_a_window_begins_anywhere_in_the_text(self) -> None:
         problem = CharPtb(of_norm_prop(batch=64), "lstm", CPU)
         text = generated_corpus().tokens["train"].tolist()
