@@ -370,6 +370,8 @@ class TestStillToRun:
         every = "--seeds 5544,0,1  # 4,000 steps"
         assert f"{command} released --T 200 --model atn {every}, about 33 min each" in missing
         assert f"{command} paper --T 100 --model lstm {every}, about 17 min each" in missing
+        # The run that diverged has ended, and would be the same again.
+        assert f"{command} released --T 200 --model ln --seeds 0,1  # 4,000 steps, about 33 min each" in missing
         assert len(missing) == 12
 
     def test_a_series_lacks_the_seeds_that_the_others_have(self, runs: Path, tmp_path: Path) -> None:

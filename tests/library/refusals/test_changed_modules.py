@@ -260,12 +260,10 @@ def test_a_momentum_that_is_none_is_refused_by_name(momentum: Any, error: type[E
         population_with(momentum=momentum)(A)
 
 
-@pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e4m3fn])
 @pytest.mark.parametrize("autocast", [True, False])
-@pytest.mark.filterwarnings("ignore:Complex modules are a new feature:UserWarning")
-def test_parameters_of_another_dtype_are_refused_by_name(dtype: torch.dtype, *, autocast: bool) -> None:
-    module = ATNLSTM(3, 4, k=2).to(dtype)
-    message = f"^weight_ih_l0 must be a floating-point tensor of 16, 32 or 64 bits, got {dtype}"
+def test_parameters_of_another_dtype_are_refused_by_name(*, autocast: bool) -> None:
+    module = ATNLSTM(3, 4, k=2).to(torch.float8_e4m3fn)
+    message = "^weight_ih_l0 must be a floating-point tensor of 16, 32 or 64 bits, got torch.float8_e4m3fn"
     with torch.autocast("cpu", enabled=autocast), pytest.raises(TypeError, match=message):
         module(A)
 

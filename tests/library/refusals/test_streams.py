@@ -10,8 +10,9 @@ from torch.nn.utils.rnn import pack_sequence
 
 from atn.carried import map_memory
 from atn.state import HiddenMemory
-from atn.window import StepStatistics
 from tests.support.wrong_calls import A, Case, lstm, memory, module, pair, state, wrong_calls
+
+WITHOUT_AXES = memory().steps._replace(mean=torch.tensor(0.0), var=torch.tensor(0.0))
 
 CASES: list[Case] = [
     (
@@ -197,13 +198,13 @@ CASES: list[Case] = [
     ),
     (
         "memory.reset of steps without axes",
-        lambda: memory()._replace(steps=StepStatistics(torch.tensor(0.0), torch.tensor(0.0))).reset(torch.ones(2) > 0),
+        lambda: memory()._replace(steps=WITHOUT_AXES).reset(torch.ones(2) > 0),
         ValueError,
         r"memory.steps.mean must have 2 axes \(M, B\), got shape \(\)",
     ),
     (
         "memory, steps without axes",
-        lambda: module(k=3).stream(A, memory()._replace(steps=StepStatistics(torch.tensor(0.0), torch.tensor(0.0)))),
+        lambda: module(k=3).stream(A, memory()._replace(steps=WITHOUT_AXES)),
         ValueError,
         r"memory.steps.mean must have shape \(M, B\) = \(0, 2\), got \(\)",
     ),

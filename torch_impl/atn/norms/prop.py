@@ -138,11 +138,11 @@ class NormProp(RecurrentNorm):
     def folded(self, layer: Layer) -> Layer:
         """The plain LSTM that has h' for its state, with a gain on the cell."""
         site_c: Any = layer.sites["norm_c"]
-        gain = layer.weights.norm_c.gamma
+        device = layer.weights.norm_c.gamma.device
         for name in Constants._fields:
             check_parameter(f"norm_c.{name}", getattr(site_c, name), (), "()")
-            if getattr(site_c, name).device != gain.device:
-                raise ValueError(f"norm_c.{name} must be on {gain.device}, got {getattr(site_c, name).device}")
+            if getattr(site_c, name).device != device:
+                raise ValueError(f"norm_c.{name} must be on {device}, got {getattr(site_c, name).device}")
         weights = with_folded_rows(layer.weights)
         return layer._replace(
             weights=weights._replace(
