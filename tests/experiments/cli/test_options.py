@@ -298,26 +298,28 @@ def test_a_record_from_before_an_option_was_there_is_of_the_same_run(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_line_of_progress_has_the_time_left(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("done", "step", "steps", "seconds", "line"),
+    [
+        (100, 600, 1100, 50.0, "atn: step 600/1100, loss 0.2500, 10.0 steps/s, 00:50 left"),
+        (0, 10, 100, 250.0, "atn: step 10/100, loss 0.2500, 25.0 s/step, 37:30 left"),
+    ],
+)
+def test_a_line_of_progress_has_the_speed_and_the_time_left(
+    done: int,
+    step: int,
+    steps: int,
+    seconds: float,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    moment = iter([100.0, 150.0])
+    moment = iter([100.0, 100.0 + seconds])
     monkeypatch.setattr("experiments.training.progress.time.monotonic", lambda: next(moment))
-    progress = Progress("atn", done=100, steps=1100)
-    progress.update(600, 0.25)
+    progress = Progress("atn", done=done, steps=steps)
+    progress.update(step, 0.25)
     progress.close()
-    assert capsys.readouterr().err == "atn: step 600/1100, loss 0.2500, 10.0 steps/s, 00:50 left\n"
-
-
-def test_a_line_of_progress_of_slow_steps_has_the_seconds_of_a_step(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    moment = iter([100.0, 350.0])
-    monkeypatch.setattr("experiments.training.progress.time.monotonic", lambda: next(moment))
-    progress = Progress("atn", done=0, steps=100)
-    progress.update(10, 0.25)
-    progress.close()
-    assert capsys.readouterr().err == "atn: step 10/100, loss 0.2500, 25.0 s/step, 37:30 left\n"
+    assert capsys.readouterr().err == f"{line}\n"
 
 
 def test_a_slow_run_prints_a_line_every_three_minutes_beside_its_ten(
