@@ -94,6 +94,8 @@ HOW_TO_READ = f"""\
 - Runs that had no stamp, and runs whose settings or steps differ from the preset, decide no claim. The latter are rows
   of their task's tables, or, where they belong to a grid, are shown in
   [{SENSITIVITY}]({fragment(SENSITIVITY)}) alone.
+- A run whose loss became not finite has no numbers to compare. Its seed decides no sentence, and the verdict says how
+  many seeds were left out for it.
 - *Time* is that of a run with one thread on a machine with two cores, which others shared; it compares no models.
 - The figures of losses end a little above the highest level that they show: a loss that jumps beyond it leaves the
   panel.

@@ -180,14 +180,16 @@ def counting(results: Results, presets: Presets, case: Case) -> Runs:
 
 def select(results: Results, presets: Presets, case: Case, series: Series) -> list[Result]:
     """The runs of one series that decide sentences: unchanged, verified, and one for each seed."""
-    found = [result for result in results.finished if counts(result) and belongs(result.record, presets, case, series)]
+    found = [
+        result for result in results.finished if counts(result.record) and belongs(result.record, presets, case, series)
+    ]
     by_seed = {result.seed: result for result in found}
     return [by_seed[seed] for seed in sorted(by_seed)]
 
 
-def counts(result: Result) -> bool:
-    """Whether the settings of a run equal its preset and the whole run had a stamp."""
-    return not (result.record.differences or result.record.shortened or result.record.unverified)
+def counts(record: Record) -> bool:
+    """Whether a run decides sentences: its settings equal its preset and the whole run had a stamp."""
+    return not (record.differences or record.shortened or record.unverified)
 
 
 def belongs(record: Record, presets: Presets, case: Case, series: Series) -> bool:
@@ -198,6 +200,15 @@ def belongs(record: Record, presets: Presets, case: Case, series: Series) -> boo
         and (record.task, record.model) == (series.task, series.model)
         and all(record.settings.get(name) == value for name, value in where.items())
     )
+
+
+def diverged(results: Results, presets: Presets, case: Case, series: Series) -> set[int]:
+    """Seeds of a series whose run, unchanged and verified, ended at a loss that is not finite."""
+    return {
+        record.settings["seed"]
+        for record in results.unfinished
+        if record.status == "nan" and counts(record) and belongs(record, presets, case, series)
+    }
 
 
 def last_measured(result: Result, name: str) -> float:

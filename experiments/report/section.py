@@ -20,7 +20,7 @@ from experiments.report.schema import (
 )
 from experiments.report.studies.registry import home
 from experiments.report.tables import PROVENANCE, changes, number, over_seeds, provenance
-from experiments.report.verdicts import AT_REDUCED_SIZE, PENDING, Verdict, judge, named
+from experiments.report.verdicts import AT_REDUCED_SIZE, PENDING, Verdict, judge, left_out, named
 from experiments.training.records.summary import mean
 
 
@@ -93,7 +93,7 @@ def _rows(study: Study, presets: Presets, case: Case, series: Series, results: R
     found = [result for result in results.finished if belongs(result.record, presets, case, series)]
     kinds: dict[tuple[str, bool], list[Result]] = {}
     for result in found:
-        if counts(result) or home(result.record) is study:
+        if counts(result.record) or home(result.record) is study:
             kinds.setdefault((changes(result.record), result.record.unverified), []).append(result)
     paper = [over_seeds([case.printed[series.label]])] if case.printed else []
     return [
@@ -157,7 +157,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> list[str]:
             f"**{found.outcome}**",
             found.numbers,
             *([found.difference or "–"] if differ else []),
-            str(verdict.seeds),
+            f"{verdict.seeds}; {left_out(verdict.diverged)}" if verdict.diverged else str(verdict.seeds),
         ]
         for verdict in verdicts
         for found in verdict.findings

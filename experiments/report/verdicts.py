@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from experiments.report.paired import Paired, in_words
 from experiments.report.results import Result, Results, load_results
-from experiments.report.schema import Case, Observation, Presets, Runs, Sentence, Study, Test, counting
+from experiments.report.schema import Case, Observation, Presets, Sentence, Study, Test, counting, diverged
 from experiments.report.studies.registry import STUDIES
 from experiments.report.tables import number, over_seeds
 
@@ -42,6 +42,8 @@ class Verdict(NamedTuple):
     sentence: Sentence
     findings: tuple[Finding, ...]
     seeds: int
+    diverged: int
+    """Number of seeds left out because the loss of a run became not finite, so that there are no numbers to compare."""
     runs: tuple[str, ...]
     """Names of the runs."""
 
@@ -90,13 +92,21 @@ class ClaimVerdict(NamedTuple):
         """Outcome and seeds in words."""
         size = f" and {self._size}" if self._size else ""
         outcome = self.outcome if self.outcome == PENDING else f"{self.outcome} at {_seeds_in_words(self.seeds)}{size}"
-        total = self.open + len(self.parts)
-        return f"{outcome}; {self.open} of {total} sentences still without runs" if self.open else outcome
+        diverged = max((part.diverged for part in self.deciding), default=0)
+        remarks = [left_out(diverged)] if diverged else []
+        if self.open:
+            remarks.append(f"{self.open} of {self.open + len(self.parts)} sentences still without runs")
+        return "; ".join([outcome, *remarks])
 
 
 def _seeds_in_words(count: int) -> str:
     """A number of seeds in words."""
     return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def left_out(diverged: int) -> str:
+    """A number of seeds without a verdict in words."""
+    return f"{_seeds_in_words(diverged)} left out, where a loss was not finite"
 
 
 def named(presets: Presets) -> str:
@@ -134,14 +144,16 @@ def claim_verdicts(results: Results) -> dict[str, ClaimVerdict]:
 def judge(study: Study, results: Results) -> list[Verdict]:
     """Verdict on every sentence of the study, for each of its presets."""
     return [
-        _of_sentence(study, presets, case, sentence, counting(results, presets, case))
+        _of_sentence(study, presets, case, sentence, results)
         for case in study.cases
         for presets in study.presets
         for sentence in case.sentences
     ]
 
 
-def _of_sentence(study: Study, presets: Presets, case: Case, sentence: Sentence, runs: Runs) -> Verdict:
+def _of_sentence(study: Study, presets: Presets, case: Case, sentence: Sentence, results: Results) -> Verdict:
+    runs = counting(results, presets, case)
+    needed = [series for series in case.series if series.label in sentence.needs]
     by_label = {label: {result.seed: result for result in runs.get(label, [])} for label in sentence.needs}
     seeds = sorted(set.intersection(*(set(of_seed) for of_seed in by_label.values())))
     at_seeds = [{label: of_seed[seed] for label, of_seed in by_label.items()} for seed in seeds]
@@ -152,6 +164,7 @@ def _of_sentence(study: Study, presets: Presets, case: Case, sentence: Sentence,
         sentence=sentence,
         findings=tuple(_find(test, at_seeds) for test in sentence.tests),
         seeds=len(seeds),
+        diverged=len(set().union(*(diverged(results, presets, case, series) for series in needed))),
         runs=tuple(result.record.name for at_seed in at_seeds for result in at_seed.values()),
     )
 

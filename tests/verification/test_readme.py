@@ -200,7 +200,7 @@ def result_rows(text: str) -> list[ResultRow]:
 
 
 def test_our_results_are_those_of_the_records() -> None:
-    finished = [each for each in load_results(ROOT / "experiments" / "runs").finished if counts(each)]
+    finished = [each for each in load_results(ROOT / "experiments" / "runs").finished if counts(each.record)]
     shown = result_rows((ROOT / "README.md").read_text("utf-8"))
     assert len(shown) == 9
     for row in shown:

@@ -397,6 +397,20 @@ class TestSeeds:
         runs = [*copying_runs(100), *copying_runs(200), copying_run("atn", 0.17, seed=1)]
         assert verdict_on("table-1", runs).headline == "confirmed at 1 seed"
 
+    def test_a_seed_with_a_run_that_diverged_is_left_out_and_counted(self) -> None:
+        runs = [*copying_runs(100), *copying_runs(200)]
+        runs += [copying_run(model, TABLE_1[100][model].train, seed=1) for model in ("lstm", "ln")]
+        bad = copying_run("atn", 0.17, seed=1, status="nan")
+        assert verdict_on("table-1", [*runs, bad]).headline == (
+            "confirmed at 1 seed; 1 seed left out, where a loss was not finite"
+        )
+        other = [
+            copying_run("atn", 0.17, seed=1, status="nan", lr=1.0),
+            copying_run("atn", 0.17, seed=1, status="nan", stamp=UNVERIFIED),
+            copying_run("atn", 0.17, seed=2, status="interrupted"),
+        ]
+        assert verdict_on("table-1", [*runs, *other]).headline == "confirmed at 1 seed"
+
     def test_numbers_are_means_and_spreads(self) -> None:
         runs = [copying_run("atn", loss, seed=seed) for seed, loss in enumerate((0.12, 0.13, 0.14))]
         runs += [copying_run("ln", 0.15, seed=seed) for seed in range(3)]
