@@ -81,7 +81,7 @@ def carry_out(run: Run, conditions: Conditions) -> Record:
     folder = conditions.runs / run.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder), _deterministic(conditions.device):
+        with _alone(folder), _no_empty_folder_left(folder), _deterministic(conditions.device):
             return _carry_out(run, conditions, folder)
     except OSError as error:
         message = f"cannot write {error.filename or folder}: {error.strerror}; what was saved before is kept"
@@ -242,6 +242,17 @@ def _alone(folder: Path) -> Iterator[None]:
         raise ExperimentError(f"another process is working in {folder}") from None
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _no_empty_folder_left(folder: Path) -> Iterator[None]:
+    """Remove the folder of a run that is refused before anything is in it, as for want of its data."""
+    try:
+        yield
+    except ExperimentError:
+        if distributed.is_main_process() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ def cut_metrics(path: Path, step: int) -> None:
     """
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     _decode(path, lines[:step], step)
-    if len(lines) != step or not path.exists():
+    if len(lines) != step:
         write_atomically(path, b"".join(lines[:step]))
 
 
