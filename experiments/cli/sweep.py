@@ -183,7 +183,7 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
     UsageError
         If they cannot be understood, or an option has a wrong value.
     """
-    options = parse_command(SweepCommand, arguments, f"{PROG} sweep")
+    options = parse_command(SweepCommand, arguments, f"{PROG} sweep", repeatable=["--set"])
     for name, (least, most) in _BOUNDS.items():
         value = getattr(options, name)
         if value < least:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -46,16 +47,28 @@ def check_folder(option: str, path: Path | None) -> None:
         raise UsageError(f"{option} {path}: it is not a folder")
 
 
-def parse_command(kind: type[C], arguments: Sequence[str], prog: str) -> C:
+def parse_command(kind: type[C], arguments: Sequence[str], prog: str, repeatable: Sequence[str] = ()) -> C:
     """Read `arguments` into the dataclass `kind`; ``--help`` prints and exits as usual.
 
     Raises
     ------
     UsageError
-        With tyro's message about the arguments, in one line.
+        With tyro's message about the arguments, in one line, or for an option that is there twice and not `repeatable`,
+        of which tyro would keep the last.
     """
     with _one_line_errors(prog):
-        return tyro.cli(kind, prog=prog, args=arguments)
+        command = tyro.cli(kind, prog=prog, args=arguments)
+    _check_once(arguments, repeatable)
+    return command
+
+
+def _check_once(arguments: Sequence[str], repeatable: Sequence[str]) -> None:
+    words = [word.partition("=")[0].replace("_", "-") for word in arguments if word.startswith("--")]
+    options = [word for word in words if word not in repeatable]
+    # A switch and its opposite, --compile and --no-compile, set the same value.
+    for option, count in Counter(word.replace("--no-", "--", 1) for word in options).items():
+        if count > 1:
+            raise UsageError(f"{option} is there {count} times; give it once, with all of its values")
 
 
 @contextlib.contextmanager

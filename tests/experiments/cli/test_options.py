@@ -26,14 +26,7 @@ from experiments.training.run import Run
 from experiments.training.settings import ModelName
 from experiments.training.tensorboard_log import BOARD
 from tests.support.interruptions import Died, dying
-
-STEPS = 12
-
-
-def command(runs: Path, *more: str) -> list[str]:
-    """A run of less than a second."""
-    size = f"--T 2 --batch 4 --hidden 6 --k 3 --steps {STEPS} --validate-every 5".split()
-    return ["copying", "--preset", "smoke", "--model", "atn", *size, "--runs", str(runs), "--unverified", *more]
+from tests.support.tiny_run import STEPS, tiny_run
 
 
 def only_folder(runs: Path) -> Path:
@@ -61,11 +54,11 @@ def test_what_is_no_list_of_seeds(text: str) -> None:
 
 
 def test_each_seed_is_a_run_of_its_own(tmp_path: Path) -> None:
-    assert main(command(tmp_path / "together", "--seeds", "0..1")) == 0
+    assert main(tiny_run(tmp_path / "together", "--seeds", "0..1")) == 0
     assert [record.settings["seed"] for record in records(tmp_path / "together")] == [0, 1]
     for folder in sorted((tmp_path / "together").iterdir()):
         seed = folder.name.partition("seed")[2].partition("-")[0]
-        assert main(command(tmp_path / seed, "--seed", seed)) == 0
+        assert main(tiny_run(tmp_path / seed, "--seed", seed)) == 0
         assert (only_folder(tmp_path / seed) / METRICS).read_bytes() == (folder / METRICS).read_bytes()
 
 
@@ -78,13 +71,13 @@ def test_a_loss_that_is_not_finite_does_not_stop_the_other_seeds(
         return loss(self, step) * (float("nan") if self.settings.seed == 1 else 1)
 
     monkeypatch.setattr(Copying, "loss", spoiled)
-    assert main(command(tmp_path, "--seeds", "0..2")) == 1
+    assert main(tiny_run(tmp_path, "--seeds", "0..2")) == 1
     assert [record.status for record in records(tmp_path)] == ["finished", "nan", "finished"]
 
 
 @pytest.mark.parametrize("seed", ["0", "5544"])
 def test_one_seed_and_several_do_not_go_together(seed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(command(tmp_path, "--seed", seed, "--seeds", "0..4")) == 2
+    assert main(tiny_run(tmp_path, "--seed", seed, "--seeds", "0..4")) == 2
     assert capsys.readouterr().err == "experiments: --seed and --seeds: give one of them\n"
     assert not list(tmp_path.iterdir())
 
@@ -206,9 +199,9 @@ def test_tensorboard_has_each_step_once_however_often_the_run_died(
     with monkeypatch.context() as patch:
         patch.setattr(Copying, "loss", dying(Copying, 12))
         with pytest.raises(Died):
-            main(command(tmp_path / "board", "--tensorboard"))
+            main(tiny_run(tmp_path / "board", "--tensorboard"))
     assert len(curves(only_folder(tmp_path / "board"))["train"]) == 10
-    assert main(command(tmp_path / "board", "--tensorboard")) == 0
+    assert main(tiny_run(tmp_path / "board", "--tensorboard")) == 0
     folder = only_folder(tmp_path / "board")
     rows = read_metrics(folder / METRICS, STEPS)
     shown = curves(folder)
@@ -216,7 +209,7 @@ def test_tensorboard_has_each_step_once_however_often_the_run_died(
     # Event files hold float32, as the losses are.
     assert [value for _, value in shown["train"]] == [row.train for row in rows]
     assert [step for step, _ in shown["validation"]] == [5, 10]
-    assert main(command(tmp_path / "plain")) == 0
+    assert main(tiny_run(tmp_path / "plain")) == 0
     assert (only_folder(tmp_path / "plain") / METRICS).read_bytes() == (folder / METRICS).read_bytes()
     assert not (only_folder(tmp_path / "plain") / BOARD).exists()
 
@@ -226,14 +219,14 @@ def test_tensorboard_that_is_not_there(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorboard" else find(name))
-    assert main(command(tmp_path, "--tensorboard")) == 1
+    assert main(tiny_run(tmp_path, "--tensorboard")) == 1
     assert "pip install tensorboard" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 def test_bfloat16_is_another_run_with_other_numbers(tmp_path: Path) -> None:
-    assert main(command(tmp_path)) == 0
-    assert main(command(tmp_path, "--dtype", "bfloat16")) == 0
+    assert main(tiny_run(tmp_path)) == 0
+    assert main(tiny_run(tmp_path, "--dtype", "bfloat16")) == 0
     plain, half = sorted(tmp_path.iterdir(), key=lambda folder: len(folder.name))
     assert half.name.replace("-dtype=bfloat16", "") == plain.name != half.name
     record = load_record(half)
@@ -253,15 +246,15 @@ def test_a_resumed_run_stays_at_its_precision(
     with monkeypatch.context() as patch:
         patch.setattr(Copying, "loss", dying(Copying, 7))
         with pytest.raises(Died):
-            main(command(tmp_path / "died", *half))
+            main(tiny_run(tmp_path / "died", *half))
     folder = only_folder(tmp_path / "died")
     text = (folder / RECORD).read_text()
     (folder / RECORD).write_text(text.replace('"dtype": "bfloat16"', '"dtype": "float32"'))
-    assert main(command(tmp_path / "died", *half)) == 1
+    assert main(tiny_run(tmp_path / "died", *half)) == 1
     assert "dtype float32 there, bfloat16 here" in capsys.readouterr().err
     (folder / RECORD).write_text(text)
-    assert main(command(tmp_path / "died", *half)) == 0
-    assert main(command(tmp_path / "at once", *half)) == 0
+    assert main(tiny_run(tmp_path / "died", *half)) == 0
+    assert main(tiny_run(tmp_path / "at once", *half)) == 0
     assert (folder / METRICS).read_bytes() == (only_folder(tmp_path / "at once") / METRICS).read_bytes()
 
 
@@ -275,9 +268,9 @@ def test_a_compiled_run_is_another_run_of_the_same_mathematics(tmp_path: Path, m
         original(self, backend="eager")
 
     monkeypatch.setattr(torch.nn.Module, "compile", compile_without_code)
-    assert main(command(tmp_path)) == 0
+    assert main(tiny_run(tmp_path)) == 0
     assert compiled == []
-    assert main(command(tmp_path, "--compile")) == 0
+    assert main(tiny_run(tmp_path, "--compile")) == 0
     assert compiled == ["SequenceModel"]
     plain, other = sorted(tmp_path.iterdir(), key=lambda folder: len(folder.name))
     assert other.name.replace("-compile=True", "") == plain.name != other.name
@@ -287,14 +280,14 @@ def test_a_compiled_run_is_another_run_of_the_same_mathematics(tmp_path: Path, m
 def test_a_record_from_before_an_option_was_there_is_of_the_same_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(command(tmp_path)) == 0
+    assert main(tiny_run(tmp_path)) == 0
     path = only_folder(tmp_path) / RECORD
     record = json.loads(path.read_text())
     del record["settings"]["dtype"], record["settings"]["compile"], record["sessions"][0]["processes"]
     path.write_text(json.dumps(record))
-    assert main(command(tmp_path)) == 0
+    assert main(tiny_run(tmp_path)) == 0
     assert "ended before" in capsys.readouterr().err
-    assert main(command(tmp_path, "--dtype", "bfloat16")) == 0
+    assert main(tiny_run(tmp_path, "--dtype", "bfloat16")) == 0
     assert len(list(tmp_path.iterdir())) == 2
 
 

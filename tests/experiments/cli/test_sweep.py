@@ -22,9 +22,9 @@ from tests.support import slurm_cluster
 SIZE = ["T=2", "batch=4", "hidden=6", "k=3", "steps=12", "validate_every=5"]
 
 
-def command(runs: Path, *more: str, models: Sequence[str] = ("lstm",)) -> list[str]:
-    """A sweep of tiny runs on this machine; the first of `more` are settings, the next options."""
-    options = ["--presets", "smoke", "--executor", "local", "--runs", str(runs), "--models", *models]
+def command(runs: Path, *more: str, models: Sequence[str] = ("lstm",), executor: str = "local") -> list[str]:
+    """A sweep of tiny runs, by default on this machine; the first of `more` are settings, the next options."""
+    options = ["--presets", "smoke", "--executor", executor, "--runs", str(runs), "--models", *models]
     return ["sweep", "copying", *options, "--unverified", "--set", *SIZE, *more]
 
 
@@ -217,6 +217,7 @@ def test_the_job_of_an_entry_makes_the_runs_that_were_planned(tmp_path: Path) ->
         (["copying", "--set", "T=3", "T=4"], "--set T=4: T is there twice; give all of its values at once"),
         (["copying", "--set", "T=3", "--set", "T=3"], "--set T=3: T is there twice"),
         (["copying", "--set", "validate-every=3", "validate_every=4"], "validate_every is there twice"),
+        (["copying", "--models", "atn", "--models", "ln"], "--models is there 2 times; give it once, with all of its"),
         (["copying", "--presets", "normprop"], "--presets normprop: copying has paper, released, demo, smoke"),
         (["one-example", "--models", "lstm"], "--models lstm: one-example has shift, cn"),
         (["copying", "statistics", "--models", "lstm"], "--models lstm: statistics has no such run"),
@@ -264,7 +265,7 @@ def test_no_stamp_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, insi
 
 def test_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PATH", "")
-    assert main([*command(tmp_path), "--executor", "slurm"]) == 2
+    assert main(command(tmp_path, executor="slurm")) == 2
     assert capsys.readouterr().err == "experiments: --executor slurm: there is no srun here\n"
     assert not list(tmp_path.iterdir())
     assert make_executor("auto", tmp_path, Resources(1, 1, 0, None)).cluster == "local"

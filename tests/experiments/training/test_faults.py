@@ -30,15 +30,14 @@ from experiments.training.records.metrics import METRICS, VALIDATION, read_metri
 from experiments.training.records.record import RECORD, Record, load_record
 from experiments.training.run import FRESH_MEMORY
 from tests.support.interruptions import Died, dying
+from tests.support.tiny_run import tiny_run
 
 TIMES = Times(0.5, 0.25)
 
-TINY = ["copying", "--preset=smoke", "--T=2", "--batch=4", "--hidden=6", "--k=3", "--validate-every=5", "--steps=12"]
 
-
-def command(runs: Path, *more: str, model: str = "lstm") -> list[str]:
-    """A run of less than a second."""
-    return [*TINY, "--model", model, "--runs", str(runs), "--checkpoint-seconds", "0", "--unverified", *more]
+def command(runs: Path, *more: str, **changes: Any) -> list[str]:
+    """A run that saves a checkpoint after every step."""
+    return tiny_run(runs, *more, **{"model": "lstm", "checkpoint_seconds": 0, **changes})
 
 
 @pytest.fixture
@@ -116,6 +115,10 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["copying", "--preset"], "--preset"),
         (["copying", "--depth", "3"], "--depth"),
         (["copying", "--lr", "small"], "--lr"),
+        (["copying", "--k=2", "--lr=1", "--k", "3"], "--k is there 2 times"),
+        (["copying", "--validate-every=2", "--validate_every=2"], "--validate-every is there 2 times"),
+        (["copying", "--compile", "--no-compile"], "--compile is there 2 times"),
+        (["report", "--runs=a", "--runs", "b"], "--runs is there 2 times"),
         (["copying", "--T", "0"], "T is 0; it must be at least 1"),
         (["copying", "--k", "1.5"], "--k"),
         (["copying", "--steps", "-1"], "steps is -1"),
@@ -215,7 +218,7 @@ def test_no_stamp_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 def test_the_curve_of_a_shortened_run_has_few_rows(tmp_path: Path) -> None:
     whole = PRESETS["smoke"].steps
     for seed, steps in ((0, whole), (1, whole - 1)):
-        assert main(command(tmp_path, f"--steps={steps}", f"--seed={seed}")) == 0
+        assert main(command(tmp_path, steps=steps, seed=seed)) == 0
     records = {folder: record_of(folder) for folder in tmp_path.iterdir()}
     rows = {record.step: len(read_curve(folder / CURVE, record.curve_digest)) for folder, record in records.items()}
     assert rows[whole] == whole > MOST_ROWS_IF_SHORTENED >= rows[whole - 1] > MOST_ROWS_IF_SHORTENED / 2
@@ -241,6 +244,18 @@ def test_the_record_says_what_the_run_was(tmp_path: Path) -> None:
     assert "--seed 3" in session.command
     rows = read_metrics(folder / METRICS, 12)
     assert [row.step for row in rows if VALIDATION in row.measured] == [5, 10]
+
+
+def test_a_run_without_its_data_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without_data(*_: object) -> None:
+        raise ExperimentError("no data")
+
+    monkeypatch.setattr(Copying, "__init__", without_data)
+    assert main(command(tmp_path)) == 1
+    assert one_line(capsys) == "experiments: no data"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", [MemoryError, RuntimeError])
@@ -269,7 +284,7 @@ def test_another_error_of_the_model_is_not_taken_for_one_of_memory(
 def test_a_terminal_without_umlauts(tmp_path: Path) -> None:
     """What cannot be shown is shown as its code, and every model runs."""
     runs = tmp_path / "Läufe"
-    arguments = [*command(runs, model="all"), "--steps", "2"]
+    arguments = command(runs, model="all", steps=2)
     ended = subprocess.run(  # noqa: S603 - this very package
         [sys.executable, "-m", "experiments", *arguments],
         cwd=ROOT,
@@ -398,7 +413,7 @@ def test_a_damaged_checkpoint(
 
 
 def test_a_checkpoint_of_another_run(half: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(command(tmp_path / "other", "--seed", "1")) == 0
+    assert main(command(tmp_path / "other", seed=1)) == 0
     shutil.copy(folder_of(tmp_path / "other") / NEWEST, half / NEWEST)
     capsys.readouterr()
     assert main(command(half.parent)) == 0
@@ -572,7 +587,7 @@ def test_training_uses_deterministic_algorithms_and_gives_the_setting_back(
         assert not torch.are_deterministic_algorithms_enabled()
         assert FRESH_MEMORY.fill_uninitialized_memory
         torch.use_deterministic_algorithms(mode=True)
-        assert main([*command(tmp_path), "--seed", "1"]) == 0
+        assert main(command(tmp_path, seed=1)) == 0
     finally:
         torch.use_deterministic_algorithms(before)
     # Fresh memory is filled for a caller who has the mode on already, as tests have.

@@ -20,6 +20,7 @@ from experiments.training.records.metrics import VALIDATION
 from experiments.training.records.record import load_record
 from tests.support.experiment_runs import SYNTHETIC
 from tests.support.interruptions import Died, dying
+from tests.support.tiny_run import tiny_run
 
 CPU = torch.device("cpu")
 SMOKE = wikitext2.SMOKE
@@ -137,12 +138,6 @@ def test_words_are_measured_with_the_carried_state() -> None:
             assert measured[name] == carried != empty
 
 
-def command(runs: Path, *more: str) -> list[str]:
-    """A run of less than a second."""
-    size = ["--T", "2", "--batch", "4", "--hidden", "6", "--k", "3", "--steps", "12", "--validate-every", "5"]
-    return ["copying", "--preset", "smoke", "--model", "atn", *size, "--runs", str(runs), "--unverified", *more]
-
-
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_validation_is_after_the_update_and_in_the_precision_of_training(
     dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -156,7 +151,7 @@ def test_validation_is_after_the_update_and_in_the_precision_of_training(
             return original(self, step)
 
         monkeypatch.setattr(copying.Copying, name, note)
-    assert main(command(tmp_path, "--dtype", dtype)) == 0
+    assert main(tiny_run(tmp_path, dtype=dtype)) == 0
     half = dtype == "bfloat16"
     of_step_5 = [call for call in seen if call[1] == 5]
     assert of_step_5 == [("loss", 5, half), ("update", 5, False), ("validation", 5, half)]
@@ -179,13 +174,13 @@ def test_the_time_of_a_resumed_run_has_the_time_before(tmp_path: Path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(copying.Copying, "loss", dying(copying.Copying, 7))
         with pytest.raises(Died):
-            main(command(tmp_path, "--checkpoint-seconds", "0"))
+            main(tiny_run(tmp_path, checkpoint_seconds=0))
     (folder,) = tmp_path.iterdir()
     checkpoint, _ = load_checkpoint(folder, folder.name)
     assert checkpoint is not None
     assert 0 < checkpoint.times.validation < checkpoint.times.all < 100
     save_checkpoint(folder, folder.name, Checkpoint(checkpoint.step, Times(5000.0, 2000.0), checkpoint.tensors))
-    assert main(command(tmp_path)) == 0
+    assert main(tiny_run(tmp_path)) == 0
     record = load_record(folder)
     assert record is not None
     assert record.validation_seconds is not None

@@ -34,9 +34,9 @@ from experiments.training.data_parallel import shared_loss
 from experiments.training.problem import Problem
 from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
 from experiments.training.records.record import Record, load_record
+from tests.support.tiny_run import STEPS, tiny_run
 
 PROCESSES = 2
-STEPS = 16
 STOPPED = 7
 CPU = torch.device("cpu")
 NO_BATCH = {zero_share.NAME}
@@ -44,13 +44,6 @@ NO_BATCH = {zero_share.NAME}
 OWN_DATA = [
     task.name for task in TASKS.values() if not task.reads_data and task.plan is None and task.name not in NO_BATCH
 ]
-
-
-def command(runs: Path, *more: str) -> list[str]:
-    """A run of a second or less."""
-    size = f"--T 2 --batch 4 --hidden 6 --k 3 --steps {STEPS} --validate-every 5".split()
-    options = ["--runs", str(runs), "--unverified", *more]
-    return ["copying", "--preset", "smoke", "--model", "atn", *size, *options]
 
 
 class Joint(Problem):
@@ -111,14 +104,14 @@ def speak(folder: Path) -> int:
 
 def finish(folder: Path) -> int:
     """A whole run; then the threads that are left."""
-    status = main(command(folder / "two"))
+    status = main(tiny_run(folder / "two"))
     (folder / f"threads_left{distributed.rank()}").write_text(json.dumps(threads()))
     return status
 
 
 def spoil(folder: Path) -> int:
     """A run whose loss becomes infinite."""
-    return main(command(folder / "spoiled", "--lr", "1e38"))
+    return main(tiny_run(folder / "spoiled", lr=1e38))
 
 
 def stop(folder: Path) -> int:
@@ -141,17 +134,17 @@ def stopped(runs: Path) -> int:
         return loss(self, step)
 
     Copying.loss = recorded  # type: ignore[method-assign,assignment] # in a process of its own
-    return main(command(runs))
+    return main(tiny_run(runs))
 
 
 def resume(folder: Path) -> int:
     """The run that was ended."""
-    return main(command(folder / "stopped"))
+    return main(tiny_run(folder / "stopped"))
 
 
 def share_unequally(folder: Path) -> int:
     """A batch of 3 for 2."""
-    return main(command(folder / "unequal", "--batch", "3"))
+    return main(tiny_run(folder / "unequal", batch=3))
 
 
 SCENES: list[Callable[[Path], int]] = [speak, finish, spoil, stop, resume, leave, share_unequally]
@@ -237,7 +230,7 @@ def losses(runs: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs folder of the run of one process."""
     runs = tmp_path_factory.mktemp("alone")
-    assert main(command(runs)) == 0
+    assert main(tiny_run(runs)) == 0
     return runs
 
 
@@ -311,8 +304,8 @@ def test_a_run_of_two_ends_with_the_numbers_of_a_run_of_one(played: Path, alone:
 
 def test_only_one_of_them_speaks_to_the_user(played: Path) -> None:
     out, err = ((played / f"said.{name}").read_text().splitlines() for name in ("out", "err"))
-    assert len([line for line in out if "finished, 16 steps" in line and "/two/" in line]) == 1
-    assert len([line for line in err if "step 16/16" in line]) == 2  # of `finish` and of `resume`
+    assert len([line for line in out if f"finished, {STEPS} steps" in line and "/two/" in line]) == 1
+    assert len([line for line in err if f"step {STEPS}/{STEPS}" in line]) == 2  # of `finish` and of `resume`
     assert err.count("experiments: batch is 3; it must be a multiple of 2, the number of processes that share it") == 1
 
 
@@ -325,7 +318,7 @@ def test_all_end_where_one_is_told_to_and_any_number_goes_on(
     assert [(session.after_step, session.processes) for session in record.sessions] == [(0, 2), (STOPPED, 2)]
     np.testing.assert_array_equal(losses(played / "stopped"), losses(played / "two"))
     assert only_record(played / "left").step == STOPPED
-    assert main(command(played / "left")) == 0
+    assert main(tiny_run(played / "left")) == 0
     assert "the run began with processes 2 and goes on with 1" in capsys.readouterr().err
     record = only_record(played / "left")
     assert [(session.after_step, session.processes) for session in record.sessions] == [(0, 2), (STOPPED, 1)]

@@ -26,15 +26,14 @@ from experiments.training.records.metrics import METRICS
 from experiments.training.records.record import load_record
 from experiments.training.trainer import Trainer
 from tests.support.interruptions import assert_same_run, only_folder
+from tests.support.tiny_run import tiny_run
 
 STEPS = 16
 
 
-def command(runs: Path, model: str, steps: int = STEPS) -> list[str]:
-    """A run of a second or less that saves a checkpoint after every step."""
-    size = f"--T 2 --batch 4 --hidden 6 --k 3 --steps {steps} --validate-every 5".split()
-    where = ["--runs", str(runs), "--checkpoint-seconds", "0", "--unverified"]
-    return ["copying", "--preset", "smoke", "--model", model, *size, *where]
+def command(runs: Path, model: str, steps: int = STEPS, checkpoint_seconds: int = 0) -> list[str]:
+    """A run that saves a checkpoint after every step, or after more seconds."""
+    return tiny_run(runs, model=model, steps=steps, checkpoint_seconds=checkpoint_seconds)
 
 
 @pytest.fixture
@@ -160,7 +159,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(
             signal.raise_signal(number)
         return loss(self, step)
 
-    arguments = [*command(runs, "lstm"), "--checkpoint-seconds", "1000"]
+    arguments = command(runs, "lstm", checkpoint_seconds=1000)
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
         patch.setattr(copying.Copying, "loss", press)
