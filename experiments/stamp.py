@@ -29,7 +29,7 @@ STAMP = Path(".verification/stamp.json")
 """Where the stamp is, in the checkout."""
 
 SOURCES = ("reference", "torch_impl", "proofs", "tests")
-"""Folders that the checks concern."""
+"""Folders that the checks concern. The code of the experiments is not among them; a record names its commit."""
 
 SUFFIXES = frozenset({".py", ".toml", ".cpp", ".h"})
 """Files inside them that do: the compiled operators are sources as well."""

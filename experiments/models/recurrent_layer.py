@@ -24,8 +24,8 @@ NORM_OF: Mapping[ModelName, Norm] = {
 class Recurrence(NamedTuple):
     """Description of a recurrent layer without its sizes.
 
-    The other norms' gains start where the library starts them, as the papers have it: at 1 for LN and ATN, at 0.1 for
-    BN, and at the rows' lengths for weight normalization.
+    The gains of Norm-Prop start at `prop_gains`. Those of the other norms start where the library starts them, as their
+    papers have it: at 1 for LN and ATN, at 0.1 for BN, and at the lengths of the rows for weight normalization.
     """
 
     model: ModelName

@@ -1,4 +1,4 @@
-"""The model of every task except the language models: one recurrent layer, and a linear layer at every step."""
+"""The model of the synthetic tasks and of pixel MNIST: one recurrent layer, and a linear layer at every step."""
 
 from torch import Tensor, nn
 

@@ -82,8 +82,8 @@ HOW_TO_READ = f"""\
   with a probability of up to 1/2 at one seed and 1/8 at three.
 - *Paired difference* is the mean over the seeds of first model minus second at the same seed, and so on the same data,
   with its {CONFIDENCE:.0%} interval by Student's t.
-- *Stamp* names the check that the sources of the run had passed (`verify` is the full one, `gate` the short one) and
-  the beginning of the digest of these sources.
+- *Stamp* names the check that library, oracle, proofs and tests had passed (`verify` is the full one, `gate` the short
+  one) and the beginning of the digest of these sources. The code of the experiment is that of the commit in the record.
 - A sentence of the paper is *confirmed* if it is true for every seed, in training and in validation; *not confirmed* if
   it is true for no seed; *inconclusive* otherwise; and *pending* while its runs are missing. Two numbers count as equal
   if they differ by less than a margin, which is 1% of a loss unless a section gives another one. If there are several

@@ -54,7 +54,7 @@ class CharPtbSettings(LanguageSettings):
 
     decay: float = 0.0
     """Rate by which the learning rate falls exponentially with the epochs. 1e-3 in the paper on Norm-Prop, which does
-    not say a rate per what: a rate per step would end at exp(-39) in 50 epochs of its size."""
+    not say per what. Per step, the learning rate would have fallen by exp(-39) after its 50 epochs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

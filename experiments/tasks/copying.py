@@ -65,7 +65,7 @@ class CopyingSettings(SyntheticSettings):
         require_at_least(self, 0, "momentum", "alpha")
 
     def levels(self) -> tuple[Level, ...]:
-        """The level that the report compares the beginnings of runs by."""
+        """The loss at which the report compares how fast runs begin."""
         return (first_level(self.T),)
 
 

@@ -197,7 +197,7 @@ class LanguageProblem(Problem):
     ----------
     settings : LanguageSettings
         Settings that determine every number of the run. Their seed seeds the global generator before the model is made.
-    model : {"lstm", "ln", "atn"}
+    model : {"lstm", "ln", "atn", "prop", "wn", "bn"}
         Which model to train.
     device : torch.device
         Device of the model and of its data.

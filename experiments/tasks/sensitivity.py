@@ -153,9 +153,10 @@ PIXEL_INSIDE = PIXEL_RATES._replace(
     ),
     declared="2026-11-29T01:12:12+00:00",
 )
-"""Whether the cell "inside" of the grid `pixel-norm` is what it is because of the biases or of the gates' start: there
-the norm undoes the initialization of the forget gates; in the last cell they start as they do outside. The first two
-cells are those of `pixel-norm`, at the preset's learning rate, which is also the best one of both models.
+"""With the biases inside, both models guess in the grid `pixel-norm`. Is it because of the biases, or because the norm
+undoes the initialization of the forget gates? In the last cell the biases are inside, and the initialization is in the
+norm's shift, so that the gates start as they do outside. The first two cells are those of `pixel-norm`, at the preset's
+learning rate, which is also the best one of both models.
 The last cell was declared at 00:32:59, before its runs; the others were put beside it later."""
 
 COPYING_PLACEMENT = Grid(

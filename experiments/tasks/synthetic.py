@@ -102,7 +102,7 @@ class SyntheticProblem(Problem, Generic[S]):
     ----------
     settings : SyntheticSettings
         Settings that determine every number of the run. Their seed seeds the global generator before the model is made.
-    model : {"lstm", "ln", "atn"}
+    model : {"lstm", "ln", "atn", "detached"}
         Which model to train.
     device : torch.device
         Device of the model and of its data.

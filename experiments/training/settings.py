@@ -49,10 +49,10 @@ class Settings:
     """Optimization steps, one batch each."""
 
     seed: int
-    """Seed of the initialization and of all data. 5544 is the released script's."""
+    """Seed of the initialization and of all data. 5544 is that of the released script of the copying task."""
 
     validate_every: int
-    """Steps between two validation batches."""
+    """Steps between two validations."""
 
     dtype: DtypeName = "float32"
     """Dtype of matrix products. The paper names none; the released scripts use float32. bfloat16 is by

@@ -146,4 +146,3 @@ WIKITEXT2 = Study(
     ),
     figures=(),
 )
-"""The preset `released` has AWD-LSTM's batch and number of steps; its runs are in "Other runs"."""
