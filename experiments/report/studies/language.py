@@ -37,7 +37,7 @@ def final_in(convert: Convert) -> Measure:
     return Measure("final value", lambda result: Losses(*map(convert, result.final)))
 
 
-def lowest(name: str, convert: Convert) -> Callable[[Result], Values]:
+def lowest_measured(name: str, convert: Convert) -> Callable[[Result], Values]:
     """The lowest value of a measurement over the validations."""
     return lambda result: (convert(min((value for _, value in result.measured(name)), default=math.nan)),)
 
@@ -92,7 +92,9 @@ CHAR_PTB = Study(
             remark=f"Numbers less than {CHARACTER_MARGIN:.1%} apart count as level.",
             columns=(
                 *_columns(_BITS),
-                Column("ours: validation with carried state, minimum", lowest(char_ptb.VALIDATION_CARRIED, _BITS)),
+                Column(
+                    "ours: validation with carried state, minimum", lowest_measured(char_ptb.VALIDATION_CARRIED, _BITS)
+                ),
             ),
             axes=(),
             sentences=_sentences("table-4", _BITS, CHARACTER_MARGIN),

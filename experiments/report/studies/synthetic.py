@@ -27,10 +27,10 @@ from experiments.training.settings import MODELS
 MARGIN = 0.01
 """Relative difference below which two losses count as equal; batches at the copying baseline differ by less."""
 
-BOTH = (MINIMUM, FINAL, LAST_TWENTIETH)
+TABLE_MEASURES = (MINIMUM, FINAL, LAST_TWENTIETH)
 """Measures for sentences about a table, which shows minima."""
 
-LAST = (FINAL, MINIMUM, LAST_TWENTIETH)
+CURVE_MEASURES = (FINAL, MINIMUM, LAST_TWENTIETH)
 """Measures for sentences about curves, where a single lucky batch should not decide."""
 
 COLUMNS = (
@@ -52,9 +52,12 @@ def by_label(printed: Printed) -> Mapping[str, Losses]:
     return {NAMES[model]: losses for model, losses in printed.items()}
 
 
-def lowest(claim: str) -> tuple[Sentence, ...]:
+def atn_is_lowest(claim: str) -> tuple[Sentence, ...]:
     """The sentences that every table supports: ATN's minima are the lowest."""
-    return (is_below("ATN", "LN", BOTH, MARGIN, (claim,)), is_below("ATN", "LSTM", BOTH, MARGIN, (claim,)))
+    return (
+        is_below("ATN", "LN", TABLE_MEASURES, MARGIN, (claim,)),
+        is_below("ATN", "LSTM", TABLE_MEASURES, MARGIN, (claim,)),
+    )
 
 
 def _copying(T: int) -> Case:
@@ -70,11 +73,11 @@ def _copying(T: int) -> Case:
         columns=COLUMNS,
         axes=(Axis(VALIDATION, "cross-entropy", "linear", {"baseline": level}),),
         sentences=(
-            stays_above("LSTM", "the baseline", level, LAST, MARGIN),
-            of_ln("LN", "the baseline", level, LAST, MARGIN, ("figure-2",)),
-            goes_below("ATN", "the baseline", level, LAST, MARGIN, ("figure-2",)),
-            against_lstm("LN", "LSTM", BOTH, MARGIN),
-            *lowest("table-1"),
+            stays_above("LSTM", "the baseline", level, CURVE_MEASURES, MARGIN),
+            of_ln("LN", "the baseline", level, CURVE_MEASURES, MARGIN, ("figure-2",)),
+            goes_below("ATN", "the baseline", level, CURVE_MEASURES, MARGIN, ("figure-2",)),
+            against_lstm("LN", "LSTM", TABLE_MEASURES, MARGIN),
+            *atn_is_lowest("table-1"),
             reaches_first("ATN", "LN", "ATN falls at least as steeply as LN at first", copying.first_level(T)),
         ),
     )
@@ -91,7 +94,7 @@ def _adding(T: int) -> Case:
         columns=COLUMNS,
         axes=(Axis(VALIDATION, "mean squared error", "log", {"chance": adding.CHANCE}),),
         sentences=(
-            *lowest("table-2"),
+            *atn_is_lowest("table-2"),
             reaches_first("ATN", "LN", "ATN falls fast at first, faster than LN", adding.FIRST_LEVEL, claims),
             runs_parallel("ATN", "LN", "then ATN runs parallel to LN", 2, claims),
             runs_below("ATN", "LN", "ATN is below LN but for the very beginning", 0.9, claims),
@@ -121,9 +124,9 @@ def _denoise(T: int, *, replace: bool) -> Case:
             ),
         ),
         sentences=(
-            is_below("ATN", "LN", BOTH, MARGIN, table),
-            is_below("ATN", "LSTM", BOTH, MARGIN, table),
-            is_below("LN", "LSTM", BOTH, MARGIN),
+            is_below("ATN", "LN", TABLE_MEASURES, MARGIN, table),
+            is_below("ATN", "LSTM", TABLE_MEASURES, MARGIN, table),
+            is_below("LN", "LSTM", TABLE_MEASURES, MARGIN),
             reaches_first("ATN", "LN", "ATN leaves the baseline earlier than LN", denoise.first_level(T), figure),
             is_below("ATN", "LN", (FINAL,), MARGIN, figure)._replace(says="ATN flattens lower than LN"),
             runs_below("ATN", "LN", "ATN is below LN throughout training", 0.9),
