@@ -12,7 +12,7 @@ from experiments.report.verdicts import ClaimVerdict
 from experiments.training.records.record import Record
 from experiments.training.settings import Settings
 
-SEEDS = 3
+SETTLED_SEEDS = 3
 """Fewest seeds of a verdict that counts as settled."""
 
 SAME_COST = ("batch", "hidden", "depth", "embedding", "bptt")
@@ -53,7 +53,7 @@ def missing_lines(study: Study, results: Results) -> list[str]:
 
 
 def missing_runs(study: Study, results: Results) -> list[Missing]:
-    """What each series of the study lacks for verdicts over `SEEDS` seeds, in the order of presets and cases."""
+    """Runs that the study lacks for verdicts over `SETTLED_SEEDS` seeds, in the order of presets, cases and series."""
     return [one for presets in study.presets for case in study.cases for one in _of_case(study, presets, case, results)]
 
 
@@ -67,15 +67,15 @@ def _of_case(study: Study, presets: Presets, case: Case, results: Results) -> li
 
 
 def _lacking(settings: Settings, presets: Presets, case: Case, series: Series, results: Results) -> tuple[int, ...]:
-    """Seeds without a run, of the `SEEDS` seeds that most series of the case have; a tie has the preset's seed first.
+    """Seeds without a run, of the `SETTLED_SEEDS` that most series of the case have; a tie has the preset's seed first.
 
     Runs with equal seeds see the same data, so a case is compared at the seeds that all of its series have. A run whose
     loss was not finite has ended: to make it again changes nothing.
     """
     have = {other.label: {one.seed for one in select(results, presets, case, other)} for other in case.series}
     ended = diverged(results, presets, case, series)
-    known = dict.fromkeys([settings.seed, *range(SEEDS), *sorted(set.union(*have.values()))])
-    wanted = sorted(known, key=lambda seed: -sum(seed in seeds for seeds in have.values()))[:SEEDS]
+    known = dict.fromkeys([settings.seed, *range(SETTLED_SEEDS), *sorted(set.union(*have.values()))])
+    wanted = sorted(known, key=lambda seed: -sum(seed in seeds for seeds in have.values()))[:SETTLED_SEEDS]
     return tuple(seed for seed in wanted if seed not in have[series.label] | ended)
 
 

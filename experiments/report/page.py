@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.common.files import write_atomically
 from experiments.common.markdown import markdown
-from experiments.report.missing import SEEDS, missing_lines, time_to_settle
+from experiments.report.missing import SETTLED_SEEDS, missing_lines, time_to_settle
 from experiments.report.paired import CONFIDENCE
 from experiments.report.results import Results, load_results
 from experiments.report.schema import Study
@@ -147,9 +147,9 @@ def _claims(results: Results) -> list[str]:
         rows.append([f"`{claim}`", verdict.headline, time_to_settle(verdict, results), ", ".join(numbers)])
     introduction = (
         "Verdicts of the runs on the measured claims of `proofs/papers`, and the time, on one core, of the runs that a "
-        f"verdict over {SEEDS} seeds lacks; each section ends with the commands of all runs that are missing:"
+        f"verdict over {SETTLED_SEEDS} seeds lacks; each section ends with the commands of all runs that are missing:"
     )
-    header = ["claim", "verdict", f"to {SEEDS} seeds", "numbers"]
+    header = ["claim", "verdict", f"to {SETTLED_SEEDS} seeds", "numbers"]
     return ["## Claims", "", introduction, "", *markdown(header, rows)]
 
 
