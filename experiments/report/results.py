@@ -47,6 +47,10 @@ class Result(NamedTuple):
         """Pairs of a step with a validation and the value that the validation measured under this name."""
         return [(point.step, point.measured[name]) for point in self.points if name in point.measured]
 
+    def last_measured(self, name: str) -> float:
+        """Value of a measurement at the last validation that has it."""
+        return self.measured(name)[-1][1]
+
     @property
     def validation(self) -> list[tuple[int, float]]:
         """Pairs of a step with a validation and its loss."""

@@ -211,11 +211,6 @@ def diverged(results: Results, presets: Presets, case: Case, series: Series) -> 
     }
 
 
-def last_measured(result: Result, name: str) -> float:
-    """Value of a measurement at the last validation that has it."""
-    return result.measured(name)[-1][1]
-
-
 def shows(study: Study, record: Record) -> bool:
     """Whether a run belongs to a series of the study."""
     return any(

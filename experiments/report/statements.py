@@ -172,7 +172,7 @@ def ends_between(
     """The last measurement under a name, a fraction, lies within the bounds."""
 
     def observe(runs: Mapping[str, Result]) -> Observation:
-        last = runs[label].measured(name)[-1][1]
+        last = runs[label].last_measured(name)
         return Observation(bounds[0] <= last <= bounds[1], {label: (last,)})
 
     limits = f"at least {bounds[0]:.0%}" if bounds[1] == 1 else f"at most {bounds[1]:.0%}"

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from experiments.report.curves import draw_curves
-from experiments.report.schema import NAMES, Axis, Case, Column, Figure, Series, Study, distinct, last_measured
+from experiments.report.schema import NAMES, Axis, Case, Column, Figure, Series, Study, distinct
 from experiments.report.statements import ends_between, goes_below, is_below
 from experiments.report.studies.synthetic import COLUMNS, CURVE_MEASURES, LOSS, MARGIN
 from experiments.report.tables import number
@@ -37,7 +37,7 @@ _PIXELS = Case(
     remark="A model that guesses has the loss ln 10 = 2.303 and the accuracy 0.1.",
     columns=(
         *COLUMNS,
-        Column("ours: final accuracy", lambda result: (last_measured(result, pixel_mnist.ACCURACY),)),
+        Column("ours: final accuracy", lambda result: (result.last_measured(pixel_mnist.ACCURACY),)),
     ),
     axes=(
         Axis(VALIDATION, "cross-entropy", "linear", {"chance": math.log(10)}),

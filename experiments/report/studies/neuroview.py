@@ -20,7 +20,6 @@ from experiments.report.schema import (
     Test,
     Values,
     distinct,
-    last_measured,
 )
 from experiments.report.statements import show_share
 from experiments.report.studies.neuroview_figures import draw_accuracies, draw_planted
@@ -36,7 +35,7 @@ MOST = len(UCR_NAMES) / 2
 
 def accuracies(result: Result, split: Split, name: str) -> Values:
     """Accuracy of both classifiers of a data set at the end, from the last state and from all."""
-    return tuple(last_measured(result, accuracy(split, name, head)) for head in HEADS)
+    return tuple(result.last_measured(accuracy(split, name, head)) for head in HEADS)
 
 
 def difference(result: Result, name: str) -> float:
@@ -52,7 +51,7 @@ def higher(result: Result) -> int:
 
 def planted_share(result: Result, measure: Measure) -> float:
     """Share of the planted steps in an importance."""
-    return sum(last_measured(result, at(share_name(measure), step)) for step in range(PAPER.first, PAPER.last + 1))
+    return sum(result.last_measured(at(share_name(measure), step)) for step in range(PAPER.first, PAPER.last + 1))
 
 
 def _sentence(

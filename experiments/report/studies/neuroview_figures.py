@@ -22,7 +22,7 @@ from experiments.related.neuroview.readouts import (
 from experiments.report.paired import Paired, paired
 from experiments.report.plotting import Look, legend_below, looks, png, tidy
 from experiments.report.results import Result
-from experiments.report.schema import Panel, last_measured
+from experiments.report.schema import Panel
 
 
 class Line(NamedTuple):
@@ -69,7 +69,7 @@ def draw_accuracies(panels: Sequence[Panel]) -> bytes:
 
 
 def _by_seed(runs: Sequence[Result], name: str, head: int) -> dict[int, float]:
-    return {result.seed: last_measured(result, accuracy("test", name, HEADS[head])) for result in runs}
+    return {result.seed: result.last_measured(accuracy("test", name, HEADS[head])) for result in runs}
 
 
 def _pair(runs: Sequence[Result], name: str) -> Paired:

@@ -24,7 +24,6 @@ from experiments.report.schema import (
     Test,
     Values,
     distinct,
-    last_measured,
 )
 from experiments.report.tables import number
 
@@ -49,7 +48,7 @@ _SHALLOW, _DEEP = _DEPTHS[0], _DEPTHS[-1]
 
 
 def _losses(result: Result, depths: Sequence[int]) -> Values:
-    return tuple(last_measured(result, final_loss(depth)) for depth in depths)
+    return tuple(result.last_measured(final_loss(depth)) for depth in depths)
 
 
 def _about(
@@ -76,7 +75,7 @@ def _trains(depth: int) -> Sentence:
 
 
 def _gradients(result: Result, name: Callable[[int], str]) -> Values:
-    return last_measured(result, name(_SHALLOW)), last_measured(result, name(_DEEP))
+    return result.last_measured(name(_SHALLOW)), result.last_measured(name(_DEEP))
 
 
 _SENTENCES = (
@@ -145,7 +144,7 @@ def draw_depths(panels: Sequence[Panel]) -> bytes:
 
 def _table(runs: Sequence[Result], name: Callable[[int], str]) -> list[list[float]]:
     """Measurements by seed and depth."""
-    return [[last_measured(result, name(depth)) for depth in _DEPTHS] for result in runs]
+    return [[result.last_measured(name(depth)) for depth in _DEPTHS] for result in runs]
 
 
 def _band(ax: Axes, color: str, label: str, lowest: list[list[float]], highest: list[list[float]]) -> None:
@@ -177,8 +176,8 @@ def _case(init: InitName, title: str, remark: str) -> Case:
             Column(
                 f"first gradients at depth {_DEEP}: smallest / largest",
                 lambda result: (
-                    last_measured(result, smallest_gradient(_DEEP)),
-                    last_measured(result, largest_gradient(_DEEP)),
+                    result.last_measured(smallest_gradient(_DEEP)),
+                    result.last_measured(largest_gradient(_DEEP)),
                 ),
             ),
         ),

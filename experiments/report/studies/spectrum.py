@@ -23,7 +23,6 @@ from experiments.report.schema import (
     Test,
     Values,
     distinct,
-    last_measured,
 )
 from experiments.report.studies.spectrum_figures import draw_initial, draw_trained
 from experiments.report.tables import number
@@ -179,7 +178,7 @@ def _rises_with_the_rate(model: ModelName) -> Sentence:
 def _tells_the_best_rate(model: ModelName) -> Sentence:
     def observe(runs: Mapping[str, Result]) -> Observation:
         results = _of_model(model, runs)
-        losses = [last_measured(result, VALIDATION) for result in results]
+        losses = [result.last_measured(VALIDATION) for result in results]
         distances = [abs(first_exponent(result)) for result in results]
         true = losses.index(min(losses)) == distances.index(min(distances))
         return Observation(
@@ -237,10 +236,10 @@ _TRAINED = Case(
     columns=(
         Column(
             "lambda 1: first / last validation",
-            lambda result: (result.measured("lambda 1")[0][1], last_measured(result, "lambda 1")),
+            lambda result: (result.measured("lambda 1")[0][1], result.last_measured("lambda 1")),
         ),
         Column("its spread over the sequences", _spread),
-        Column("validation loss at the end", lambda result: (last_measured(result, VALIDATION),)),
+        Column("validation loss at the end", lambda result: (result.last_measured(VALIDATION),)),
     ),
     axes=(),
     sentences=tuple(

@@ -10,7 +10,7 @@ from experiments.related.lyapunov.exponents import read_exponents
 from experiments.related.lyapunov.trained_spectrum import RELEASED, natural
 from experiments.report.plotting import COLORS, MARKERS, legend_below, looks, png, tidy
 from experiments.report.results import Result
-from experiments.report.schema import NAMES, Panel, last_measured
+from experiments.report.schema import NAMES, Panel
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.records.summary import mean
 from experiments.training.settings import MODELS
@@ -70,8 +70,8 @@ def draw_trained(panels: Sequence[Panel]) -> bytes:
 
 def _last(results: Sequence[Result]) -> tuple[float, float]:
     """First exponent and validation loss at the end, averaged over the seeds."""
-    exponents = [last_measured(result, "lambda 1") for result in results]
-    return mean(exponents), mean([last_measured(result, VALIDATION) for result in results])
+    exponents = [result.last_measured("lambda 1") for result in results]
+    return mean(exponents), mean([result.last_measured(VALIDATION) for result in results])
 
 
 def _curve(ax: Axes, points: Sequence[tuple[float, float, float]], color: str, marker: str, label: str) -> None:

@@ -7,7 +7,6 @@ from experiments.related.mptt.epoch_seconds import seconds
 from experiments.related.mptt.long_series import FLOOR_IIF, TEST, TEST_IIF, VALIDATION_IIF
 from experiments.related.mptt.policies import Strategy
 from experiments.report.results import Result
-from experiments.report.schema import last_measured
 from experiments.training.records.metrics import VALIDATION
 
 LABELS: Mapping[Strategy, str] = {
@@ -46,7 +45,7 @@ def window_by_window(result: Result) -> float:
 
 def floor(result: Result) -> float:
     """Test error of the best prediction that begins anew in every window."""
-    return last_measured(result, FLOOR_IIF)
+    return result.last_measured(FLOOR_IIF)
 
 
 def median_seconds(result: Result, strategy: Strategy) -> float:

@@ -23,7 +23,6 @@ from experiments.report.schema import (
     Test,
     Values,
     distinct,
-    last_measured,
 )
 from experiments.report.statements import below
 from experiments.report.studies.mptt.figure import draw_accuracy
@@ -232,7 +231,7 @@ def _timing_case(case: Case, model: ModelName, n: int) -> Case:
             ),
             Column(
                 "updates of an epoch",
-                lambda result: tuple(last_measured(result, updates(strategy)) for strategy in STRATEGIES),
+                lambda result: tuple(result.last_measured(updates(strategy)) for strategy in STRATEGIES),
             ),
         ),
         axes=(),
