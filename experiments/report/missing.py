@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from experiments.report.results import Result, Results
-from experiments.report.schema import Case, Presets, Series, Study, diverged, select
+from experiments.report.schema import Case, Presets, Series, Study
+from experiments.report.selection import deciding_runs_of, diverged
 from experiments.report.studies.registry import home
 from experiments.report.tables import duration
 from experiments.report.verdicts import ClaimVerdict
@@ -72,7 +73,7 @@ def _lacking(settings: Settings, presets: Presets, case: Case, series: Series, r
     Runs with equal seeds see the same data, so a case is compared at the seeds that all of its series have. A run whose
     loss was not finite has ended: to make it again changes nothing.
     """
-    have = {other.label: {one.seed for one in select(results, presets, case, other)} for other in case.series}
+    have = {other.label: {one.seed for one in deciding_runs_of(results, presets, case, other)} for other in case.series}
     ended = diverged(results, presets, case, series)
     known = dict.fromkeys([settings.seed, *range(SETTLED_SEEDS), *sorted(set.union(*have.values()))])
     wanted = sorted(known, key=lambda seed: -sum(seed in seeds for seeds in have.values()))[:SETTLED_SEEDS]

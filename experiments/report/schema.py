@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.report.paper_numbers import Losses
-from experiments.report.results import Result, Results
-from experiments.training.records.record import Record
+from experiments.report.results import Result
 from experiments.training.settings import FOR_LOOKING, ModelName, PresetName, Settings
 
 NAMES: Mapping[ModelName, str] = {
@@ -170,52 +169,3 @@ def distinct(presets: Mapping[PresetName, Settings]) -> dict[Presets, Settings]:
             found.pop(same, None)
             found[(*same, name)] = settings
     return found
-
-
-def counting(results: Results, presets: Presets, case: Case) -> Runs:
-    """The finished and verified runs of a case with unchanged presets, by label; labels without runs are left out."""
-    by_label = {series.label: select(results, presets, case, series) for series in case.series}
-    return {label: runs for label, runs in by_label.items() if runs}
-
-
-def select(results: Results, presets: Presets, case: Case, series: Series) -> list[Result]:
-    """The runs of one series that decide sentences: unchanged, verified, and one for each seed."""
-    found = [
-        result for result in results.finished if counts(result.record) and belongs(result.record, presets, case, series)
-    ]
-    by_seed = {result.seed: result for result in found}
-    return [by_seed[seed] for seed in sorted(by_seed)]
-
-
-def counts(record: Record) -> bool:
-    """Whether a run decides sentences: its settings equal its preset and the whole run had a stamp."""
-    return not (record.differences or record.shortened or record.unverified)
-
-
-def belongs(record: Record, presets: Presets, case: Case, series: Series) -> bool:
-    """Whether a run belongs to the series, even if other settings differ from its preset."""
-    where = {**case.where, **series.where}
-    return (
-        record.preset in presets
-        and (record.task, record.model) == (series.task, series.model)
-        and all(record.settings.get(name) == value for name, value in where.items())
-    )
-
-
-def diverged(results: Results, presets: Presets, case: Case, series: Series) -> set[int]:
-    """Seeds of a series whose run, unchanged and verified, ended at a loss that is not finite."""
-    return {
-        record.settings["seed"]
-        for record in results.unfinished
-        if record.status == "nan" and counts(record) and belongs(record, presets, case, series)
-    }
-
-
-def shows(study: Study, record: Record) -> bool:
-    """Whether a run belongs to a series of the study."""
-    return any(
-        belongs(record, presets, case, series)
-        for presets in study.presets
-        for case in study.cases
-        for series in case.series
-    )

@@ -5,19 +5,8 @@ from typing import Any
 
 from experiments.common.markdown import markdown
 from experiments.report.results import Result, Results
-from experiments.report.schema import (
-    Case,
-    Column,
-    Figure,
-    Panel,
-    Presets,
-    Series,
-    Study,
-    belongs,
-    counting,
-    counts,
-    shows,
-)
+from experiments.report.schema import Case, Column, Figure, Panel, Presets, Series, Study
+from experiments.report.selection import belongs, decides, deciding_runs, shows
 from experiments.report.studies.registry import home
 from experiments.report.tables import PROVENANCE, changes, number, over_seeds, provenance
 from experiments.report.verdicts import AT_REDUCED_SIZE, PENDING, Verdict, judge, left_out, named
@@ -49,7 +38,7 @@ def panels(study: Study, figure: Figure, results: Results) -> list[Panel]:
         Panel(", ".join(filter(None, [study.title, case.title, f"settings “{' = '.join(presets)}”"])), case, runs)
         for case in figure.cases
         for presets in study.presets
-        if (runs := counting(results, presets, case)) and _begun(study, presets, case, results)
+        if (runs := deciding_runs(results, presets, case)) and _begun(study, presets, case, results)
     ]
 
 
@@ -93,7 +82,7 @@ def _rows(study: Study, presets: Presets, case: Case, series: Series, results: R
     found = [result for result in results.finished if belongs(result.record, presets, case, series)]
     kinds: dict[tuple[str, bool], list[Result]] = {}
     for result in found:
-        if counts(result.record) or home(result.record) is study:
+        if decides(result.record) or home(result.record) is study:
             kinds.setdefault((changes(result.record), result.record.unverified), []).append(result)
     paper = [over_seeds([case.printed[series.label]])] if case.printed else []
     return [
@@ -168,7 +157,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> list[str]:
 def _distances(case: Case, presets: Presets, results: Results) -> list[str]:
     """A line with our minima as multiples of the paper's; none if the paper has no numbers of this case."""
     multiples = []
-    for label, runs in counting(results, presets, case).items():
+    for label, runs in deciding_runs(results, presets, case).items():
         if label in case.printed:
             ours = zip(*(case.columns[0].value(result) for result in runs), strict=True)
             ratios = [mean(some) / paper for some, paper in zip(ours, case.printed[label], strict=True)]

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from experiments.report.paired import Paired, in_words
 from experiments.report.results import Result, Results, load_results
-from experiments.report.schema import Case, Observation, Presets, Sentence, Study, Test, counting, diverged
+from experiments.report.schema import Case, Observation, Presets, Sentence, Study, Test
+from experiments.report.selection import deciding_runs, diverged
 from experiments.report.studies.registry import STUDIES
 from experiments.report.tables import number, over_seeds
 
@@ -152,7 +153,7 @@ def judge(study: Study, results: Results) -> list[Verdict]:
 
 
 def _of_sentence(study: Study, presets: Presets, case: Case, sentence: Sentence, results: Results) -> Verdict:
-    runs = counting(results, presets, case)
+    runs = deciding_runs(results, presets, case)
     needed = [series for series in case.series if series.label in sentence.needs]
     by_label = {label: {result.seed: result for result in runs.get(label, [])} for label in sentence.needs}
     seeds = sorted(set.intersection(*(set(of_seed) for of_seed in by_label.values())))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from experiments.report.results import load_results
-from experiments.report.schema import counts
+from experiments.report.selection import decides
 from experiments.tasks import char_ptb, wikitext2
 from experiments.training.records.summary import mean
 from experiments.training.settings import MODELS
@@ -200,7 +200,7 @@ def result_rows(text: str) -> list[ResultRow]:
 
 
 def test_our_results_are_those_of_the_records() -> None:
-    finished = [each for each in load_results(ROOT / "experiments" / "runs").finished if counts(each.record)]
+    finished = [each for each in load_results(ROOT / "experiments" / "runs").finished if decides(each.record)]
     shown = result_rows((ROOT / "README.md").read_text("utf-8"))
     assert len(shown) == 9
     for row in shown:

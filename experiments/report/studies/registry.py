@@ -1,6 +1,7 @@
 """The studies of the report: those of the paper in its order, then what it does not have."""
 
-from experiments.report.schema import Study, shows
+from experiments.report.schema import Study
+from experiments.report.selection import shows
 from experiments.report.studies.ablation import DETACHED, PIXEL_MNIST, WINDOW_STUDY
 from experiments.report.studies.language import CHAR_PTB, WIKITEXT2
 from experiments.report.studies.mptt.study import MPTT, MPTT_SECONDS

@@ -423,15 +423,15 @@ class TestSeeds:
         assert len(part.runs) == 6
 
 
-class TestWhichRunsCount:
+class TestWhichRunsDecide:
     """Runs of a preset as it is, with a stamp."""
 
     @pytest.mark.parametrize("change", [{"k": 25}, {"steps": 2000}, {"stamp": UNVERIFIED}, {"status": "interrupted"}])
     def test_changed_shortened_unverified_and_unfinished_runs_do_not(self, change: dict[str, Any]) -> None:
         runs = [run for run in (*copying_runs(100), *copying_runs(200)) if run.record.model != "atn"]
-        counting = [copying_run("atn", TABLE_1[T]["atn"].train, T=T) for T in (100, 200)]
+        deciding = [copying_run("atn", TABLE_1[T]["atn"].train, T=T) for T in (100, 200)]
         others = [copying_run("atn", TABLE_1[T]["atn"].train, T=T, **change) for T in (100, 200)]
-        assert verdict_on("table-1", [*runs, *counting]).outcome == "confirmed"
+        assert verdict_on("table-1", [*runs, *deciding]).outcome == "confirmed"
         assert verdict_on("table-1", [*runs, *others]).parts == ()
 
     def test_presets_that_disagree_are_inconclusive_unless_one_was_run_in_part(self) -> None:
