@@ -20,7 +20,6 @@ from experiments.related.mptt.stores import (
     Series,
     reservoir,
     reservoir_errors,
-    reservoir_floor,
     snow,
     snow_errors,
 )
@@ -276,6 +275,15 @@ def correlated_error(errors: Array) -> float:
     return float(means.std(ddof=1) / math.sqrt(20))
 
 
+def reservoir_floor(a: float, n: int) -> float:
+    """Root mean square error, in deviations of S, of the best prediction that begins anew in every window of n steps.
+
+    The window knows all but a^j S at its steps j = 1 ... n, of variance a^(2j): the floor is the root of their mean,
+    a^2 (1 - a^(2n)) / (n (1 - a^2)).
+    """
+    return math.sqrt(a**2 * (1 - a ** (2 * n)) / (n * (1 - a**2)))
+
+
 @functools.cache
 def snowy() -> Series:
     """Forty years of a snow store."""
@@ -423,7 +431,6 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "least": (lambda: StateMemory(np.zeros(2), 3, delta=0, least=0), "least is 0; it must be at least 1"),
     "delta nan": (lambda: StateMemory(np.zeros(2), 3, delta=math.nan), "delta is nan; it must be at least 0"),
     "retention": (lambda: reservoir(10, 1.0, np.random.default_rng(0)), "a is 1.0; it must be between 0 and 1"),
-    "floor": (lambda: reservoir_floor(0.5, 0), "n is 0; it must be at least 1"),
 }
 
 

@@ -96,33 +96,6 @@ def occupancy(totals: Counts, n: int) -> Moments:
     return Moments(n * one, np.where(S <= 1, 0.0, variance))
 
 
-def null_deviation(rate: float) -> float:
-    """Standard deviation of HIPPO's z for many cells of one Poisson rate: sqrt((1 - e^-l (1 + l)) / (1 - e^-l)).
-
-    Raises
-    ------
-    ValueError
-        If the rate is not positive.
-    """
-    if not rate > 0:
-        raise ValueError(f"rate is {rate}; it must be positive")
-    zero = np.exp(-rate)
-    return float(np.sqrt((1 - zero * (1 + rate)) / (1 - zero)))
-
-
-def negative_binomial_share(rate: float, dispersion: float) -> float:
-    """Share of zeros of a negative binomial of variance l + th l^2: (1 + l th)^(-1/th); e^-l for th = 0.
-
-    Raises
-    ------
-    ValueError
-        If rate or dispersion is negative.
-    """
-    if not (rate >= 0 and dispersion >= 0):
-        raise ValueError(f"rate and dispersion are {rate} and {dispersion}; they must be at least 0")
-    return float(np.exp(-rate if dispersion == 0 else -np.log1p(rate * dispersion) / dispersion))
-
-
 def check_counts(X: object) -> None:
     """Check that X is an array of counts of genes in cells.
 

@@ -44,23 +44,6 @@ def reservoir(N: int, a: float, rng: np.random.Generator) -> Series:
     return Series(u[:, None], y)
 
 
-def reservoir_floor(a: float, n: int) -> float:
-    """Root mean square error, in deviations of S, of the best prediction that begins anew in every window of n steps.
-
-    The window knows all but a^j S at its steps j = 1 ... n, of variance a^(2j): the floor is the root of their mean,
-    a^2 (1 - a^(2n)) / (n (1 - a^2)).
-
-    Raises
-    ------
-    ValueError
-        If a is not in (0, 1), or n < 1.
-    """
-    _check_retention(a)
-    if n < 1:
-        raise ValueError(f"n is {n}; it must be at least 1")
-    return float(np.sqrt(a**2 * (1 - a ** (2 * n)) / (n * (1 - a**2))))
-
-
 def reservoir_errors(series: Series, a: float, heads: Integers, n: int) -> Array:
     """Errors (W, n) of the best prediction that begins anew at each head, whose guess of the level before is 0."""
     before = np.concatenate([[0.0], series.y])[heads]
