@@ -40,7 +40,7 @@ been checked, it checks the implementation first. Each task is one command, whic
 `--model` names one:
 """
 
-HABITS = """\
+OPTIONS_OF_RUNS = """\
 - **Other settings.** `--help` after a task lists its settings with the preset's values. A flag changes a setting
   (`--T 200`, `--model atn`, `--k 25`). The name and the record of the run, and the tables below, show every difference
   from the preset.
@@ -113,7 +113,7 @@ def write_report(runs: Path, output: Path) -> list[str]:
         A file cannot be written; its old content remains.
     """
     results = load_results(runs)
-    lines = [HOW_TO_RUN, *_commands(), "", HABITS, HOW_TO_READ, *_claims(results), ""]
+    lines = [HOW_TO_RUN, *_commands(), "", OPTIONS_OF_RUNS, HOW_TO_READ, *_claims(results), ""]
     varied = in_a_grid(results)
     of_studies = results._replace(finished=[one for one in results.finished if one.record.name not in varied])
     for study in STUDIES:
@@ -126,8 +126,8 @@ def write_report(runs: Path, output: Path) -> list[str]:
         write_atomically(output / "figures" / name, picture)
     write_atomically(output / "README.md", page.encode())
     summary = [f"{output / 'README.md'}: {len(results.finished)} finished runs, {len(results.unfinished)} others"]
-    if results.for_looking:
-        summary.append(f"left out: {results.for_looking} demo and smoke runs")
+    if results.unreported:
+        summary.append(f"left out: {results.unreported} demo and smoke runs")
     return summary
 
 

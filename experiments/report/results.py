@@ -74,7 +74,7 @@ class Results(NamedTuple):
 
     finished: list[Result]
     unfinished: list[Record]
-    for_looking: int
+    unreported: int
     """Number of demo and smoke runs, which no report is about."""
 
 
@@ -91,7 +91,7 @@ def load_results(runs: Path) -> Results:
     return Results(
         finished=[read_result(folder, record) for folder, record in shown.items() if record.status == "finished"],
         unfinished=[record for record in shown.values() if record.status != "finished"],
-        for_looking=len(records) - len(shown),
+        unreported=len(records) - len(shown),
     )
 
 
