@@ -166,17 +166,30 @@ def _tenth(result: Result, part: int) -> float:
     return tenths[part] if tenths else math.nan
 
 
-def ends_between(
-    label: str, says: str, name: str, bounds: tuple[float, float], claims: tuple[str, ...] = ()
-) -> Sentence:
+class Bounds(NamedTuple):
+    """An interval of fractions, ends included, that begins at 0 or ends at 1."""
+
+    lowest: float
+    highest: float
+
+    def include(self, share: float) -> bool:
+        """Whether a fraction lies within the bounds."""
+        return self.lowest <= share <= self.highest
+
+    @property
+    def in_words(self) -> str:
+        """The one bound that is not an end of all fractions: "at least 20%" or "at most 15%"."""
+        return f"at least {self.lowest:.0%}" if self.highest == 1 else f"at most {self.highest:.0%}"
+
+
+def ends_between(label: str, says: str, name: str, bounds: Bounds, claims: tuple[str, ...] = ()) -> Sentence:
     """The last measurement under a name, a fraction, lies within the bounds."""
 
     def observe(runs: Mapping[str, Result]) -> Observation:
         last = runs[label].last_measured(name)
-        return Observation(bounds[0] <= last <= bounds[1], {label: (last,)})
+        return Observation(bounds.include(last), {label: (last,)})
 
-    limits = f"at least {bounds[0]:.0%}" if bounds[1] == 1 else f"at most {bounds[1]:.0%}"
-    return Sentence(says, (label,), (Test(f"final {name}, {limits}", observe, show_share),), claims)
+    return Sentence(says, (label,), (Test(f"final {name}, {bounds.in_words}", observe, show_share),), claims)
 
 
 def show_share(share: float) -> str:

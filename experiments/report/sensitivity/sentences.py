@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from experiments.report.schema import NAMES
 from experiments.report.sensitivity.grid_results import CellResult
-from experiments.report.statements import below
+from experiments.report.statements import Bounds, below
 from experiments.report.studies.ablation import ACCURACIES
 from experiments.report.studies.synthetic import MARGIN
 from experiments.tasks import pixel_mnist
@@ -49,7 +49,7 @@ def opposite(sentence: CellSentence) -> CellSentence | None:
     return is_lower(*reversed(sentence.models)) if len(sentence.models) == 2 else None
 
 
-def is_accurate(model: ModelName, says: str, bounds: tuple[float, float]) -> CellSentence:
+def is_accurate(model: ModelName, says: str, bounds: Bounds) -> CellSentence:
     """The last accuracy of the model lies within the bounds."""
 
     def accuracy(one: CellResult, seed: int) -> float:
@@ -57,10 +57,9 @@ def is_accurate(model: ModelName, says: str, bounds: tuple[float, float]) -> Cel
         return one.shown[pixel_mnist.ACCURACY].get(model, {}).get(seed, 0.0)
 
     def holds(one: CellResult, seed: int) -> bool:
-        return bounds[0] <= accuracy(one, seed) <= bounds[1]
+        return bounds.include(accuracy(one, seed))
 
-    limits = f"at least {bounds[0]:.0%}" if bounds[1] == 1 else f"at most {bounds[1]:.0%}"
-    return CellSentence(f"{says}: accuracy {limits}", (model,), holds, f"accuracy of {NAMES[model]}", accuracy)
+    return CellSentence(f"{says}: accuracy {bounds.in_words}", (model,), holds, f"accuracy of {NAMES[model]}", accuracy)
 
 
 def sentences_of(grid: Grid) -> list[CellSentence]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from experiments.report.curves import draw_curves
 from experiments.report.schema import NAMES, Axis, Case, Column, Figure, Series, Study, distinct
-from experiments.report.statements import ends_between, goes_below, is_below
+from experiments.report.statements import Bounds, ends_between, goes_below, is_below
 from experiments.report.studies.synthetic import COLUMNS, CURVE_MEASURES, LOSS, MARGIN
 from experiments.report.tables import number
 from experiments.tasks import copying, pixel_mnist, window_lengths
@@ -18,14 +18,14 @@ class Accuracy(NamedTuple):
 
     model: ModelName
     says: str
-    bounds: tuple[float, float]
-    """Lowest and highest accuracy for which it is true."""
+    bounds: Bounds
+    """Accuracies for which it is true."""
 
 
 ACCURACIES = (
     # The most frequent digit is 11.4 % of the validation images.
-    Accuracy("ln", "LN is no better than guessing", (0, 0.15)),
-    Accuracy("atn", "ATN learns", (0.2, 1)),
+    Accuracy("ln", "LN is no better than guessing", Bounds(0, 0.15)),
+    Accuracy("atn", "ATN learns", Bounds(0.2, 1)),
 )
 
 _PIXELS = Case(
@@ -48,7 +48,7 @@ _PIXELS = Case(
             ends_between(NAMES[each.model], each.says, pixel_mnist.ACCURACY, each.bounds, ("figure-5",))
             for each in ACCURACIES
         ),
-        ends_between("ATN", "ATN performs quite well", pixel_mnist.ACCURACY, (0.5, 1)),
+        ends_between("ATN", "ATN performs quite well", pixel_mnist.ACCURACY, Bounds(0.5, 1)),
     ),
 )
 
