@@ -131,11 +131,24 @@ def test_the_plan_is_both_initializations_with_and_without_the_norm() -> None:
     ]
 
 
-SIZE = ("--depths", "1", "2", "4", "--samples", "9", "--taps", "3", "--steps", "6", "--validate-every", "3")
+OPTIONS = {
+    "--preset": ("smoke",),
+    "--depths": ("1", "2", "4"),
+    "--samples": ("9",),
+    "--taps": ("3",),
+    "--steps": ("6",),
+    "--validate-every": ("3",),
+}
+
+
+def tiny(*more: str) -> list[str]:
+    """Arguments of a tiny run: `OPTIONS` without those that `more` has, and `more`."""
+    words = [word for option, values in OPTIONS.items() if option not in more for word in (option, *values)]
+    return ["one-example", *words, *more]
 
 
 def command(runs: Path, *more: str) -> list[str]:
-    return ["one-example", "--preset", "smoke", "--unverified", "--runs", str(runs), *SIZE, *more]
+    return tiny("--unverified", "--runs", str(runs), *more)
 
 
 def measured(folder: Path) -> Mapping[int, Mapping[str, float]]:
@@ -160,7 +173,7 @@ def test_a_command_makes_a_run_of_each_model_and_initialization(tmp_path: Path) 
 
 
 def test_a_run_goes_on_with_the_gradients_of_its_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ["one-example", "--preset", "smoke", *SIZE, "--model", "cn", "--init", "default"]
+    arguments = tiny("--model", "cn", "--init", "default")
     assert_kill_changes_nothing(OneExample, arguments, 2, tmp_path, monkeypatch)
 
 
