@@ -54,7 +54,7 @@ def _begun(study: Study, presets: Presets, case: Case, results: Results) -> bool
 def _settings(study: Study) -> list[str]:
     rows = [[f"`{name}`", *(_cell(getattr(each, name)) for each in study.presets.values())] for name in study.open]
     which = "These settings are open in the paper, differ between its text and the released script, or are ours"
-    reasons = f"`{study.task} --help` says of each what it is, and of most where the value comes from"
+    reasons = f"`{study.task} --help` explains each setting and, for most, gives the source of its value"
     return [
         f"{which}; {reasons}:",
         "",

@@ -141,12 +141,12 @@ DETACHED = Study(
     place="In no paper",
     preset="released",
     flags="--T 100 --model detached",
-    about="ATN does two things that LN does not: its forward pass normalizes a step by what the last k steps were, and "
-    "its gradient flows through the statistics into those steps. With mean and variance as constants to the gradient "
-    "(the argument `detach`) the first is left and the second is not. If detached ATN is below LN, to see k steps is "
-    "worth something by itself; if ATN is below detached ATN, the gradient through them is. Declared before the runs: "
-    "the copying problem with the settings of the released script and seeds 0, 1 and 5544, everything else as in the "
-    "runs of LN and ATN. The statistics of the own step are constants too, which LN's are not.",
+    about="ATN differs from LN in two ways: the forward pass normalizes by the statistics of k steps, and the gradient "
+    "flows through these statistics into the past steps. Detached ATN keeps the first and removes the second: mean and "
+    "variance are constants to the gradient (`detach`). If it is below LN, the statistics of k steps help by "
+    "themselves; if ATN is below it, so does the gradient through them. It also removes the gradient through the "
+    "current step's statistics, which LN has. Declared before the runs: the copying problem with the settings of the "
+    "released script and seeds 0, 1 and 5544, everything else as in the runs of LN and ATN.",
     presets={("released",): copying.RELEASED},
     open=("steps", "lr", "momentum", "k", "bias_placement", "init"),
     unit=LOSS,
