@@ -84,7 +84,8 @@ class LSTMResult(NamedTuple):
     """Statistics by step (3, 2, M + T, B)."""
     kept_ih: Tensor
     kept_hh: Tensor
-    """Preactivations (T, B, 4H) from input and state, normalized ("fused") or raw ("triton"); see `KeptSteps`."""
+    """Preactivations (T, B, 4H) from input and state, less the mean of their step ("fused") or raw ("triton"); see
+    `KeptSteps`."""
     gates: Tensor
     """Gates (T, B, 4H)."""
     windows: Tensor

@@ -8,11 +8,14 @@ the gradients of the mean m[s] and variance q[s] of one step sum over the window
 
     dm[s] = sum_t (dmu[t] + 2 dvar[t] (m[s] - mu[t])) / K_t        dq[s] = sum_t dvar[t] / K_t
 
-and `da = r g + dm / N + 2 dq (a - m) / N`.
+and `da = r g + dm / N + 2 dq (a - m) / N`. The first is summed as
 
-Where the variance of a window has overflowed, r is 0, and so is the mean that is kept: it is without effect on xhat,
-and huge where the step's own mean need not be. A row that is kept for the backward pass is xhat, but here a itself, of
-which the last term is made.
+    dm[s] = sum_t (dlast[t] + 2 dvar[t] (m[s] - m[t])) / K_t          dlast[t] = dmu[t] + 2 dvar[t] (m[t] - mu[t])
+
+since two steps of a window are never far apart beside its deviation, as the means of two windows can be. For the same
+reason a - m is what is kept of a row for the backward pass: of a - mu no digit of a would be left beside a far larger
+step of the window. Where the variance of a window has overflowed, r is 0 and mu without effect, but a difference with
+it might overflow: it is kept as 0.
 
 Letters: T time, B cases, N features, k window length, M steps of memory.
 """
@@ -70,19 +73,19 @@ class LoopNorm(NamedTuple):
         self.mean[t] = torch.where(r == 0, mean.squeeze(1) * r, mean.squeeze(1))
         return self.kept(row, t)
 
+    def center(self, steps: int | slice) -> Tensor:
+        """Means m of some steps (..., B)."""
+        return self.step_mean[self.memory :][steps]
+
     def kept(self, rows: Tensor, steps: int | slice = EVERY) -> Tensor:
         """Rows (..., B, N) of some steps as they are kept."""
-        return (rows - self.mean[steps].unsqueeze(-1)) * self.factor(steps).unsqueeze(-1)
-
-    def factor(self, steps: int | slice) -> Tensor:
-        """What a - mu is multiplied by in a kept row (..., B)."""
-        r = self.rstd[steps]
-        return torch.where(r == 0, 1, r)
+        return rows - self.center(steps).unsqueeze(-1)
 
     def xhat(self, kept: Tensor, steps: int | slice = EVERY) -> Tensor:
         """Normalized rows (..., B, N) of some steps from the kept ones."""
-        r = self.rstd[steps].unsqueeze(-1)
-        return torch.where(r == 0, kept * r, kept)
+        r = self.rstd[steps]
+        shift = (self.center(steps) - self.mean[steps]) * r
+        return torch.addcmul(shift.unsqueeze(-1), kept, r.unsqueeze(-1))
 
     def affine(self, xhat: Tensor) -> Tensor:
         """Multiply xhat by the gain and add the shift."""
@@ -91,12 +94,12 @@ class LoopNorm(NamedTuple):
 
 
 class _WindowSums(NamedTuple):
-    """Sums over the windows t that contain a step: of dmu[t] + 2 dvar[t] (center - mu[t]), and of dvar[t]."""
+    """Sums over the windows t that contain a step: of dlast[t] + 2 dvar[t] (center - m[t]), and of dvar[t]."""
 
     level: Tensor
     slope: Tensor
     center: Tensor
-    """Mean of the nearest of the windows."""
+    """Mean m of the step in which the nearest of the windows ends."""
 
 
 def _merged_sums(parts: Parts[_WindowSums]) -> _WindowSums:
@@ -113,7 +116,7 @@ class LoopNormGradient:
 
     def __init__(self, norm: LoopNorm, by_window: Tensor, by_step: Tensor) -> None:
         self.norm = norm
-        self._dmean, self._dvar = by_window[0], by_window[1]
+        self._dlast, self._dvar = by_window[0], by_window[1]
         self._dstep_mean, self._dstep_var = by_step[0], by_step[1]
         self._sums = SlidingWindow(norm.k, _merged_sums) if norm.k > LONGEST_KEPT_WINDOW else None
 
@@ -122,13 +125,11 @@ class LoopNormGradient:
         norm = self.norm
         g = dy if norm.gamma is None else dy * norm.gamma
         r, share = norm.rstd[t], 1 / min(norm.k, norm.memory + t + 1)
-        self._dmean[t] = -r * g.sum(1) * share
-        self._dvar[t] = -0.5 * r.square() * (g * norm.xhat(kept, t)).sum(1) * share
+        dvar = self._dvar[t] = -0.5 * r.square() * (g * norm.xhat(kept, t)).sum(1) * share
+        self._dlast[t] = -r * g.sum(1) * share + 2 * dvar * (norm.center(t) - norm.mean[t])
         s, features = norm.memory + t, dy.shape[1]
         self._collect(s)
-        scale = 2 * self._dstep_var[s] / features
-        level = self._dstep_mean[s] / features + scale * (norm.mean[t] - norm.step_mean[s])
-        slope = scale / norm.factor(t)
+        level, slope = self._dstep_mean[s] / features, 2 * self._dstep_var[s] / features
         return r.unsqueeze(1) * g + level.unsqueeze(1) + slope.unsqueeze(1) * kept
 
     def finish(self) -> None:
@@ -145,19 +146,19 @@ class LoopNormGradient:
     def _direct_sums(self, s: int) -> tuple[Tensor, Tensor]:
         norm = self.norm
         start, end = max(0, s - norm.memory), max(0, min(norm.mean.shape[0], s - norm.memory + norm.k))
-        dvar, mean = self._dvar[start:end], norm.mean[start:end]
-        level = (self._dmean[start:end] + 2 * dvar * (norm.step_mean[s] - mean)).sum(0)
+        dvar, last = self._dvar[start:end], norm.center(slice(start, end))
+        level = (self._dlast[start:end] + 2 * dvar * (norm.step_mean[s] - last)).sum(0)
         return level, dvar.sum(0)
 
     def _merged_sums(self, s: int, sums: SlidingWindow[_WindowSums]) -> tuple[Tensor, Tensor]:
         norm, t = self.norm, s - self.norm.memory
         if t >= 0:
-            step = _WindowSums(self._dmean[t], self._dvar[t], norm.mean[t])
+            step = _WindowSums(self._dlast[t], self._dvar[t], norm.step_mean[s])
         else:  # a window that ends in the memory has no gradient
-            nothing = torch.zeros_like(norm.mean[0])
-            step = _WindowSums(nothing, nothing, norm.mean[0])
+            nothing = torch.zeros_like(norm.step_mean[s])
+            step = _WindowSums(nothing, nothing, norm.step_mean[s])
         total = sums.add(step)
-        return total.level + 2 * total.slope * (norm.step_mean[s] - total.center), total.slope
+        return total.level, total.slope
 
 
 def norm_of(

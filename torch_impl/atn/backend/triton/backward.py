@@ -34,10 +34,9 @@ def gradient_of_window(sum_g, sum_gx, r, size):
 
 
 @triton.jit
-def gradient_of_row(dm, dq, m, mu, N):
-    """The scalars (level, slope) of ``da = r g + level + slope * (a - mu)``."""
-    slope = 2 * dq / N
-    return dm / N + slope * (mu - m), slope
+def gradient_of_row(dm, dq, N):
+    """The scalars (level, slope) of ``da = r g + level + slope * (a - m)``."""
+    return dm / N, 2 * dq / N
 
 
 @triton.jit
@@ -60,7 +59,7 @@ def previous_step(
     tl.store(dwindows + window_rows + row, dvar)
     dm += dmean + 2 * dvar * (m - mu) + tl.load(dsteps + at)
     dq += dvar + tl.load(dsteps + tl.cast(M + T, tl.int64) * B + at)
-    return gradient_of_row(dm, dq, m, mu, N)
+    return gradient_of_row(dm, dq, N)
 
 
 @triton.jit
@@ -84,8 +83,8 @@ def cell_and_gates(
     x = load_row(c + row * H, columns, H, ACC)
     if NORMED:
         r = tl.load(windows_c + window_rows + row)
-        centered = tl.where(columns < H, x - tl.load(windows_c + row), 0.0)
-        x = centered * r
+        centered = tl.where(columns < H, x - tl.load(steps_c + tl.cast(M, tl.int64) * B + row), 0.0)
+        x = tl.where(columns < H, (x - tl.load(windows_c + row)) * r, 0.0)
     z = scale_row(x, gamma_c, 0, columns, H, HAS_GAMMA_C, ACC)
     if HAS_BETA_C:
         z += load_row(beta_c, columns, H, ACC)
@@ -128,6 +127,10 @@ def cell_and_gates(
             sum_g=tl.sum((di + df) + (dg + do), 0), sum_gx=tl.sum(products, 0), steps=steps_hh, windows=windows_hh,
             dsteps=dsteps_hh, dwindows=dwindows_hh, t=t, b=b, B=B, T=T, M=M, N=4 * H, k=k, BLOCK_K=BLOCK_K, ACC=ACC,
         )  # fmt: skip
+        # From u - mu to u - m, of the row itself: of u - mu no digit is left beside a far larger step of the window.
+        m = tl.load(steps_hh + tl.cast(M, tl.int64) * B + row)
+        ui, uf = load_row(u, columns, H, ACC) - m, load_row(u + H, columns, H, ACC) - m
+        ug, uo = load_row(u + 2 * H, columns, H, ACC) - m, load_row(u + 3 * H, columns, H, ACC) - m
         di, df = r * di + level + slope * ui, r * df + level + slope * uf
         dg, do = r * dg + level + slope * ug, r * do + level + slope * uo
         store_gates(da_hh + row * 4 * H, columns, H, di, df, dg, do)
@@ -245,18 +248,17 @@ def step_gradients(
 
 @triton.jit
 def input_gradient(
-    dy, a, da, gamma, mean, rstd, step_mean, dstep_mean, dstep_var, N,
+    dy, a, da, gamma, rstd, step_mean, dstep_mean, dstep_var, N,
     HAS_GAMMA: tl.constexpr, BLOCK_N: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Gradient of a (T, B, N) after `step_gradients`; the step statistics are those of a, without the memory."""
     row = tl.program_id(0).to(tl.int64)
-    mu, r = tl.load(mean + row), tl.load(rstd + row)
-    m, dm, dq = tl.load(step_mean + row), tl.load(dstep_mean + row), tl.load(dstep_var + row)
-    level, slope = gradient_of_row(dm, dq, m, mu, N)
+    r, m = tl.load(rstd + row), tl.load(step_mean + row)
+    level, slope = gradient_of_row(tl.load(dstep_mean + row), tl.load(dstep_var + row), N)
     for start in range(0, N, BLOCK_N):
         columns = start + tl.arange(0, BLOCK_N)
         g = scale_row(load_row(dy + row * N, columns, N, ACC), gamma, 0, columns, N, HAS_GAMMA, ACC)
-        centered = load_row(a + row * N, columns, N, ACC) - mu
+        centered = load_row(a + row * N, columns, N, ACC) - m
         store_row(da + row * N, columns, N, r * g + level + slope * centered)
 
 

@@ -20,7 +20,8 @@ class Sums(NamedTuple):
     slope: Tensor
     """Sum of dvar."""
     moment: Tensor
-    """Sum of ``dvar[t] * (mean[s] - mean[t])``; the differences stay small if the means share a large offset."""
+    """Sum of ``dvar[t] * (m[s] - mean[t])``, with the mean m of step s. All of these windows contain the step, so that
+    no difference is large beside the deviation of its window."""
 
 
 def gradients_of_steps(dwindows: Tensor, mean: Tensor, step_mean: Tensor, k: int) -> Tensor:
@@ -32,23 +33,21 @@ def gradients_of_steps(dwindows: Tensor, mean: Tensor, step_mean: Tensor, k: int
     windows; `mean` (T, B) is the mean of each window, `step_mean` (M + T, B) that of each step, memory in front.
     """
     M = step_mean.shape[0] - mean.shape[0]
-    # The windows of the memory's steps belong to an earlier chunk: their gradient is 0, whatever their mean.
-    before = step_mean[:M]
-    center = torch.cat((before, mean))
-    level, slope = (torch.cat((torch.zeros_like(before), gradient)) for gradient in dwindows)
-    step = Sums(level, slope, torch.zeros_like(slope))
+    # The windows of the memory's steps belong to an earlier chunk: their gradient is 0.
+    moment = dwindows[1] * (step_mean[M:] - mean)
+    step = Sums(*(torch.cat((torch.zeros_like(step_mean[:M]), rows)) for rows in (*dwindows, moment)))
     sums = step
     for near_length, far_length in merges(k):
-        sums = _merge(sums, far_length, step if near_length == 1 else sums, center)
-    return torch.stack((sums.level + 2 * (sums.moment + sums.slope * (step_mean - center)), sums.slope))
+        sums = _merge(sums, far_length, step if near_length == 1 else sums, step_mean)
+    return torch.stack((sums.level + 2 * sums.moment, sums.slope))
 
 
-def _merge(first: Sums, length: int, later: Sums, center: Tensor) -> Sums:
+def _merge(first: Sums, length: int, later: Sums, step_mean: Tensor) -> Sums:
     """Join the sums over `length` windows from s on with the sums over the windows from s + length on."""
-    if length >= center.shape[0]:
+    if length >= step_mean.shape[0]:
         return first  # no step has a later window
-    level, slope, moment, at = (_later(rows, length) for rows in (*later, center))
-    return Sums(first.level + level, first.slope + slope, first.moment + moment + slope * (center - at))
+    level, slope, moment, at = (_later(rows, length) for rows in (*later, step_mean))
+    return Sums(first.level + level, first.slope + slope, first.moment + moment + slope * (step_mean - at))
 
 
 def _later(rows: Tensor, steps: int) -> Tensor:

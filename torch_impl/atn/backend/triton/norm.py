@@ -73,7 +73,7 @@ def norm_backward(given: NormBackward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     )  # fmt: skip
     collect_steps(dwindows, windows, steps, dsteps, given.k, sizes)
     backward.input_gradient[T * B,](
-        dy=dy, a=a, da=da, gamma=gamma, mean=windows[0], rstd=windows[1], step_mean=steps[0, M:],
+        dy=dy, a=a, da=da, gamma=gamma, rstd=windows[1], step_mean=steps[0, M:],
         dstep_mean=dsteps[0, M:], dstep_var=dsteps[1, M:], N=N, HAS_GAMMA=gamma is not None, **of_rows,
     )  # fmt: skip
     dgamma, dbeta = sums_over_rows(dy, a, windows)

@@ -97,8 +97,8 @@ def window_statistics(step_mean, step_var, s, b, B, k, m, q, BLOCK_K: tl.constex
 def kept_window(mean, var, eps):
     """Mean and r = 1/sqrt(var + eps) of a window as they are kept.
 
-    Where the variance has overflowed, r is 0, and so is the mean: it is without effect on (a - mean) * r, and huge
-    where the step's own mean need not be, from which the backward pass subtracts it.
+    Where the variance has overflowed, r is 0 and the mean without effect on (a - mean) * r, but a difference with it
+    might overflow: it is kept as 0.
     """
     r = 1.0 / tl.sqrt(var + eps)
     return tl.where(r == 0, mean * r, mean), r

@@ -47,8 +47,8 @@ struct HiddenLayer {
   const S* bias_hh;  // (N,), inside the norm, or null
   const S* h_0;      // (B, H)
   Norm<S> ih, hh;
-  StepRows<S> xhat_ih;  // rows of N: preactivations from the input, normalized in place
-  StepRows<S> xhat_hh;  // rows of N: the same from the state
+  StepRows<S> rows_ih;  // rows of N: preactivations from the input; with a norm, as it keeps them
+  StepRows<S> rows_hh;  // rows of N: the same from the state
   StepRows<S> kept;     // rows of KEPT * H, without a norm; null where nothing is kept
   S* h;                 // (T, B, H)
 
@@ -72,17 +72,17 @@ class HiddenForward {
 
   // For some of the cases, the columns of some panels of W_ih^T and of W_hh^T, which have equally many.
   void products(const InputProduct<S>& input, const Panels<S>& weight_hh, int64_t t, Range cases, Range panels) const {
-    input.times(t, cases, layer_.xhat_ih.at(t, cases.from), panels);
+    input.times(t, cases, layer_.rows_ih.at(t, cases.from), panels);
     const S* h = layer_.previous_h(t) + cases.from * layer_.H;
-    weight_hh.times(h, layer_.xhat_hh.at(t, cases.from), cases.count(), panels);
+    weight_hh.times(h, layer_.rows_hh.at(t, cases.from), cases.count(), panels);
   }
 
   // All that follows the products, for cases [from, to) of step t.
   [[gnu::flatten]] void pointwise(int64_t t, int64_t from, int64_t to) {
     if (layer_.normed) {
       for (int64_t b = from; b < to; ++b) {
-        statistics(ih_, layer_.bias_ih, layer_.xhat_ih.at(t, b), t, b);
-        statistics(hh_, layer_.bias_hh, layer_.xhat_hh.at(t, b), t, b);
+        statistics(ih_, layer_.bias_ih, layer_.rows_ih.at(t, b), t, b);
+        statistics(hh_, layer_.bias_hh, layer_.rows_hh.at(t, b), t, b);
       }
       ih_.window(t, from, to);
       hh_.window(t, from, to);
@@ -99,8 +99,29 @@ class HiddenForward {
   }
 
   void state_row(int64_t t, int64_t b) const {
+    S *from_input = layer_.rows_ih.at(t, b), *from_state = layer_.rows_hh.at(t, b);
+    if (!layer_.normed) {
+      units(t, b, plain(layer_.bias_ih, from_input), plain(layer_.bias_hh, from_state));
+    } else {
+      const int64_t i = t * layer_.B + b;
+      units(t, b, normalized(layer_.ih, i, from_input), normalized(layer_.hh, i, from_state));
+    }
+  }
+
+  // Vectors of a row without a norm.
+  static auto plain(const S* bias, const S* row) {
+    return [=](int64_t at, int64_t n) { return bias ? load(row + at, n) + load(bias + at, n) : load(row + at, n); };
+  }
+
+  // Vectors of row i with a norm, which is centered by the way.
+  static auto normalized(const Norm<S>& norm, int64_t i, S* row) {
+    return [&norm, xhat = xhat_in_place(norm, i, row)](int64_t at, int64_t n) { return affine(norm, xhat(at, n), at, n); };
+  }
+
+  // The units of case b at step t, from vectors a_ih(at, n) and a_hh(at, n).
+  template <typename Input, typename State>
+  void units(int64_t t, int64_t b, const Input& a_ih, const State& a_hh) const {
     const int64_t H = layer_.H;
-    S *from_input = layer_.xhat_ih.at(t, b), *from_state = layer_.xhat_hh.at(t, b);
     S* kept_row = layer_.kept.data ? layer_.kept.at(t, b) : nullptr;
     const S* h_prev = layer_.previous_h(t) + b * H;
     S* h = layer_.h + (t * layer_.B + b) * H;
@@ -108,23 +129,14 @@ class HiddenForward {
       Preactivations<S, BLOCKS> a;
       for (int64_t block = 0; block < BLOCKS; ++block) {
         const int64_t at = block * H + j;
-        a.ih[block] = preactivation(layer_.ih, layer_.bias_ih, from_input, t * layer_.B + b, at, n);
-        a.hh[block] = preactivation(layer_.hh, layer_.bias_hh, from_state, t * layer_.B + b, at, n);
+        a.ih[block] = a_ih(at, n);
+        a.hh[block] = a_hh(at, n);
       }
       const auto kept = Cell::kept(a);
       if (kept_row)
         for (int64_t block = 0; block < Cell::KEPT; ++block) store(kept[block], kept_row + block * H + j, n);
       store(Cell::state(a, kept, load(h_prev + j, n)), h + j, n);
     });
-  }
-
-  // The vector at `at` of row i, which is normalized in place.
-  Vec<S> preactivation(const Norm<S>& norm, const S* bias, S* row, int64_t i, int64_t at, int64_t n) const {
-    const auto v = load(row + at, n);
-    if (!layer_.normed) return bias ? v + load(bias + at, n) : v;
-    const auto kept = (v - Vec<S>(norm.mean[i])) * Vec<S>(norm.factor(i));
-    store(kept, row + at, n);
-    return affine(norm, kept * Vec<S>(norm.scale(i)), at, n);
   }
 
   HiddenLayer<S> layer_;
@@ -157,19 +169,19 @@ class HiddenBackward {
   HiddenBackward(const HiddenLayer<S>& layer, const Buffers& buffers)
       : layer_(layer), buffers_(buffers), ih_(layer.ih, buffers.ih), hh_(layer.hh, buffers.hh) {}
 
-  // Where the normalized preactivations from the input are not kept: computes them again, for some of the cases of step
-  // t, the columns of some panels. They lie where their gradient will.
+  // Where the preactivations from the input are not kept: computes them again, for some of the cases of step t, the
+  // columns of some panels. They lie where their gradient will.
   void input_product(const InputProduct<S>& input, int64_t t, Range cases, Range panels) const {
-    input.times(t, cases, layer_.xhat_ih.at(t, cases.from), panels);
+    input.times(t, cases, layer_.rows_ih.at(t, cases.from), panels);
   }
 
   // The rest of it, for cases [from, to), once all panels are there.
-  void normalize_input(int64_t t, int64_t from, int64_t to) const {
+  void center_input(int64_t t, int64_t from, int64_t to) const {
     const int64_t N = BLOCKS * layer_.H;
     for (int64_t b = from; b < to; ++b) {
       const int64_t i = t * layer_.B + b;
-      add_row(layer_.bias_ih, layer_.xhat_ih.at(t, b), N);
-      normalize_row(layer_.xhat_ih.at(t, b), N, layer_.ih.mean[i], layer_.ih.factor(i));
+      add_row(layer_.bias_ih, layer_.rows_ih.at(t, b), N);
+      center_row(layer_.rows_ih.at(t, b), N, layer_.ih.center(i));
     }
   }
 
@@ -185,8 +197,8 @@ class HiddenBackward {
     for (int64_t b = from; b < to; ++b) {
       const int64_t i = (t * layer_.B + b) * BLOCKS * layer_.H;
       const S* of_a_ih = Cell::ROWS_DIFFER ? buffers_.upstream.at(t, b) : buffers_.da_hh + i;
-      preactivation_row(ih_, layer_.ih, t, b, of_a_ih, layer_.xhat_ih.at(t, b), buffers_.da_ih + i);
-      preactivation_row(hh_, layer_.hh, t, b, buffers_.da_hh + i, layer_.xhat_hh.at(t, b), buffers_.da_hh + i);
+      preactivation_row(ih_, layer_.ih, t, b, of_a_ih, layer_.rows_ih.at(t, b), buffers_.da_ih + i);
+      preactivation_row(hh_, layer_.hh, t, b, buffers_.da_hh + i, layer_.rows_hh.at(t, b), buffers_.da_hh + i);
     }
   }
 
@@ -243,8 +255,8 @@ class HiddenBackward {
   // the cell keeps is computed again: a few operations on numbers in cache cost less than to write and read them.
   void normed_row(int64_t t, int64_t b, HiddenSums<S>& sums) const {
     const int64_t H = layer_.H, i = t * layer_.B + b;
-    const S *x = layer_.xhat_ih.at(t, b), *u = layer_.xhat_hh.at(t, b);
-    const Vec<S> scale_ih(layer_.ih.scale(i)), scale_hh(layer_.hh.scale(i));
+    const S *x = layer_.rows_ih.at(t, b), *u = layer_.rows_hh.at(t, b);
+    const auto xhat_ih = xhat_of(layer_.ih, i, x), xhat_hh = xhat_of(layer_.hh, i, u);
     S* of_a_ih = Cell::ROWS_DIFFER ? buffers_.upstream.at(t, b) : nullptr;
     S* of_a_hh = buffers_.da_hh + i * BLOCKS * H;
     Vec<S> sum_ih(S(0)), sum_hh(S(0)), sum_ih_x(S(0)), sum_hh_x(S(0));
@@ -252,16 +264,16 @@ class HiddenBackward {
       Preactivations<S, BLOCKS> a;
       for (int64_t block = 0; block < BLOCKS; ++block) {
         const int64_t at = block * H + j;
-        a.ih[block] = affine(layer_.ih, load(x + at, n) * scale_ih, at, n);
-        a.hh[block] = affine(layer_.hh, load(u + at, n) * scale_hh, at, n);
+        a.ih[block] = affine(layer_.ih, xhat_ih(at, n), at, n);
+        a.hh[block] = affine(layer_.hh, xhat_hh(at, n), at, n);
       }
       const auto d = gradients(t, b, j, n, Cell::kept(a));
       for (int64_t block = 0; block < BLOCKS; ++block) {
         const int64_t at = block * H + j;
         if constexpr (Cell::ROWS_DIFFER) store(d.ih[block], of_a_ih + at, n);
         store(d.hh[block], of_a_hh + at, n);
-        add_to_sums(layer_.ih, d.ih[block], load(x + at, n) * scale_ih, at, n, sums.gamma_ih, sums.beta_ih, sum_ih, sum_ih_x);
-        add_to_sums(layer_.hh, d.hh[block], load(u + at, n) * scale_hh, at, n, sums.gamma_hh, sums.beta_hh, sum_hh, sum_hh_x);
+        add_to_sums(layer_.ih, d.ih[block], xhat_ih(at, n), at, n, sums.gamma_ih, sums.beta_ih, sum_ih, sum_ih_x);
+        add_to_sums(layer_.hh, d.hh[block], xhat_hh(at, n), at, n, sums.gamma_hh, sums.beta_hh, sum_hh, sum_hh_x);
       }
     });
     sums.row_done();
@@ -279,11 +291,11 @@ class HiddenBackward {
     sum_gx = at::vec::fmadd(g, masked(xhat, n), sum_gx);
   }
 
-  // Gradient of gamma * xhat + beta -> of the preactivations, which `row` holds, normalized in place.
+  // Gradient of gamma * xhat + beta -> of the preactivations, of which `row` is kept.
   void preactivation_row(const NormBackward<S>& backward, const Norm<S>& norm, int64_t t, int64_t b, const S* d,
                          const S* row, S* out) const {
     S level, slope;
-    backward.coefficients_in_place(t, b, &level, &slope);
+    backward.coefficients(t, b, &level, &slope);
     const Vec<S> r(norm.rstd[t * layer_.B + b]);
     for_vectors<S>(BLOCKS * layer_.H, [&](int64_t j, int64_t n) {
       auto g = load(d + j, n);

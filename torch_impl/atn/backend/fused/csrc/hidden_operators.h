@@ -58,7 +58,7 @@ struct HiddenTensors {
   const Tensor& h_0;                // (B, H)
   const Tensor& h;                  // (T, B, H)
   const Tensor &steps, &windows;    // (2, 2, M + T, B) and (2, 2, T, B), of the norms ih and hh
-  const Tensor &xhat_ih, &xhat_hh;  // (T or 1, B, N)
+  const Tensor &rows_ih, &rows_hh;  // (T or 1, B, N)
   const Tensor& kept;               // (T, B, KEPT * H), or undefined
   const OptionalTensor &bias_ih, &bias_hh;
   HiddenAffine affine;
@@ -67,7 +67,7 @@ struct HiddenTensors {
 
   template <typename S>
   HiddenLayer<S> layer() const {
-    const int64_t N = xhat_hh.size(2);
+    const int64_t N = rows_hh.size(2);
     return {
         .T = h.size(0),
         .B = h.size(1),
@@ -80,8 +80,8 @@ struct HiddenTensors {
                          {.N = N, .k = k, .eps = eps, .gamma = affine.gamma_ih, .beta = affine.beta_ih}),
         .hh = norm_of<S>(steps[1], windows[1],
                          {.N = N, .k = k, .eps = eps, .gamma = affine.gamma_hh, .beta = affine.beta_hh}),
-        .xhat_ih = rows_of<S>(xhat_ih),
-        .xhat_hh = rows_of<S>(xhat_hh),
+        .rows_ih = rows_of<S>(rows_ih),
+        .rows_hh = rows_of<S>(rows_hh),
         .kept = kept.defined() ? rows_of<S>(kept) : StepRows<S>{},
         .h = h.data_ptr<S>(),
     };
@@ -117,7 +117,7 @@ struct HiddenForwardArguments {
     affine.check(check, N, k);
     Check::rank(memory, "memory", 4, "(2, 2, M, B)");
     check.shape(memory, "memory", {2, 2, k == 0 ? 0 : memory.size(2), B}, "(2, 2, M, B)");
-    Check::epsilon(eps);
+    check.epsilon(eps);
   }
 };
 
@@ -135,8 +135,8 @@ inline void run_steps(const HiddenForwardArguments& given, const HiddenTensors& 
   });
 }
 
-// h (T, B, H), steps (2, 2, M + T, B), and what the backward pass reads: xhat_ih, xhat_hh (T, B, N), what the cell keeps
-// (T, B, KEPT * H), and windows (2, 2, T, B). With a norm xhat_hh is kept, and xhat_ih for an input of many features;
+// h (T, B, H), steps (2, 2, M + T, B), and what the backward pass reads: rows_ih, rows_hh (T, B, N), what the cell keeps
+// (T, B, KEPT * H), and windows (2, 2, T, B). With a norm rows_hh is kept, and rows_ih for an input of many features;
 // without one what the cell keeps. The others come back empty.
 using HiddenOutput = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
@@ -146,8 +146,8 @@ inline HiddenOutput run(const HiddenForwardArguments& given) {
   const bool normed = given.k > 0, keep_input = normed && I > MOST_INPUTS_COMPUTED_AGAIN;
   const auto options = given.x.options();
   const auto h = at::empty({T, B, given.h_0.size(1)}, options);
-  const auto xhat_ih = at::empty({keep_input ? T : 1, B, N}, options);
-  const auto xhat_hh = at::empty({normed ? T : 1, B, N}, options);
+  const auto rows_ih = at::empty({keep_input ? T : 1, B, N}, options);
+  const auto rows_hh = at::empty({normed ? T : 1, B, N}, options);
   const auto kept = at::empty({normed ? 0 : T, B, CellSizes(given.mode).kept * h.size(2)}, options);
   const Statistics statistics(given.memory, T, given.k);
   const Tensor nothing;
@@ -156,8 +156,8 @@ inline HiddenOutput run(const HiddenForwardArguments& given) {
                        .h = h,
                        .steps = statistics.steps,
                        .windows = statistics.windows,
-                       .xhat_ih = xhat_ih,
-                       .xhat_hh = xhat_hh,
+                       .rows_ih = rows_ih,
+                       .rows_hh = rows_hh,
                        .kept = normed ? nothing : kept,
                        .bias_ih = given.bias_ih,
                        .bias_hh = given.bias_hh,
@@ -168,7 +168,7 @@ inline HiddenOutput run(const HiddenForwardArguments& given) {
   const auto kept_rows = [&](const Tensor& rows, bool is_kept) {
     return is_kept ? rows : at::empty({0, B, N}, options);
   };
-  return {h, statistics.steps, kept_rows(xhat_ih, keep_input), kept_rows(xhat_hh, normed), kept, statistics.windows};
+  return {h, statistics.steps, kept_rows(rows_ih, keep_input), kept_rows(rows_hh, normed), kept, statistics.windows};
 }
 
 // h (T, B, H), and the statistics of the last min(M + T, k - 1) steps (2, 2, M', B).
@@ -180,7 +180,7 @@ inline HiddenInferenceOutput infer(const HiddenForwardArguments& given) {
   const int64_t T = given.x.size(0), B = given.x.size(1), N = given.weight_hh.size(0);
   const auto options = given.x.options();
   const auto h = at::empty({T, B, given.h_0.size(1)}, options);
-  const auto xhat_ih = at::empty({1, B, N}, options), xhat_hh = at::empty({1, B, N}, options);
+  const auto rows_ih = at::empty({1, B, N}, options), rows_hh = at::empty({1, B, N}, options);
   const Statistics statistics(given.memory, T, given.k);
   const Tensor nothing;
   run_steps(given, {
@@ -188,8 +188,8 @@ inline HiddenInferenceOutput infer(const HiddenForwardArguments& given) {
                        .h = h,
                        .steps = statistics.steps,
                        .windows = statistics.windows,
-                       .xhat_ih = xhat_ih,
-                       .xhat_hh = xhat_hh,
+                       .rows_ih = rows_ih,
+                       .rows_hh = rows_hh,
                        .kept = nothing,
                        .bias_ih = given.bias_ih,
                        .bias_hh = given.bias_hh,
@@ -241,7 +241,7 @@ struct HiddenBackwardArguments {
     check.shape(kept_ih, "kept_ih", {kept_steps, B, N}, "(T, B, G*H), T = 0 where they are computed again,");
     check.shape(kept_hh, "kept_hh", {normed_steps, B, N}, "(T, B, G*H), T = 0 without a norm,");
     check.shape(gates, "gates", {T - normed_steps, B, sizes.kept * H}, "(T, B, 4H for a GRU), T = 0 with a norm,");
-    Check::epsilon(eps);
+    check.epsilon(eps);
   }
 };
 
@@ -270,8 +270,8 @@ inline HiddenGradients run(const HiddenBackwardArguments& given) {
       .steps = given.steps,
       .windows = given.windows,
       // What is not kept is computed again, where its gradient will be written.
-      .xhat_ih = again ? da_ih : given.kept_ih,
-      .xhat_hh = given.kept_hh,
+      .rows_ih = again ? da_ih : given.kept_ih,
+      .rows_hh = given.kept_hh,
       .kept = given.gates,
       .bias_ih = given.bias_ih,
       .bias_hh = none,

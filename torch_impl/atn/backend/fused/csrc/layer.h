@@ -38,8 +38,8 @@ struct Layer {
   const S* h_0;      // (B, H)
   const S* c_0;      // (B, H)
   Norm<S> ih, hh, c;  // without a norm only gains and shift of c are read
-  StepRows<S> xhat_ih;  // rows of 4H: preactivations from the input, normalized in place
-  StepRows<S> xhat_hh;  // rows of 4H: the same from the state
+  StepRows<S> rows_ih;  // rows of 4H: preactivations from the input; with a norm, as it keeps them
+  StepRows<S> rows_hh;  // rows of 4H: the same from the state
   StepRows<S> gates;    // rows of 4H: after their sigmoid or tanh
   StepRows<S> cell;     // rows of H
   S* h;                 // (T, B, H)
@@ -65,11 +65,8 @@ struct Layer {
 
   // The cell of case b at step t, normalized where there is a norm.
   Vec<S> xhat_c(int64_t t, int64_t b, int64_t j, int64_t n) const {
-    return normed ? centered_c(t, b, j, n) * Vec<S>(c.rstd[t * B + b]) : load(cell.at(t, b) + j, n);
-  }
-
-  Vec<S> centered_c(int64_t t, int64_t b, int64_t j, int64_t n) const {
-    return load(cell.at(t, b) + j, n) - Vec<S>(c.mean[t * B + b]);
+    const auto row = load(cell.at(t, b) + j, n);
+    return normed ? (row - Vec<S>(c.mean[t * B + b])) * Vec<S>(c.rstd[t * B + b]) : row;
   }
 
   // What tanh is taken of.

@@ -36,18 +36,18 @@ class LayerBackward {
         hh_(layer.hh, buffers.hh),
         c_(layer.c, buffers.c) {}
 
-  // Where the normalized preactivations from the input are not kept: computes them again, for some of the cases of step
-  // t, the columns of some panels. They lie where their gradient will.
+  // Where the preactivations from the input are not kept: computes them again, for some of the cases of step t, the
+  // columns of some panels. They lie where their gradient will.
   void input_product(const InputProduct<S>& input, int64_t t, Range cases, Range panels) const {
-    input.times(t, cases, layer_.xhat_ih.at(t, cases.from), panels);
+    input.times(t, cases, layer_.rows_ih.at(t, cases.from), panels);
   }
 
   // The rest of it, for cases [from, to), once all panels are there.
-  void normalize_input(int64_t t, int64_t from, int64_t to) const {
+  void center_input(int64_t t, int64_t from, int64_t to) const {
     for (int64_t b = from; b < to; ++b) {
       const int64_t i = t * layer_.B + b;
-      add_row(layer_.bias_ih, layer_.xhat_ih.at(t, b), 4 * layer_.H);
-      normalize_row(layer_.xhat_ih.at(t, b), 4 * layer_.H, layer_.ih.mean[i], layer_.ih.factor(i));
+      add_row(layer_.bias_ih, layer_.rows_ih.at(t, b), 4 * layer_.H);
+      center_row(layer_.rows_ih.at(t, b), 4 * layer_.H, layer_.ih.center(i));
     }
   }
 
@@ -79,20 +79,14 @@ class LayerBackward {
   // The gates again: a few operations on numbers in cache cost less than to write and read them.
   void gates_row(int64_t t, int64_t b) const {
     const int64_t H = layer_.H, i = t * layer_.B + b;
-    const auto from_input = xhat_of(layer_.ih, i, layer_.xhat_ih.at(t, b));
-    const auto from_state = xhat_of(layer_.hh, i, layer_.xhat_hh.at(t, b));
+    const auto from_input = xhat_of(layer_.ih, i, layer_.rows_ih.at(t, b));
+    const auto from_state = xhat_of(layer_.hh, i, layer_.rows_hh.at(t, b));
     S* out = layer_.gates.at(t, b);
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
       const auto gates = layer_.gates_of(from_input, from_state, j, n);
       store(gates.i, out + j, n), store(gates.f, out + j + H, n);
       store(gates.g, out + j + 2 * H, n), store(gates.o, out + j + 3 * H, n);
     });
-  }
-
-  // Vectors of row i, which has been normalized in place.
-  static auto xhat_of(const Norm<S>& norm, int64_t i, const S* row) {
-    const Vec<S> scale(norm.scale(i));
-    return [=](int64_t at, int64_t n) { return load(row + at, n) * scale; };
   }
 
   // dh -> gradient of the output gate (kept in da_hh) and of the normalized cell (kept in dh).
@@ -131,12 +125,14 @@ class LayerBackward {
     const S* c_prev = layer_.previous_c(t, b);
     const S *dh = buffers_.dh + b * H, *dc_out = buffers_.dc_out;
     S *d = buffers_.da_hh.at(t, b), *dc = buffers_.dc + b * H;
+    const S* c_row = layer_.cell.at(t, b);
     S level = 0, slope = 0, r = 1;
     if (layer_.normed) c_.coefficients(t, b, &level, &slope), r = layer_.c.rstd[i];
+    const Vec<S> center(layer_.normed ? layer_.c.center(i) : S(0));
     for_vectors<S>(H, [&](int64_t j, int64_t n) {
       const Vec<S> one(S(1));
       auto dcell = load(dc + j, n) + Vec<S>(r) * load(dh + j, n);
-      if (layer_.normed) dcell = dcell + Vec<S>(level) + Vec<S>(slope) * layer_.centered_c(t, b, j, n);
+      if (layer_.normed) dcell = dcell + Vec<S>(level) + Vec<S>(slope) * (load(c_row + j, n) - center);
       if (dc_out) dcell = dcell + load(dc_out + i * H + j, n);
       const auto ig = load(gate + j, n), fg = load(gate + j + H, n), gg = load(gate + j + 2 * H, n);
       store(dcell * gg * ig * (one - ig), d + j, n);
@@ -150,8 +146,8 @@ class LayerBackward {
   void norm_sums_row(int64_t t, int64_t b, Sums<S>& sums) const {
     const int64_t G = 4 * layer_.H, i = t * layer_.B + b;
     const S* d = buffers_.da_hh.at(t, b);
-    const auto xhat_ih = xhat_of(layer_.ih, i, layer_.xhat_ih.at(t, b));
-    const auto xhat_hh = xhat_of(layer_.hh, i, layer_.xhat_hh.at(t, b));
+    const auto xhat_ih = xhat_of(layer_.ih, i, layer_.rows_ih.at(t, b));
+    const auto xhat_hh = xhat_of(layer_.hh, i, layer_.rows_hh.at(t, b));
     const S *gamma_ih = layer_.ih.gamma, *gamma_hh = layer_.hh.gamma;
     Vec<S> sum_ih(S(0)), sum_hh(S(0)), sum_ih_x(S(0)), sum_hh_x(S(0));
     for_vectors<S>(G, [&](int64_t j, int64_t n) {
@@ -171,12 +167,12 @@ class LayerBackward {
   // Gradient of the normalized preactivations -> of the preactivations themselves.
   void preactivation_row(int64_t t, int64_t b) const {
     const int64_t G = 4 * layer_.H, i = t * layer_.B + b;
-    const S *x = layer_.xhat_ih.at(t, b), *u = layer_.xhat_hh.at(t, b);
+    const S *x = layer_.rows_ih.at(t, b), *u = layer_.rows_hh.at(t, b);
     const S *gamma_ih = layer_.ih.gamma, *gamma_hh = layer_.hh.gamma;
     S *di = buffers_.da_ih.at(t, b), *dr = buffers_.da_hh.at(t, b);
     S level_ih, slope_ih, level_hh, slope_hh;
-    ih_.coefficients_in_place(t, b, &level_ih, &slope_ih);
-    hh_.coefficients_in_place(t, b, &level_hh, &slope_hh);
+    ih_.coefficients(t, b, &level_ih, &slope_ih);
+    hh_.coefficients(t, b, &level_hh, &slope_hh);
     const S r_ih = layer_.ih.rstd[i], r_hh = layer_.hh.rstd[i];
     for_vectors<S>(G, [&](int64_t j, int64_t n) {
       const auto dp = load(dr + j, n);

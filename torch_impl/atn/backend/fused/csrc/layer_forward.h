@@ -18,9 +18,9 @@ class LayerForward {
 
   // For some of the cases, the columns of some panels of W_ih^T and of W_hh^T, which have equally many.
   void products(const InputProduct<S>& input, const Panels<S>& weight_hh, int64_t t, Range cases, Range panels) const {
-    input.times(t, cases, layer_.xhat_ih.at(t, cases.from), panels);
+    input.times(t, cases, layer_.rows_ih.at(t, cases.from), panels);
     const S* h = layer_.previous_h(t) + cases.from * layer_.H;
-    weight_hh.times(h, layer_.xhat_hh.at(t, cases.from), cases.count(), panels);
+    weight_hh.times(h, layer_.rows_hh.at(t, cases.from), cases.count(), panels);
   }
 
   // All that follows the products, for cases [from, to) of step t. Flattened here and in the other passes: GCC leaves
@@ -39,7 +39,7 @@ class LayerForward {
  private:
   void preactivation_row(int64_t t, int64_t b) const {
     const int64_t G = 4 * layer_.H;
-    S *from_input = layer_.xhat_ih.at(t, b), *from_state = layer_.xhat_hh.at(t, b);
+    S *from_input = layer_.rows_ih.at(t, b), *from_state = layer_.rows_hh.at(t, b);
     add_row(layer_.bias_ih, from_input, G);
     add_row(layer_.bias_hh, from_state, G);
     ih_.step(t, b, from_input);
@@ -48,11 +48,11 @@ class LayerForward {
 
   void gate_row(int64_t t, int64_t b) const {
     const int64_t i = t * layer_.B + b;
-    S *from_input = layer_.xhat_ih.at(t, b), *from_state = layer_.xhat_hh.at(t, b);
+    S *from_input = layer_.rows_ih.at(t, b), *from_state = layer_.rows_hh.at(t, b);
     if (!layer_.normed) {
       cell_row(t, b, plain(from_input), plain(from_state));
     } else {
-      cell_row(t, b, normalized_in_place(layer_.ih, i, from_input), normalized_in_place(layer_.hh, i, from_state));
+      cell_row(t, b, xhat_in_place(layer_.ih, i, from_input), xhat_in_place(layer_.hh, i, from_state));
       c_.step(t, b, layer_.cell.at(t, b));
     }
   }
@@ -60,16 +60,6 @@ class LayerForward {
   // Vectors of a row as it is.
   static auto plain(const S* row) {
     return [row](int64_t at, int64_t n) { return load(row + at, n); };
-  }
-
-  // Vectors of row i, which is normalized by the way.
-  static auto normalized_in_place(const Norm<S>& norm, int64_t i, S* row) {
-    const Vec<S> mean(norm.mean[i]), factor(norm.factor(i)), scale(norm.scale(i));
-    return [=](int64_t at, int64_t n) {
-      const auto kept = (load(row + at, n) - mean) * factor;
-      store(kept, row + at, n);
-      return kept * scale;
-    };
   }
 
   template <typename Input, typename State>

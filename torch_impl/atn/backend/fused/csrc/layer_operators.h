@@ -20,7 +20,7 @@ namespace atn {
 struct LayerTensors {
   const Tensor &h, &c;              // (T, B, H); c (T or 1, B, H)
   const Tensor& steps;              // (3, 2, M + T, B), of the norms ih, hh and c
-  const Tensor &xhat_ih, &xhat_hh;  // (T or 1, B, 4H)
+  const Tensor &rows_ih, &rows_hh;  // (T or 1, B, 4H)
   const Tensor& gates;              // (T or 1, B, 4H)
   const Tensor& windows;            // (3, 2, T, B)
   const OptionalTensor &gamma_ih, &gamma_hh, &gamma_c, &beta_c;
@@ -48,8 +48,8 @@ struct LayerTensors {
         .ih = norm_of<S>(steps[0], windows[0], of_ih),
         .hh = norm_of<S>(steps[1], windows[1], of_hh),
         .c = norm_of<S>(steps[2], windows[2], of_c),
-        .xhat_ih = rows_of<S>(xhat_ih),
-        .xhat_hh = rows_of<S>(xhat_hh),
+        .rows_ih = rows_of<S>(rows_ih),
+        .rows_hh = rows_of<S>(rows_hh),
         .gates = rows_of<S>(gates),
         .cell = rows_of<S>(c),
         .h = h.data_ptr<S>(),
@@ -96,7 +96,7 @@ struct LSTMForwardArguments {
     check_gains(check, gamma_ih, gamma_hh, gamma_c, beta_c, H, k);
     Check::rank(memory, "memory", 4, "(3, 2, M, B)");
     check.shape(memory, "memory", {3, 2, k == 0 ? 0 : memory.size(2), B}, "(3, 2, M, B)");
-    Check::epsilon(eps);
+    check.epsilon(eps);
     if (k == 0) Check::absent(bias_hh, "bias_hh"), Check::absent(bias, "bias");  // bias_ih is all there is
   }
 };
@@ -116,8 +116,8 @@ inline void run_steps(const LSTMForwardArguments& given, const LayerTensors& ten
   });
 }
 
-// h, c (T, B, H), steps (3, 2, M + T, B), and what the backward pass reads: xhat_ih, xhat_hh, gates (T, B, 4H) and windows
-// (3, 2, T, B). Of the rows of 4H those are kept that cost more to compute again: with a norm xhat_hh, and xhat_ih for an
+// h, c (T, B, H), steps (3, 2, M + T, B), and what the backward pass reads: rows_ih, rows_hh, gates (T, B, 4H) and windows
+// (3, 2, T, B). Of the rows of 4H those are kept that cost more to compute again: with a norm rows_hh, and rows_ih for an
 // input of many features; without one the gates. The others come back empty.
 using LayerOutput = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
@@ -128,14 +128,14 @@ inline LayerOutput run(const LSTMForwardArguments& given) {
   const auto options = given.x.options();
   const auto rows = [&](bool kept) { return at::empty({kept ? T : 1, B, 4 * H}, options); };
   const auto h = at::empty({T, B, H}, options), c = at::empty({T, B, H}, options);
-  const auto xhat_ih = rows(keep_input), xhat_hh = rows(normed), gates = rows(!normed);
+  const auto rows_ih = rows(keep_input), rows_hh = rows(normed), gates = rows(!normed);
   const Statistics statistics(given.memory, T, given.k);
   run_steps(given, {
                        .h = h,
                        .c = c,
                        .steps = statistics.steps,
-                       .xhat_ih = xhat_ih,
-                       .xhat_hh = xhat_hh,
+                       .rows_ih = rows_ih,
+                       .rows_hh = rows_hh,
                        .gates = gates,
                        .windows = statistics.windows,
                        .gamma_ih = given.gamma_ih,
@@ -152,8 +152,8 @@ inline LayerOutput run(const LSTMForwardArguments& given) {
   return {h,
           c,
           statistics.steps,
-          kept(xhat_ih, keep_input),
-          kept(xhat_hh, normed),
+          kept(rows_ih, keep_input),
+          kept(rows_hh, normed),
           kept(gates, !normed),
           statistics.windows};
 }
@@ -167,15 +167,15 @@ inline InferenceOutput infer(const LSTMForwardArguments& given) {
   const int64_t T = given.x.size(0), B = given.x.size(1), H = given.h_0.size(1);
   const auto options = given.x.options();
   const auto h = at::empty({T, B, H}, options), c = at::empty({1, B, H}, options);
-  const auto xhat_ih = at::empty({1, B, 4 * H}, options), xhat_hh = at::empty({1, B, 4 * H}, options);
+  const auto rows_ih = at::empty({1, B, 4 * H}, options), rows_hh = at::empty({1, B, 4 * H}, options);
   const Statistics statistics(given.memory, T, given.k);
   run_steps(given, {
                        .h = h,
                        .c = c,
                        .steps = statistics.steps,
-                       .xhat_ih = xhat_ih,
-                       .xhat_hh = xhat_hh,
-                       .gates = xhat_hh,  // in the place of what they are computed from
+                       .rows_ih = rows_ih,
+                       .rows_hh = rows_hh,
+                       .gates = rows_hh,  // in the place of what they are computed from
                        .windows = statistics.windows,
                        .gamma_ih = given.gamma_ih,
                        .gamma_hh = given.gamma_hh,
@@ -234,7 +234,7 @@ struct LSTMBackwardArguments {
     check.shape(kept_ih, "kept_ih", {kept_steps, B, 4 * H}, "(T, B, 4H), T = 0 where they are computed again,");
     check.shape(kept_hh, "kept_hh", {normed_steps, B, 4 * H}, "(T, B, 4H), T = 0 without a norm,");
     check.shape(gates, "gates", {T - normed_steps, B, 4 * H}, "(T, B, 4H), T = 0 with a norm,");
-    Check::epsilon(eps);
+    check.epsilon(eps);
   }
 };
 
@@ -305,8 +305,8 @@ inline LayerGradients run(const LSTMBackwardArguments& given) {
         .h = given.h,
         .c = given.c,
         .steps = given.steps,
-        .xhat_ih = given.kept_ih,
-        .xhat_hh = given.kept_hh,
+        .rows_ih = given.kept_ih,
+        .rows_hh = given.kept_hh,
         .gates = given.gates,
         .windows = given.windows,
         .gamma_ih = given.gamma_ih,
@@ -321,7 +321,7 @@ inline LayerGradients run(const LSTMBackwardArguments& given) {
     layer.bias_ih = data<S>(given.bias_ih), layer.bias = data<S>(given.bias);
     layer.h_0 = given.h_0.const_data_ptr<S>();
     // What is not kept is computed again, where its gradient will be written.
-    if (again) layer.xhat_ih = rows(da_ih);
+    if (again) layer.rows_ih = rows(da_ih);
     if (normed) layer.gates = rows(da_hh);
     const typename LayerBackward<S>::Buffers buffers{
         .dh_out = data<S>(given.dh),

@@ -38,15 +38,30 @@ struct Norm {
   int64_t first(int64_t t) const { return k > M + t ? 0 : M + t + 1 - k; }
   int64_t window_length(int64_t t) const { return std::min(k, M + t + 1); }
 
-  // Where a window's variance has overflowed, rstd is 0, and so is the mean that is kept: it is without effect on xhat,
-  // and huge where the step's own mean need not be. A row that is normalized in place holds (a - mean) * factor. That is
-  // xhat, but here a itself, of which the gradient of the step's own statistics is made.
-  bool overflowed(int64_t i) const { return rstd[i] == 0; }
-  S factor(int64_t i) const { return overflowed(i) ? S(1) : rstd[i]; }
-
-  // What makes xhat of a row that is normalized in place. Where it is 0, what is not a number stays so.
-  S scale(int64_t i) const { return overflowed(i) ? rstd[i] : S(1); }
+  // Of a row i = t * B + b that the backward pass reads, a - center is kept, of which the gradient of the step's own
+  // statistics is made, with center the mean m of the step: of a - mean no digit of a would be left beside a far larger
+  // step of the window. Its xhat is row * rstd + shift.
+  S center(int64_t i) const { return step_mean[M * B + i]; }
+  S shift(int64_t i) const { return (center(i) - mean[i]) * rstd[i]; }
 };
+
+// Vectors of xhat of row i, which is centered by the way, to be kept.
+template <typename S>
+inline auto xhat_in_place(const Norm<S>& norm, int64_t i, S* row) {
+  const Vec<S> center(norm.center(i)), rstd(norm.rstd[i]), shift(norm.shift(i));
+  return [=](int64_t at, int64_t n) {
+    const auto centered = load(row + at, n) - center;
+    store(centered, row + at, n);
+    return at::vec::fmadd(centered, rstd, shift);
+  };
+}
+
+// Vectors of xhat of row i, which has been centered.
+template <typename S>
+inline auto xhat_of(const Norm<S>& norm, int64_t i, const S* row) {
+  const Vec<S> rstd(norm.rstd[i]), shift(norm.shift(i));
+  return [=](int64_t at, int64_t n) { return at::vec::fmadd(load(row + at, n), rstd, shift); };
+}
 
 // The forward pass.
 template <typename S>
@@ -104,6 +119,7 @@ class NormForward {
 
   void keep_window(S mean, S var, S* mu, S* r) const {
     *r = S(1) / std::sqrt(var + norm_.eps);
+    // Where the variance has overflowed, rstd is 0 and the mean without effect, but a difference with it might overflow.
     *mu = *r == 0 ? mean * *r : mean;  // not a number where the mean is infinite
   }
 
@@ -139,9 +155,11 @@ class NormBackward {
  public:
   // By step, with the memory's in front: the gradients of the statistics of the window that ends there, divided by its
   // length, and zero for those that end in the memory; and the gradients of the step's own statistics, which start from
-  // what flows back through the memory passed out.
+  // what flows back through the memory passed out. That of the mean is for a window whose last step's mean is moved,
+  // dmean[t] + 2 dvar[t] (m[t] - mean[t]): to another step s of the window 2 dvar[t] (m[s] - m[t]) is added. Two steps
+  // of a window are never far apart beside its deviation, as the means of two windows can be.
   struct Buffers {
-    S* dmean;       // (M + T, B)
+    S* dlast;       // (M + T, B)
     S* dvar;        // (M + T, B)
     S* dstep_mean;  // (M + T, B)
     S* dstep_var;   // (M + T, B)
@@ -154,10 +172,11 @@ class NormBackward {
   // From sum of g and sum of g * xhat over the row, where g = gamma * dy.
   void statistics(int64_t t, int64_t b, S sum_g, S sum_gx) const {
     const S share = S(1) / S(norm_.window_length(t));
-    const S r = norm_.rstd[t * norm_.B + b];
-    const int64_t i = (norm_.M + t) * norm_.B + b;
-    buffers_.dmean[i] = -r * sum_g * share;
-    buffers_.dvar[i] = S(-0.5) * r * r * sum_gx * share;
+    const int64_t i = t * norm_.B + b, s = (norm_.M + t) * norm_.B + b;
+    const S r = norm_.rstd[i];
+    const S dvar = S(-0.5) * r * r * sum_gx * share;
+    buffers_.dlast[s] = -r * sum_g * share + 2 * dvar * (norm_.center(i) - norm_.mean[i]);
+    buffers_.dvar[s] = dvar;
   }
 
   // Gradient of the mean and variance of step t, for cases [from, to). After the `statistics` of these cases.
@@ -168,17 +187,11 @@ class NormBackward {
     for (int64_t s = norm_.M - 1; s >= 0; --s) collect_step(s, from, to);
   }
 
-  // da = r * g + level + slope * (a - mean), the coefficients of one row.
+  // da = r * g + level + slope * (a - center), the coefficients of one row.
   void coefficients(int64_t t, int64_t b, S* level, S* slope) const {
-    const int64_t i = t * norm_.B + b, s = (norm_.M + t) * norm_.B + b;
+    const int64_t s = (norm_.M + t) * norm_.B + b;
     *slope = 2 * buffers_.dstep_var[s] / S(norm_.N);
-    *level = buffers_.dstep_mean[s] / S(norm_.N) + *slope * (norm_.mean[i] - norm_.step_mean[s]);
-  }
-
-  // The same of a row that is normalized in place: da = r * g + level + slope * row.
-  void coefficients_in_place(int64_t t, int64_t b, S* level, S* slope) const {
-    coefficients(t, b, level, slope);
-    *slope /= norm_.factor(t * norm_.B + b);
+    *level = buffers_.dstep_mean[s] / S(norm_.N);
   }
 
  private:
@@ -196,11 +209,11 @@ class NormBackward {
     const S* m = norm_.step_mean + s * B;
     const int64_t end = std::min(norm_.M + norm_.T, s + norm_.k);  // a short k cannot overflow
     for (int64_t r = std::max(norm_.M, s); r < end; ++r) {
-      const S* __restrict dmu = buffers_.dmean + r * B;
+      const S* __restrict dlast = buffers_.dlast + r * B;
       const S* __restrict dv = buffers_.dvar + r * B;
-      const S* __restrict mu = center(r);
+      const S* __restrict last = norm_.step_mean + r * B;
       for (int64_t b = from; b < to; ++b) {
-        dm[b] += dmu[b] + 2 * dv[b] * (m[b] - mu[b]);
+        dm[b] += dlast[b] + 2 * dv[b] * (m[b] - last[b]);
         dq[b] += dv[b];
       }
     }
@@ -211,27 +224,24 @@ class NormBackward {
     const Pair<S> sums = push(s, from, to);
     S* __restrict dm = buffers_.dstep_mean + s * B;
     S* __restrict dq = buffers_.dstep_var + s * B;
-    const S *m = norm_.step_mean + s * B, *mu = center(s);
     for (int64_t b = from; b < to; ++b) {
-      dm[b] += sums.first[b] + 2 * sums.second[b] * (m[b] - mu[b]);
+      dm[b] += sums.first[b];
       dq[b] += sums.second[b];
     }
   }
 
-  // Mean of the window that ends in step s, counted with the memory's. Those that end in the memory have no gradient,
-  // and any number will do.
-  const S* center(int64_t s) const { return norm_.mean + std::max<int64_t>(0, s - norm_.M) * norm_.B; }
-
   // Time runs backward: step i of the sliding window is row s = last - i. An aggregate is the sum over its windows t of
-  // dmean[t] + 2 dvar[t] (c - mean[t]), where c is the mean of the nearest of them, and the sum of dvar[t]. Seen from
-  // the center of the near part, the far one has 2 * (sum of dvar) * (difference of the centers) more.
+  // dmean[t] + 2 dvar[t] (m - mean[t]), where m is the mean of the step in which the nearest of them ends, and which all
+  // of them contain; and the sum of dvar[t]. Seen from the near part's m, the far part has 2 * (sum of dvar) *
+  // (difference of the two m) more.
   Pair<S> push(int64_t s, int64_t from, int64_t to) {
     const int64_t B = norm_.B, last = norm_.M + norm_.T - 1;
     const auto step = [&](int64_t i) {
-      return Pair<S>{buffers_.dmean + (last - i) * B, buffers_.dvar + (last - i) * B};
+      return Pair<S>{buffers_.dlast + (last - i) * B, buffers_.dvar + (last - i) * B};
     };
     const auto merge = [&](const Parts<S>& parts, Pair<S> out, int64_t begin, int64_t end) {
-      const S *near_center = center(last - parts.near_end), *far_center = center(last - parts.far_end);
+      const S* near_center = norm_.step_mean + (last - parts.near_end) * B;
+      const S* far_center = norm_.step_mean + (last - parts.far_end) * B;
       const S *near_mean = parts.near.first, *near_var = parts.near.second;
       const S *far_mean = parts.far.first, *far_var = parts.far.second;
       S* __restrict mean = out.first;

@@ -47,7 +47,7 @@ template <typename S>
 typename NormBackward<S>::Buffers buffers_of(const Tensor& dwindows, const Tensor& dsteps) {
   const int64_t rows = dsteps.size(1) * dsteps.size(2);
   S *dwindow = dwindows.data_ptr<S>(), *dstep = dsteps.data_ptr<S>();
-  return {.dmean = dwindow, .dvar = dwindow + rows, .dstep_mean = dstep, .dstep_var = dstep + rows};
+  return {.dlast = dwindow, .dvar = dwindow + rows, .dstep_mean = dstep, .dstep_var = dstep + rows};
 }
 
 struct NormForwardArguments {
@@ -67,7 +67,7 @@ struct NormForwardArguments {
     Check::rank(memory, "memory", 3, "(2, M, B)");
     check.shape(memory, "memory", {2, memory.size(1), B}, "(2, M, B)");
     Check::window(k, 1);
-    Check::epsilon(eps);
+    check.epsilon(eps);
   }
 };
 
@@ -128,7 +128,7 @@ struct NormBackwardArguments {
     check.shape(dsteps, "dsteps", {2, rows, B}, "(2, M + T, B)");
     check.shape(windows, "windows", {2, T, B}, "(2, T, B)");
     Check::window(k, 1);
-    Check::epsilon(eps);
+    check.epsilon(eps);
   }
 };
 
@@ -180,7 +180,7 @@ inline NormGradients run(const NormBackwardArguments& given) {
           S level, slope;
           backward.coefficients(t, b, &level, &slope);
           for_vectors<S>(N, [&](int64_t j, int64_t n) {
-            const auto centered = load(in + i * N + j, n) - Vec<S>(norm.mean[i]);
+            const auto centered = load(in + i * N + j, n) - Vec<S>(norm.center(i));
             const auto rest = at::vec::fmadd(Vec<S>(slope), centered, Vec<S>(level));
             store(at::vec::fmadd(Vec<S>(norm.rstd[i]), g(i, j, n), rest), out + i * N + j, n);
           });

@@ -84,12 +84,10 @@ inline void add_row(const S* addend, S* row, int64_t n) {
   for_vectors<S>(n, [&](int64_t j, int64_t count) { store(load(row + j, count) + load(addend + j, count), row + j, count); });
 }
 
-// row <- (row - mean) * rstd
+// row <- row - center
 template <typename S>
-inline void normalize_row(S* row, int64_t n, S mean, S rstd) {
-  for_vectors<S>(n, [&](int64_t j, int64_t count) {
-    store((load(row + j, count) - Vec<S>(mean)) * Vec<S>(rstd), row + j, count);
-  });
+inline void center_row(S* row, int64_t n, S center) {
+  for_vectors<S>(n, [&](int64_t j, int64_t count) { store(load(row + j, count) - Vec<S>(center), row + j, count); });
 }
 
 }  // namespace atn

@@ -141,7 +141,7 @@ void forward_in_time(Forward& forward, const InputProduct<S>& input, const Panel
 
 // The backward pass of a cell, from the last step to the first. A step of some cases is `pointwise`, which adds to the
 // sums of its part, and then `product` for the columns of all panels of W_hh. Where there is an `input`, its product is
-// computed again in front of that: `input_product` for all panels and `normalize_input`. After all steps: `finish`. Unless
+// computed again in front of that: `input_product` for all panels and `center_input`. After all steps: `finish`. Unless
 // steps are joint, step_done(part, t, cases) follows each step of a part.
 template <typename S, typename Backward, typename Sums, typename StepDone>
 void backward_in_time(Backward& backward, const std::optional<InputProduct<S>>& input, const Panels<S>& weight_hh,
@@ -157,7 +157,7 @@ void backward_in_time(Backward& backward, const std::optional<InputProduct<S>>& 
         });
       }
       in_parts(B, parts, [&](int64_t part, Range cases) {
-        if (input) backward.normalize_input(t, cases.from, cases.to);
+        if (input) backward.center_input(t, cases.from, cases.to);
         backward.pointwise(t, cases.from, cases.to, sums[part]);
       });
       in_parts(panels, parts_of(panels), [&](int64_t, Range some) { backward.product(weight_hh, t, {0, B}, some); });
@@ -168,7 +168,7 @@ void backward_in_time(Backward& backward, const std::optional<InputProduct<S>>& 
       for (int64_t t = T - 1; t >= 0; --t) {
         if (input) {
           backward.input_product(*input, t, cases, input->weight.all());
-          backward.normalize_input(t, cases.from, cases.to);
+          backward.center_input(t, cases.from, cases.to);
         }
         backward.pointwise(t, cases.from, cases.to, sums[part]);
         backward.product(weight_hh, t, cases, weight_hh.all());
