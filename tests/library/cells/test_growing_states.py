@@ -1,4 +1,4 @@
-"""An RNN with relu and without a norm, whose states may grow beyond every number while other cases go on."""
+"""An RNN with relu: states that grow beyond every number while other cases go on, and infinite gradients."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequenc
 from atn import ATNRNN
 from atn.choices import Norm
 from tests.support.comparison import assert_close
-from tests.support.lstms import random
+from tests.support.lstms import random, with_random_parameters
 
 pytestmark = pytest.mark.usefixtures("auto_backend")
 
@@ -69,3 +69,24 @@ def test_a_packed_batch_is_its_cases_one_by_one() -> None:
         assert_close(output[:length, case : case + 1], alone, quantity="output", backend="eager")
         assert_close(h_n[:, case : case + 1], last, quantity="output", backend="eager")
         assert not output[length:, case].any()
+
+
+@pytest.mark.parametrize("norm", ["none", "ln"])
+def test_a_unit_that_relu_turns_off_stops_an_infinite_gradient(norm: Norm) -> None:
+    """As that of a square root at 0: torch chooses between the gradient and 0, and multiplies them by nothing."""
+    ours = with_random_parameters(ATNRNN(3, 4, norm=norm, nonlinearity="relu", dtype=torch.float64))
+    theirs = with_random_parameters(ATNRNN(3, 4, norm=norm, nonlinearity="relu", backend="eager", dtype=torch.float64))
+    gradients = []
+    for module in (ours, theirs):
+        output = module(random(6, 2, 3))[0]
+        assert (output == 0).any()
+        gradients.append(torch.autograd.grad(output.sqrt().sum(), list(module.parameters())))
+    for actual, expected in zip(*gradients, strict=True):
+        assert expected.isfinite().all()
+        assert_close(actual, expected, quantity="gradient", backend="eager")
+    if norm == "none":
+        plain = nn.RNN(3, 4, nonlinearity="relu", dtype=torch.float64)
+        plain.load_state_dict(ours.state_dict())
+        of_torch = torch.autograd.grad(plain(random(6, 2, 3))[0].sqrt().sum(), list(plain.parameters()))
+        for actual, expected in zip(gradients[0], of_torch, strict=True):
+            assert_close(actual, expected, quantity="gradient", backend="eager")

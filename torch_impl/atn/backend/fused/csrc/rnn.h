@@ -12,10 +12,10 @@ struct Tanh {
     return tanh(a);
   }
 
-  // The derivative, from the function's value.
+  // The gradient, from that of the function's value h.
   template <typename S>
-  static Vec<S> slope(Vec<S> h) {
-    return Vec<S>(S(1)) - h * h;
+  static Vec<S> backward(Vec<S> dh, Vec<S> h) {
+    return dh * (Vec<S>(S(1)) - h * h);
   }
 };
 
@@ -25,10 +25,11 @@ struct Relu {
     return at::vec::maximum(a, Vec<S>(S(0)));
   }
 
-  // As torch: 0 at 0, and what is not a number passes the gradient on.
+  // As torch: 0 at 0, also of an infinite gradient, and what is not a number passes the gradient on.
   template <typename S>
-  static Vec<S> slope(Vec<S> h) {
-    return Vec<S>(S(1)) - h.le(Vec<S>(S(0)));
+  static Vec<S> backward(Vec<S> dh, Vec<S> h) {
+    const Vec<S> zero(S(0));
+    return Vec<S>::blendv(dh, zero, h <= zero);
   }
 };
 
@@ -44,7 +45,7 @@ struct RNN {
   }
 
   static CellGradients<S, BLOCKS> backward(Vec<S> dh, Vec<S> h, Vec<S>, const std::array<Vec<S>, KEPT>&) {
-    const auto d = dh * F::slope(h);
+    const auto d = F::backward(dh, h);
     return {.ih = {d}, .hh = {d}, .h = Vec<S>(S(0))};
   }
 };
