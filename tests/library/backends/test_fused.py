@@ -133,6 +133,45 @@ def test_operators_are_registered_as_torch_asks(k: int) -> None:
     torch.library.opcheck(torch.ops.atn.fused_norm_forward.default, (x, None, None, x.new_empty(2, 0, 3), 3, 1e-2))
 
 
+def test_tensors_of_an_operator_on_two_devices_are_refused() -> None:
+    """With one on the device meta, torch asks for empty results: they would be numbers that nothing computed."""
+    memory = torch.zeros(2, 0, 3)
+    for gamma in (torch.ones(5, device="meta"), torch.ones(1, 7, device="meta")):
+        with pytest.raises(ValueError, match=r"^gamma must be on a's device cpu, got meta$"):
+            torch.ops.atn.fused_norm_forward(torch.ones(4, 3, 5), gamma, None, memory, 3, 1e-2)
+    with pytest.raises(ValueError, match=r"^memory must be on a's device meta, got cpu$"):
+        torch.ops.atn.fused_norm_forward(torch.ones(4, 3, 5, device="meta"), None, None, memory, 3, 1e-2)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "hidden"])
+def test_an_operator_reads_the_last_steps_of_a_longer_memory(cell: str) -> None:
+    """In the kernels, and in the operations of a backward pass that is recorded."""
+    first: tuple[Tensor, ...]
+    states: tuple[Tensor, ...]
+    rest: tuple[Any, ...]
+    if cell == "lstm":
+        x, weights, h_0, c_0, *_ = layer_arguments(H=4, k=3, M=2, affine=True, placement="inside")
+        norms = (weights.norm_ih.gamma, weights.norm_hh.gamma, *weights.norm_c)
+        first, states, sites = (x, *weights[:4], weights.norm_ih.beta, *norms), (h_0, c_0), 3
+        rest, operator = (3, 1e-2), torch.ops.atn.fused_lstm_forward
+    else:
+        x, weights, h_0, *_ = cell_arguments(3, H=4, k=3, M=2, affine=True, placement="inside")
+        first, states, sites = (x, *weights[:4], *weights.norm_ih, *weights.norm_hh), (h_0,), 2
+        rest, operator = ("GRU", 3, 1e-2), torch.ops.atn.fused_hidden_forward
+    long = leaf(sites, 2, 10, 3, seed=53).detach().square().requires_grad_()
+    short = long.detach()[:, :, -2:].clone().requires_grad_()
+    found = []
+    for memory in (long, short):
+        h = operator(*first, *states, memory, *rest)[0]
+        (plain,) = torch.autograd.grad(h.pow(3).sum(), memory, retain_graph=True)
+        (recorded,) = torch.autograd.grad(h.pow(3).sum(), memory, create_graph=True)
+        second = torch.autograd.grad(recorded.pow(2).sum(), [memory, x])
+        found.append((h, plain[:, :, -2:], recorded[:, :, -2:], second[0][:, :, -2:], second[1]))
+        assert not plain[:, :, :-2].any()
+    for actual, expected in zip(*found, strict=True):
+        assert_close(actual, expected, quantity="gradient", backend="fused")
+
+
 @pytest.mark.parametrize("k", [0, 3])
 @pytest.mark.parametrize(("mode", "blocks"), [("RNN_TANH", 1), ("GRU", 3)])
 def test_operators_of_a_cell_are_registered_as_torch_asks(mode: str, blocks: int, k: int) -> None:

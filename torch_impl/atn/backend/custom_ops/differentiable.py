@@ -6,7 +6,7 @@ forward mode, a backward pass that is itself differentiated (`create_graph=True`
 (`is_grads_batched=True`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -55,7 +55,7 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
     """The layer's h and c (T, B, H), and the statistics (3, 2, M, B) of at most the last k-1 steps."""
     dtype = state_dtype(given.x.dtype)
     norm = NormSettings(given.k, given.eps, "inside") if given.k > 0 else None
-    memory = LayerMemory(*(StepStatistics(*steps.unbind()) for steps in given.memory.unbind())) if norm else None
+    memory = LayerMemory(*_last_steps(given.memory, given.k)) if norm else None
     x, weights, h_0 = given.x.to(dtype), _weights(given).to(dtype), given.h_0.to(dtype)
     out = eager_layer(x, weights, h_0, given.c_0, memory, norm, every_c=True)
     steps = given.memory if out.memory is None else torch.stack([*map(torch.stack, out.memory)])
@@ -66,7 +66,7 @@ def hidden_forward(given: HiddenForward) -> tuple[Tensor, Tensor]:
     """The h (T, B, H) of a layer, and the statistics (2, 2, M, B) of at most the last k-1 steps."""
     dtype = state_dtype(given.x.dtype)
     norm = NormSettings(given.k, given.eps, "inside") if given.k > 0 else None
-    memory = HiddenMemory(*(StepStatistics(*steps.unbind()) for steps in given.memory.unbind())) if norm else None
+    memory = HiddenMemory(*_last_steps(given.memory, given.k)) if norm else None
     weights = HiddenWeights(
         weight_ih=given.weight_ih,
         weight_hh=given.weight_hh,
@@ -78,6 +78,11 @@ def hidden_forward(given: HiddenForward) -> tuple[Tensor, Tensor]:
     out = CELLS[given.mode](given.x.to(dtype), weights.to(dtype), given.h_0.to(dtype), memory, norm)
     steps = given.memory if out.memory is None else torch.stack([*map(torch.stack, out.memory)])
     return out.h.to(given.x.dtype), steps
+
+
+def _last_steps(memory: Tensor, k: int) -> Iterator[StepStatistics]:
+    """For each norm of the memory (norms, 2, M, B) at most the last k-1 steps, which are all that a window reads."""
+    return (StepStatistics(*steps.unbind()).last(k - 1) for steps in memory.unbind())
 
 
 def _affine(gamma: Tensor | None, beta: Tensor | None) -> Affine | None:

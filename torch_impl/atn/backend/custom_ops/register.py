@@ -69,8 +69,22 @@ def register_operator(
         device_types=tuple(device_types),
         schema=schema(takes, results),
     )
-    registered.register_fake(lambda *arguments: fake(takes(*arguments)))
+
+    def checked_fake(*arguments: Any) -> tuple[Tensor, ...]:
+        _check_one_device(takes, arguments)
+        return fake(takes(*arguments))
+
+    registered.register_fake(checked_fake)
     return registered
+
+
+def _check_one_device(takes: type[Any], arguments: Sequence[Any]) -> None:
+    """Check that all tensors are on one device: of a tensor on meta among others torch asks for empty results alone."""
+    tensors = {name: value for name, value in zip(takes._fields, arguments, strict=True) if isinstance(value, Tensor)}
+    first, *others = tensors
+    for name in others:
+        if tensors[name].device != tensors[first].device:
+            raise ValueError(f"{name} must be on {first}'s device {tensors[first].device}, got {tensors[name].device}")
 
 
 def register(
