@@ -136,6 +136,24 @@ CASES: list[Case] = [
         ValueError,
         "start must have at most D = 4 columns, got 5",
     ),
+    (
+        "start of columns of length 5",
+        lambda: matrices(start=5 * torch.eye(4)),
+        ValueError,
+        "start must have orthonormal columns, .* got columns whose products differ from it by 24",
+    ),
+    (
+        "start of equal columns",
+        lambda: matrices(start=torch.eye(4)[:, [0, 0]]),
+        ValueError,
+        "start must have orthonormal columns, .* differ from it by 1",
+    ),
+    (
+        "start not a number",
+        lambda: matrices(start=torch.eye(4) * torch.nan),
+        ValueError,
+        "start must have orthonormal columns, .* differ from it by nan",
+    ),
     ("negative burn_in", lambda: matrices(burn_in=-1), ValueError, "burn_in must be an integer of at least 0, got -1"),
 ]
 

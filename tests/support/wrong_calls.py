@@ -79,6 +79,11 @@ FLOATING = "must be a floating-point tensor of 16, 32 or 64 bits"
 
 
 def wrong_calls(cases: Sequence[Case]) -> pytest.MarkDecorator:
-    """The mark that runs a test once for each case, as `call`, `error` and `message`."""
-    names = [case[0].replace(" ", "-") for case in cases]
-    return pytest.mark.parametrize(("call", "error", "message"), [case[1:] for case in cases], ids=names)
+    """The mark that runs a test for each case, as `call`, `error` and `message`, with gradients and without.
+
+    Inference takes another way through a module, and must end in the same error.
+    """
+    inference = [(f"{name}, inference", torch.no_grad()(call), error, text) for name, call, error, text in cases]
+    every = [*cases, *inference]
+    names = [case[0].replace(" ", "-") for case in every]
+    return pytest.mark.parametrize(("call", "error", "message"), [case[1:] for case in every], ids=names)

@@ -22,6 +22,7 @@ from atn.validation import (
     check_epsilon_in,
     check_flag,
     check_floating,
+    check_kind,
     check_lengths,
     check_matches,
     check_parameter,
@@ -235,10 +236,11 @@ class AssortedTimeNorm(FixedSettings):
             check_matches("a", a, "weight", gamma)
             check_matches("bias", beta, "weight", gamma)
         population = (
-            None
-            if self.population is None
-            else checked_population("population", self.population, "a", a, self.k, "base='batch'")
+            checked_population("population", self.population, "a", a, self.k, "base='batch'")
+            if self.base == "batch"
+            else None
         )
+        check_epsilon_in(self.eps, a.dtype)  # again: the module may have been cast
         backend = backend_for(self.backend, a.device)
         by_population = population is not None and not population.training
         values, weight, bias = in_one_dtype(a, gamma, beta, half=backend.half and not by_population)
@@ -275,8 +277,7 @@ class AssortedTimeNorm(FixedSettings):
         if not isinstance(memory, NormMemory):
             raise TypeError(f"memory must be the NormMemory of the call before, got {type(memory).__name__}")
         check_origin(memory.origin, NormOrigin(self.base, self.k), "memory")
-        if not isinstance(memory.steps, StepStatistics):
-            raise TypeError(f"memory.steps must be a StepStatistics, got {type(memory.steps).__name__}")
+        check_kind("memory.steps", memory.steps, StepStatistics)
         for name, statistic in zip(("memory.steps.mean", "memory.steps.var"), memory.steps, strict=True):
             check_floating(name, statistic)
         must = "memory.position must be an integer of at least 0"

@@ -12,7 +12,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from atn.carried import Carried, map_memory, restarted, selected, without_batch
-from atn.validation import check_floating, check_indices, check_lengths, check_mask, check_shape, check_steps
+from atn.validation import (
+    check_floating,
+    check_indices,
+    check_kind,
+    check_lengths,
+    check_mask,
+    check_shape,
+    check_steps,
+)
 from atn.window import StepStatistics
 
 
@@ -46,11 +54,11 @@ class NormMemory(NamedTuple):
 
     def detach(self) -> "NormMemory":
         """The same numbers, cut from the graph."""
-        return self._replace(steps=StepStatistics(self.steps.mean.detach(), self.steps.var.detach()))
+        return self._mapped(Tensor.detach)
 
     def to(self, *args: Any, **kwargs: Any) -> "NormMemory":
         """Every tensor through `torch.Tensor.to`."""
-        return self._replace(steps=StepStatistics(*(statistic.to(*args, **kwargs) for statistic in self.steps)))
+        return self._mapped(lambda statistic: statistic.to(*args, **kwargs))
 
     def reset(self, mask: Bool[Tensor, " B"]) -> "NormMemory":
         """Empty the windows of the cases where `mask` is true; the other cases are unchanged.
@@ -78,14 +86,24 @@ class NormMemory(NamedTuple):
 
     def _carried(self, method: str) -> Carried:
         """The windows of the cases, which `method` changes."""
+        check_kind("memory.origin", self.origin, NormOrigin)
+        check_kind("memory.steps", self.steps, StepStatistics)
         if self.origin.base != "layer":
             raise ValueError(
                 f"{method} needs base='layer', got {self.origin.base!r}: the windows are of the whole batch"
             )
         for name, statistic in zip(("memory.steps.mean", "memory.steps.var"), self.steps, strict=True):
+            check_floating(name, statistic)
             check_steps(name, statistic, "(M, B)", empty="MB")
         check_lengths("memory.lengths", self.lengths, self.steps.mean.shape[1], self.steps.mean.shape[0])
         return Carried((), ((self.steps,),), self.lengths)
+
+    def _mapped(self, function: Callable[[Tensor], Tensor]) -> "NormMemory":
+        """The memory with `function` applied to every tensor."""
+        check_kind("memory.steps", self.steps, StepStatistics)
+        for name, statistic in zip(("memory.steps.mean", "memory.steps.var"), self.steps, strict=True):
+            check_floating(name, statistic)
+        return self._replace(steps=StepStatistics(*map(function, self.steps)))
 
     def _with(self, carried: Carried) -> "NormMemory":
         ((steps,),) = carried.memory
@@ -241,7 +259,21 @@ def _states(state: LSTMState | HiddenState) -> tuple[Tensor, ...]:
         check_steps(f"state.{name}", tensor, "(L, H)" if tensor.ndim == 2 else "(L, B, H)", empty="B")
     if not isinstance(state.memory, tuple):
         raise TypeError(f"state.memory must be a tuple with an entry for each layer, got {type(state.memory).__name__}")
+    kind = LayerMemory if isinstance(state, LSTMState) else HiddenMemory
+    for index, layer in enumerate(state.memory):
+        if layer is not None:
+            _check_windows(f"state.memory[{index}]", layer, kind)
     return states
+
+
+def _check_windows(name: str, layer: object, kind: type[LayerMemory | HiddenMemory]) -> None:
+    """Check that the windows of a layer are those of a cell's norms, mean and variance of each."""
+    check_kind(name, layer, kind)
+    norms: tuple[Any, ...] = layer  # type: ignore[assignment]  # as checked
+    for norm, steps in zip(kind._fields, norms, strict=True):
+        check_kind(f"{name}.{norm}", steps, StepStatistics)
+        for statistic, values in zip(steps._fields, steps, strict=True):
+            check_floating(f"{name}.{norm}.{statistic}", values)
 
 
 def _with(state: S, states: tuple[Tensor, ...], memory: tuple[Any, ...], lengths: tuple[int, ...] | None) -> S:

@@ -109,15 +109,25 @@ def check_flag(name: str, value: object) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
 
 
+def check_kind(name: str, value: object, kind: type) -> None:
+    """Check that `value` is an instance of a class."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {type(value).__name__}")
+
+
 def check_floating(name: str, value: object) -> None:
     """Check that `value` is a dense tensor of one of the dtypes `FLOATING`."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
-    if value.layout is not torch.strided or value.is_nested:
-        got = "a nested tensor" if value.is_nested else f"one of layout {value.layout}"
-        raise TypeError(f"{name} must be a dense tensor, got {got}")
+    _check_dense(name, value)
     if value.dtype not in FLOATING:
         raise TypeError(f"{name} must be a floating-point tensor of 16, 32 or 64 bits, got {value.dtype}")
+
+
+def _check_dense(name: str, tensor: Tensor) -> None:
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        got = "a nested tensor" if tensor.is_nested else f"one of layout {tensor.layout}"
+        raise TypeError(f"{name} must be a dense tensor, got {got}")
 
 
 def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...], letters: str) -> None:
@@ -153,11 +163,12 @@ def check_matches(name: str, tensor: Tensor, other_name: str, other: Tensor) -> 
 
 
 def check_mask(name: str, mask: object, shape: tuple[int, ...], letters: str) -> None:
-    """Check that `mask` is a tensor of bools of exactly this shape."""
+    """Check that `mask` is a dense tensor of bools of exactly this shape."""
     if not isinstance(mask, Tensor):
         raise TypeError(f"{name} must be a tensor of bools, got {type(mask).__name__}")
     if mask.dtype != torch.bool:
         raise TypeError(f"{name} must be a tensor of bools, got {mask.dtype}")
+    _check_dense(name, mask)
     _check_has_values(name, mask)
     check_shape(name, mask, shape, letters)
 
@@ -177,10 +188,11 @@ def _is_integer(value: object) -> bool:
 
 
 def check_indices(name: str, indices: object, count: int) -> None:
-    """Check that `indices` is a vector of int32 or int64 from 0 to count - 1."""
+    """Check that `indices` is a dense vector of int32 or int64 from 0 to count - 1."""
     if not isinstance(indices, Tensor) or indices.dtype not in {torch.int32, torch.int64}:
         got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
         raise TypeError(f"{name} must be a tensor of int32 or int64, got {got}")
+    _check_dense(name, indices)
     if indices.ndim != 1:
         raise ValueError(f"{name} must have one axis, got shape {tuple(indices.shape)}")
     _check_has_values(name, indices)

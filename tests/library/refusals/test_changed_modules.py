@@ -73,6 +73,34 @@ def test_sizes_and_norms_that_the_parameters_were_made_for_cannot_change(
     assert getattr(module, name) == before
 
 
+CAST: list[tuple[nn.Module, str]] = [
+    *((cell(3, 4, k=2, eps=1e-100, dtype=torch.float64), "eps must be 0 or from .* got 1e-100") for cell in CELLS),
+    (ATNLSTM(3, 4, k=2, eps=1e100, dtype=torch.float64), "eps must be 0 or from .* got 1e[+]100"),
+    (AssortedTimeNorm(3, 2, eps=1e-100, dtype=torch.float64), "eps must be 0 or from .* got 1e-100"),
+    (NormalizedLinear(3, 4, k=2, eps=1e-100, dtype=torch.float64), "eps must be 0 or from .* got 1e-100"),
+    (ATNLSTM(3, 4, norm="ada", scale=1e39, dtype=torch.float64), "scale must be from 1.18e-38 to 3.4e[+]38"),
+    (ATNLSTM(3, 4, norm="ada", slope=1e-50, dtype=torch.float64), "slope must be from 1.18e-38 to 3.4e[+]38"),
+]
+
+
+@pytest.mark.parametrize(("module", "message"), CAST)
+def test_a_number_that_the_new_dtype_does_not_have_is_refused(module: nn.Module, message: str) -> None:
+    calls_in_its_dtype = copy.deepcopy(module)
+    calls_in_its_dtype(A.double())
+    changed = copy.deepcopy(module).float()
+    for training in (True, False):
+        with torch.set_grad_enabled(training), pytest.raises(ValueError, match=f"^{message}"):
+            changed(A)
+
+
+def test_a_norm_of_the_batch_without_its_statistics_is_refused() -> None:
+    norm = AssortedTimeNorm(3, 2, base="batch", max_steps=4)
+    norm.population = None
+    for training in (True, False):
+        with pytest.raises(TypeError, match=r"^population must be .*, got NoneType"):
+            norm.train(training)(A)
+
+
 def test_a_subclass_may_have_attributes_of_any_name() -> None:
     class Subclass(ATNLSTM):
         def __init__(self) -> None:

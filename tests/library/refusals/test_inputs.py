@@ -33,6 +33,24 @@ CASES: list[Case] = [
         TypeError,
         r"input must be a dense tensor, got a nested tensor",
     ),
+    (
+        "x without a batch, sparse",
+        lambda: lstm()(A[:, 0].to_sparse()),
+        TypeError,
+        r"input must be a dense tensor, got one of layout torch.sparse_coo",
+    ),
+    (
+        "h_0 nested",
+        lambda: lstm()(A, (torch.nested.nested_tensor([torch.zeros(2, 5)], layout=torch.jagged), A[:1])),
+        TypeError,
+        r"h_0 must be a dense tensor, got a nested tensor",
+    ),
+    (
+        "a weight sparse",
+        lambda: functional_call(lstm(), {"weight_hh_l0": torch.zeros(20, 5).to_sparse()}, (A,)),
+        TypeError,
+        r"weight_hh_l0 must be a dense tensor, got one of layout torch.sparse_coo",
+    ),
     ("x of rank 1", lambda: lstm()(A[0, 0]), ValueError, r"input must have 3 axes \(T, B, I\), got shape \(3,\)"),
     (
         "x of rank 4",

@@ -56,6 +56,18 @@ CASES: list[Case] = [
         ValueError,
         "variance must be one of 'literal', 'independent', got array",
     ),
+    (
+        "scale beyond float32",
+        lambda: lstm(norm="ada", k=None, scale=1e39),
+        ValueError,
+        "scale must be from 1.18e-38 to 3.4e[+]38 for torch.float32, got 1e[+]39",
+    ),
+    (
+        "slope rounded to 0",
+        lambda: lstm(norm="ada", k=None, slope=1e-60, dtype=torch.float16),
+        ValueError,
+        "slope must be from 1.18e-38 to 3.4e[+]38 for torch.float32, got 1e-60",
+    ),
     ("eps of NumPy, infinite", lambda: lstm(eps=np.float32("inf")), ValueError, rf"{EPS}, got np.float32\(inf\)"),
     ("eps too large for a float", lambda: lstm(eps=10**400), ValueError, rf"{EPS}, got 1000"),
     (

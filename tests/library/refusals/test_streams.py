@@ -9,9 +9,10 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from atn.carried import map_memory
-from atn.state import HiddenMemory
+from atn.state import HiddenMemory, LayerMemory
 from tests.support.wrong_calls import A, Case, lstm, memory, module, pair, state, wrong_calls
 
+WINDOWS = cast("LayerMemory", state().memory[0])
 WITHOUT_AXES = memory().steps._replace(mean=torch.tensor(0.0), var=torch.tensor(0.0))
 
 CASES: list[Case] = [
@@ -26,6 +27,66 @@ CASES: list[Case] = [
         lambda: state().select(torch.zeros(2, dtype=torch.int64, device="meta")),
         ValueError,
         "indices must have values, got a tensor on the device meta",
+    ),
+    (
+        "reset sparse",
+        lambda: lstm().stream(A, reset=torch.ones(4, 2).bool().to_sparse()),
+        TypeError,
+        "reset must be a dense tensor, got one of layout torch.sparse_coo",
+    ),
+    (
+        "mask nested",
+        lambda: state().reset(torch.nested.nested_tensor([torch.ones(2).bool()], layout=torch.jagged)),
+        TypeError,
+        "mask must be a dense tensor, got a nested tensor",
+    ),
+    (
+        "indices sparse",
+        lambda: memory().select(torch.tensor([1, 0]).to_sparse()),
+        TypeError,
+        "indices must be a dense tensor, got one of layout torch.sparse_coo",
+    ),
+    (
+        "windows of a state numbers",
+        lambda: state()._replace(memory=cast("Any", (1,))).reset(torch.ones(2).bool()),
+        TypeError,
+        r"state.memory\[0\] must be a LayerMemory, got int",
+    ),
+    (
+        "windows of a norm none",
+        lambda: state()._replace(memory=(WINDOWS._replace(hh=cast("Any", None)),)).detach(),
+        TypeError,
+        r"state.memory\[0\].hh must be a StepStatistics, got NoneType",
+    ),
+    (
+        "windows without a variance",
+        lambda: state()._replace(memory=(WINDOWS._replace(c=WINDOWS.c._replace(var=cast("Any", None))),)).to("cpu"),
+        TypeError,
+        r"state.memory\[0\].c.var must be a tensor, got NoneType",
+    ),
+    (
+        "memory without steps",
+        lambda: memory()._replace(steps=cast("Any", None)).reset(torch.ones(2).bool()),
+        TypeError,
+        "memory.steps must be a StepStatistics, got NoneType",
+    ),
+    (
+        "memory without steps, detached",
+        lambda: memory()._replace(steps=cast("Any", None)).detach(),
+        TypeError,
+        "memory.steps must be a StepStatistics, got NoneType",
+    ),
+    (
+        "memory without a mean",
+        lambda: memory()._replace(steps=memory().steps._replace(mean=cast("Any", 0.0))).to("cpu"),
+        TypeError,
+        "memory.steps.mean must be a tensor, got float",
+    ),
+    (
+        "memory without an origin",
+        lambda: memory()._replace(origin=cast("Any", None)).select(torch.tensor([0])),
+        TypeError,
+        "memory.origin must be a NormOrigin, got NoneType",
     ),
     (
         "stream in both directions",
@@ -375,9 +436,6 @@ def test_wrong_call(call: Callable[[], object], error: type[Exception], message:
     with pytest.raises(error, match=message):
         call()
 
-
-WINDOWS = state().memory[0]
-assert WINDOWS is not None
 
 NO_MEMORY: list[tuple[str, object, str]] = [
     ("nothing", None, "state.memory must be a tuple with an entry for each layer, got NoneType"),

@@ -123,15 +123,15 @@ class DirectInference(NamedTuple):
         if stack is None or parameters is None or not PLAIN.issuperset(map(type, (*parameters, *states, *windows))):
             return None
         batched = x.ndim == 3
-        if not batched:
-            if x.ndim != 2 or any(state.ndim != 2 for state in states):
-                return None
-            x, states = x.unsqueeze(1), [state.unsqueeze(1) for state in states]
-        elif module.batch_first:
-            x = x.transpose(0, 1)
+        if not batched and (x.ndim != 2 or any(state.ndim != 2 for state in states)):
+            return None
         try:
+            if not batched:
+                x, states = x.unsqueeze(1), [state.unsqueeze(1) for state in states]
+            elif module.batch_first:
+                x = x.transpose(0, 1)
             output, after, left = stack(x, parameters, states, windows, self.settings)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):  # the last of tensors that are not dense
             return None  # the general way says what is wrong
         if not batched:
             return output.squeeze(1), tuple(state.squeeze(1) for state in after), iter(left)

@@ -8,7 +8,7 @@ from torch import Tensor
 from atn.carried import Carried
 from atn.precision import compute_dtype
 from atn.state import StreamOrigin
-from atn.validation import check_floating, check_lengths, check_mask, check_matches, check_shape
+from atn.validation import check_floating, check_kind, check_lengths, check_mask, check_matches, check_shape
 from atn.window import StepStatistics
 
 Shape = tuple[int, int, int]
@@ -129,8 +129,7 @@ def _check_memory(name: str, memory: Any, kind: StateKind, B: int, k: int | None
         raise TypeError(f"{name} must be the windows of a norm, a {must}, got {type(memory).__name__}")
     fields: Any = memory
     for field, steps in zip(fields._fields, memory, strict=True):
-        if not isinstance(steps, StepStatistics):
-            raise TypeError(f"{name}.{field} must be a StepStatistics, got {type(steps).__name__}")
+        check_kind(f"{name}.{field}", steps, StepStatistics)
         for statistic, values in zip(steps._fields, steps, strict=True):
             check_floating(f"{name}.{field}.{statistic}", values)
     mean: Tensor = fields[0].mean

@@ -25,7 +25,6 @@ from atn.state import StreamOrigin
 from atn.validation import (
     check_choice,
     check_dtype,
-    check_epsilon_in,
     check_flag,
     check_floating,
     check_matches,
@@ -99,7 +98,7 @@ class LayerParameters(FixedSettings, ABC):
         arguments = NormArguments(k, eps, affine, bias_placement, **options)
         self._norm: RecurrentNorm = checked_norm(norm, arguments, tuple(self._sites()))
         check_dtype(dtype)
-        check_epsilon_in(self._norm.eps, dtype)
+        self._norm.check_range_in(dtype)
         self._norm_name: Norm = norm
         self._norm_options: NormOptions = options
         check_choice("init", init, get_args(Init))

@@ -123,6 +123,7 @@ class RecurrentLayers(LayerParameters):
         )
         tensors = [data, *parameters]
         dtype = data_dtype(tensors, data.device) if backend.half else compute_dtype(tensors)
+        self._norm.check_range_in(dtype)  # again: the module may have been cast
         output, *others = carried.states
         states = (output.to(dtype), *(state.to(state_dtype(dtype)) for state in others))
         # Under autocast, a chunk of another dtype may be computed in another one than the chunk before.

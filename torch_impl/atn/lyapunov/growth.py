@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from atn.backend.custom_ops.differentiable import transform_is_active
 from atn.precision import compute_dtype, full_precision
 from atn.validation import check_floating, check_matches, check_shape, check_steps, whole_number
 
@@ -100,7 +101,8 @@ def exponents(
     TypeError
         A tensor is not floating-point, `start` has another dtype, or `burn_in` or `every` is no integer.
     ValueError
-        A shape is wrong, `burn_in` is negative or not less than T, or `every` is below 1.
+        A shape is wrong, the columns of `start` are not orthonormal, `burn_in` is negative or not less than T, or
+        `every` is below 1.
     """
     check_floating("jacobians", jacobians)
     check_steps("jacobians", jacobians, "(T, B, D, D)")
@@ -127,7 +129,20 @@ def _checked_start(start: Tensor, jacobians: Float[Tensor, "T B D D"]) -> Float[
     check_matches("start", start, "jacobians", jacobians)
     if start.shape[1] > D:
         raise ValueError(f"start must have at most D = {D} columns, got {start.shape[1]}")
+    if not torch.compiler.is_compiling() and not transform_is_active():
+        _check_orthonormal("start", start.detach())
     return start
+
+
+def _check_orthonormal(name: str, columns: Float[Tensor, "D p"]) -> None:
+    """Check that columns are orthonormal up to the rounding of their dtype."""
+    wide = columns.double()
+    distance = (wide.mT @ wide - torch.eye(wide.shape[1], dtype=wide.dtype, device=wide.device)).abs().max().item()
+    if not distance <= (most := 10 * wide.shape[0] * torch.finfo(columns.dtype).eps):
+        raise ValueError(
+            f"{name} must have orthonormal columns, whose products are those of the identity up to {most:.2g}, got "
+            f"columns whose products differ from it by {distance:.2g}"
+        )
 
 
 def checked_burn_in(burn_in: object, least: int, T: int) -> int:

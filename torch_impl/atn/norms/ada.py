@@ -11,8 +11,9 @@ import torch
 
 from atn.backend.interface import AdaSettings
 from atn.norms.interface import NormArguments, RecurrentNorm
+from atn.precision import state_dtype
 from atn.state import StreamOrigin
-from atn.validation import epsilon, number
+from atn.validation import check_range_of, epsilon, number
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,13 @@ class AdaNorm(RecurrentNorm):
     def eager_only(self) -> str:
         """Its gradient is no derivative, which no kernel has."""
         return "norm='ada'"
+
+    def check_range_in(self, dtype: torch.dtype | None) -> None:
+        """Also scale and slope."""
+        super().check_range_in(dtype)
+        computed = state_dtype(dtype or torch.get_default_dtype())
+        check_range_of("scale", self.scale, computed, positive=True)
+        check_range_of("slope", self.slope, computed, positive=self.slope > 0)
 
     def settings(self) -> AdaSettings:
         """Scale, slope, epsilon and the place of the biases."""

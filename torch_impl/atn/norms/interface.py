@@ -18,7 +18,7 @@ from atn.choices import Base, BiasPlacement, Statistic, Variance
 from atn.norms.gain_shift import GainShift
 from atn.population import MOMENTUM
 from atn.state import StreamOrigin
-from atn.validation import number
+from atn.validation import check_epsilon_in, number
 
 SITES = ("norm_ih", "norm_hh", "norm_c")
 """The places of a layer where a norm may stand, around W_ih x, W_hh h and the cell; a cell need not have all."""
@@ -161,6 +161,13 @@ class RecurrentNorm(ABC):
     def settings(self) -> Settings | None:
         """What a backend needs; None for a plain layer."""
         return None
+
+    def check_range_in(self, dtype: torch.dtype | None) -> None:
+        """Check that no number of the norm overflows, or is rounded to 0, where data of `dtype` are computed.
+
+        None is torch's default dtype.
+        """
+        check_epsilon_in(self.eps, dtype)
 
     @abstractmethod
     def origin(self) -> StreamOrigin:

@@ -8,11 +8,12 @@ operator.
 import re
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from atn.backend.custom_ops.signatures import LSTMBackward, LSTMForward, NormBackward, NormForward
 from atn.backend.triton.blocks import accumulator
-from atn.validation import check_floating, epsilon
+from atn.validation import check_epsilon_in, check_floating, epsilon
 
 LIMIT = 2**31
 """Steps and rows of a sequence are counted in 32 bits, as are the programs of a launch. Offsets have 64 bits."""
@@ -35,7 +36,7 @@ def check_norm_forward(given: NormForward) -> None:
         "memory": Demand("2 M B", wide=True),
     }
     sizes = _check_tensors(given, demands)
-    _check_window(given.k, given.eps, least=1)
+    _check_window(given.k, given.eps, given.a.dtype, least=1)
     _check_counts("a", sizes["T"], sizes["B"], sizes["M"])
 
 
@@ -50,7 +51,7 @@ def check_norm_backward(given: NormBackward) -> None:
         "dsteps": Demand("2 S B", wide=True),
     }
     sizes = _check_tensors(given, demands)
-    _check_window(given.k, given.eps, least=1)
+    _check_window(given.k, given.eps, given.a.dtype, least=1)
     _check_steps(given.steps, sizes["S"], sizes["T"])
     _check_counts("a", sizes["T"], sizes["B"], sizes["S"] - sizes["T"])
 
@@ -60,7 +61,7 @@ def check_lstm_forward(given: LSTMForward) -> None:
 
     Without a norm (k = 0) gains, shift and memory must be absent.
     """
-    _check_window(given.k, given.eps, least=0)
+    _check_window(given.k, given.eps, given.x.dtype, least=0)
     demands = {
         "x": Demand("T B I"),
         "h_0": Demand("B H"),
@@ -84,7 +85,7 @@ def check_lstm_forward(given: LSTMForward) -> None:
 
 def check_lstm_backward(given: LSTMBackward) -> None:
     """Raise ValueError or TypeError for an argument that does not fit `LSTMBackward`."""
-    _check_window(given.k, given.eps, least=0)
+    _check_window(given.k, given.eps, given.x.dtype, least=0)
     windows, steps = ("T", "S") if given.k > 0 else ("0", "0")
     demands = {
         "h": Demand("T B H"),
@@ -159,10 +160,10 @@ def _check_features(name: str, sizes: dict[str, int]) -> None:
             raise ValueError(f"{name} must have at least one feature, got {letter} = 0")
 
 
-def _check_window(k: int, eps: float, *, least: int) -> None:
+def _check_window(k: int, eps: float, dtype: torch.dtype, *, least: int) -> None:
     if k < least:
         raise ValueError(f"k must be at least {least}, got {k}")
-    epsilon(eps)
+    check_epsilon_in(epsilon(eps), dtype)
 
 
 def _check_steps(steps: Tensor, rows: int, T: int) -> None:

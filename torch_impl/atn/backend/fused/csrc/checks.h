@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <limits>
 #include <optional>
 
 namespace atn {
@@ -57,8 +58,12 @@ class Check {
     TORCH_CHECK_VALUE(k >= least, "k must be at least ", least, ", got ", k);
   }
 
-  static void epsilon(double eps) {
+  // It must not overflow or be rounded to 0.
+  void epsilon(double eps) const {
     TORCH_CHECK_VALUE(std::isfinite(eps) && eps >= 0, "eps must be a finite number of at least 0, got ", eps);
+    using Limits = std::numeric_limits<float>;
+    TORCH_CHECK_VALUE(dtype_ == at::kDouble || eps == 0 || (eps >= Limits::denorm_min() && eps <= Limits::max()),
+                      "eps must be 0 or from ", Limits::denorm_min(), " to ", Limits::max(), " for float32, got ", eps);
   }
 
  private:
