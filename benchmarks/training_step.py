@@ -22,9 +22,9 @@ import torch
 import tyro
 
 from benchmarks.timing import clock_of, interleaved
+from experiments.catalog.registry import TASKS
 from experiments.cli.train import TaskCommand
 from experiments.common.allocator import keep_freed_memory
-from experiments.tasks.registry import TASKS
 from experiments.tasks.synthetic import SyntheticProblem
 from experiments.training.checkpoint import NO_TIME, capture, save_checkpoint
 from experiments.training.progress import Progress

@@ -4,12 +4,12 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
+from experiments.catalog.registry import TASKS
 from experiments.cli.sweep import run_sweep
 from experiments.cli.train import HERE, PROG, RUNS, run_task
 from experiments.common.errors import INTERRUPTED, ExperimentError, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.report.page import write_report
-from experiments.tasks.registry import TASKS
 from experiments.training import distributed
 
 

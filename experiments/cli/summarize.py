@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.catalog.registry import TASKS
 from experiments.common.errors import ExperimentError, UsageError
-from experiments.tasks.registry import TASKS
 from experiments.training.records.conclusion import conclude, with_comparisons
 from experiments.training.records.metrics import METRICS, metrics_digest
 from experiments.training.records.record import RECORD, Record, load_record, save_record

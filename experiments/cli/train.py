@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 import torch
 import tyro
 
+from experiments.catalog.registry import TASKS
 from experiments.cli.demonstration import demonstrate
 from experiments.cli.flags import settings_flags
 from experiments.cli.seeds import parse_seeds
@@ -18,7 +19,6 @@ from experiments.common.errors import INTERRUPTED, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.stamp import check_stamp
 from experiments.tasks import copying
-from experiments.tasks.registry import TASKS
 from experiments.training import distributed
 from experiments.training.records.record import UNVERIFIED, Record
 from experiments.training.run import Conditions, Run, carry_out

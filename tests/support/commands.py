@@ -6,9 +6,9 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.catalog.registry import TASKS
 from experiments.cli.train import parse_task, plan_runs
 from experiments.common.errors import UsageError
-from experiments.tasks.registry import TASKS
 
 NOXFILE = Path(__file__).parents[2] / "noxfile.py"
 PROG = "nox -s experiments --"

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.catalog.registry import TASKS
 from experiments.report.results import Result, Results
-from experiments.tasks.registry import TASKS
 from experiments.training.records.curve import CURVE, curve_digest, encode_curve, make_curve
 from experiments.training.records.metrics import Row
 from experiments.training.records.record import Record, Session, Status, save_record

@@ -71,18 +71,25 @@ ROOMS: dict[str, set[str]] = {
     "experiments.training": {"experiments.common"},
     "experiments.models": {"experiments.common", "experiments.training"},
     "experiments.datasets": {"experiments.common", "experiments.training.distributed"},
-    "experiments.related": {
-        "experiments.common",
-        "experiments.training",
-        "experiments.models",
-        "experiments.datasets",
-        "experiments.tasks.char_ptb",
-    },
     "experiments.tasks": {
         "experiments.common",
         "experiments.training",
         "experiments.models",
         "experiments.datasets",
+    },
+    "experiments.related": {
+        "experiments.common",
+        "experiments.training",
+        "experiments.models",
+        "experiments.datasets",
+        "experiments.tasks",
+    },
+    "experiments.catalog": {
+        "experiments.common",
+        "experiments.training",
+        "experiments.models",
+        "experiments.datasets",
+        "experiments.tasks",
         "experiments.related",
     },
     "experiments.report": {
@@ -90,8 +97,9 @@ ROOMS: dict[str, set[str]] = {
         "experiments.training",
         "experiments.models",
         "experiments.datasets",
-        "experiments.related",
         "experiments.tasks",
+        "experiments.related",
+        "experiments.catalog",
     },
     "experiments.stamp": {"experiments.common"},
     "atn.backend": BELOW_BACKENDS,
@@ -199,8 +207,8 @@ def test_a_room_imports_what_stands_before_it(room: str) -> None:
 
 
 def test_an_intrusion_is_found() -> None:
-    assert intrusions("experiments.training", "from experiments.tasks.registry import Task\n") == {
-        "experiments.tasks.registry.Task"
+    assert intrusions("experiments.training", "from experiments.catalog.registry import Task\n") == {
+        "experiments.catalog.registry.Task"
     }
     assert intrusions("experiments.datasets", "from experiments.training import distributed, run\n") == {
         "experiments.training.run"

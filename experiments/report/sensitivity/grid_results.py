@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from experiments.catalog.sensitivity import FOLLOWERS, GRIDS, Cell, Grid
 from experiments.common.errors import ExperimentError
 from experiments.report.paired import Paired, paired
 from experiments.report.results import Result, Results
-from experiments.tasks.sensitivity import FOLLOWERS, GRIDS, Cell, Grid
 from experiments.training.records.record import Record
 from experiments.training.settings import ModelName
 

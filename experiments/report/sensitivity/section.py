@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from experiments.catalog.sensitivity import FOLLOWERS, Grid
 from experiments.common.markdown import markdown
 from experiments.report.paired import CONFIDENCE, Paired, in_words
 from experiments.report.results import Results
@@ -15,7 +16,6 @@ from experiments.report.sensitivity.verdicts import NOT_SEEN, ROBUST, verdict
 from experiments.report.studies.synthetic import MARGIN
 from experiments.report.tables import duration, over_seeds
 from experiments.tasks import pixel_mnist
-from experiments.tasks.sensitivity import FOLLOWERS, Grid
 from experiments.training.records.summary import mean
 
 TITLE = "What the order depends on"
@@ -23,10 +23,10 @@ TITLE = "What the order depends on"
 INTRODUCTION = f"""\
 The paper reports one run of each model, at settings that its text gives only in part. This study varies what the text
 leaves open, and some of what it gives. Its grids, their seeds, their budgets and the rules that choose further cells
-stand in [`tasks/sensitivity.py`](tasks/sensitivity.py); they were declared before the runs that they ask for. Runs that
-were there already count where their settings fit, and some grids were given cells of another grid later, to compare
-with: the table of grids says how many runs are older than their grid. No cell is left out: a run that has not ended is
-counted as missing. No run was cut off by its budget; on a machine that others shared some took longer.
+stand in [`catalog/sensitivity.py`](catalog/sensitivity.py); they were declared before the runs that they ask for. Runs
+that were there already count where their settings fit, and some grids were given cells of another grid later, to
+compare with: the table of grids says how many runs are older than their grid. No cell is left out: a run that has not
+ended is counted as missing. No run was cut off by its budget; on a machine that others shared some took longer.
 
 - *Loss* is the mean training loss of the last 5 % of the steps, at a fixed number of steps, since a minimum favors
   noise. One loss is below another if it is smaller by more than {MARGIN:.0%}.

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from experiments.catalog.sensitivity import Grid
 from experiments.report.schema import NAMES
 from experiments.report.sensitivity.grid_results import CellResult
 from experiments.report.statements import Bounds, below
 from experiments.report.studies.ablation import ACCURACIES
 from experiments.report.studies.synthetic import MARGIN
 from experiments.tasks import pixel_mnist
-from experiments.tasks.sensitivity import Grid
 from experiments.training.settings import ModelName
 
 PAIRS: tuple[tuple[ModelName, ModelName], ...] = (("atn", "ln"), ("atn", "lstm"), ("ln", "lstm"))

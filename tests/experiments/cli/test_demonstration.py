@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.catalog.registry import TASKS
 from experiments.cli import demonstration
 from experiments.cli.demonstration import demonstrate, figure_name
 from experiments.cli.main import main
 from experiments.common.errors import ExperimentError
 from experiments.report.studies.registry import STUDIES
 from experiments.tasks.copying import PRESETS, Copying
-from experiments.tasks.registry import TASKS
 from experiments.training.records.curve import CURVE
 from experiments.training.records.record import Record, load_record
 from experiments.training.settings import ModelName

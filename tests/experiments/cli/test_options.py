@@ -13,12 +13,12 @@ import torch
 import tyro
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from experiments.catalog.registry import TASKS
 from experiments.cli.main import main
 from experiments.cli.seeds import parse_seeds
 from experiments.cli.train import parse_task, plan_runs, without_folders
 from experiments.common.errors import UsageError
 from experiments.tasks.copying import Copying
-from experiments.tasks.registry import TASKS
 from experiments.training.progress import Progress
 from experiments.training.records.metrics import METRICS, read_metrics
 from experiments.training.records.record import RECORD, Record, load_record

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from experiments import stamp
+from experiments.catalog.registry import TASKS
 from experiments.cli import jobs, sweep, train
 from experiments.cli.jobs import Resources, make_executor, run_jobs
 from experiments.cli.main import main
-from experiments.tasks.registry import TASKS
 from experiments.training.records.record import load_record
 from tests.support import slurm_cluster
 

@@ -7,6 +7,15 @@ from typing import Any
 
 import pytest
 
+from experiments.catalog.sensitivity import (
+    COPYING_PLACEMENT,
+    DENOISE_SETTINGS,
+    GRIDS,
+    PIXEL_RATES,
+    Cell,
+    Grid,
+    find_grids,
+)
 from experiments.report.paired import Paired, in_words, paired
 from experiments.report.results import Result, Results
 from experiments.report.sensitivity import figure
@@ -16,15 +25,6 @@ from experiments.report.sensitivity.grid_results import CellResult, GridResult, 
 from experiments.report.sensitivity.section import sensitivity_section
 from experiments.report.sensitivity.sentences import is_lower, sentences_of
 from experiments.report.sensitivity.verdicts import verdict
-from experiments.tasks.sensitivity import (
-    COPYING_PLACEMENT,
-    DENOISE_SETTINGS,
-    GRIDS,
-    PIXEL_RATES,
-    Cell,
-    Grid,
-    find_grids,
-)
 from experiments.training.records.record import UNVERIFIED
 from experiments.training.settings import ModelName
 from tests.support.experiment_runs import gathered, make_run

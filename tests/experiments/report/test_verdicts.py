@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.catalog.registry import TASKS
 from experiments.datasets.ucr import UCR_NAMES
 from experiments.related.channel_norm import one_example
 from experiments.related.channel_norm.one_example import final_loss, largest_gradient, smallest_gradient
@@ -23,7 +24,6 @@ from experiments.report.studies.ablation import DETACHED
 from experiments.report.studies.registry import STUDIES
 from experiments.report.verdicts import ClaimVerdict, claim_verdicts, deciding_line, judge, measured_verdicts
 from experiments.tasks import char_ptb, norm_statistics, norm_variance
-from experiments.tasks.registry import TASKS
 from experiments.training.records.record import UNVERIFIED
 from experiments.training.settings import MODELS, ModelName, PresetName
 from proofs.claims import load_claims

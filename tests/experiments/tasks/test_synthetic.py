@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from experiments.catalog.registry import TASKS
 from experiments.tasks import copying, denoise
-from experiments.tasks.registry import TASKS
 from experiments.tasks.synthetic import SyntheticProblem
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import MODELS, ModelName

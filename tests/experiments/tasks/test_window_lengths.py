@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.catalog.registry import TASKS
 from experiments.cli.main import main
 from experiments.tasks import copying
-from experiments.tasks.registry import TASKS
 from experiments.tasks.window_lengths import PRESETS, plan
 from experiments.training.records.record import load_record
 from experiments.training.settings import MODELS, PresetName, run_name

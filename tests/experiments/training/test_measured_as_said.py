@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from experiments.catalog.registry import TASKS
 from experiments.cli.main import main
 from experiments.models.awd_lstm import Reading
 from experiments.tasks import char_ptb, copying, pixel_mnist, wikitext2
-from experiments.tasks.registry import TASKS
 from experiments.training import distributed, run
 from experiments.training.checkpoint import Checkpoint, Times, capture, load_checkpoint, save_checkpoint
 from experiments.training.records.metrics import VALIDATION

@@ -21,13 +21,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from experiments.catalog.registry import TASKS
 from experiments.cli.main import main
 from experiments.common.errors import UsageError
 from experiments.models.recurrent_layer import Recurrence
 from experiments.models.sequence_model import SequenceModel
 from experiments.related.hippo import zero_share
 from experiments.tasks.copying import Copying
-from experiments.tasks.registry import TASKS
 from experiments.training import distributed
 from experiments.training.checkpoint import NEWEST, NO_TIME, capture, restore
 from experiments.training.data_parallel import shared_loss

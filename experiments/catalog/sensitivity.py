@@ -14,9 +14,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from experiments.catalog.registry import TASKS
 from experiments.common.errors import ExperimentError, UsageError
 from experiments.tasks import adding, copying, denoise, pixel_mnist, window_lengths
-from experiments.tasks.registry import TASKS
 from experiments.training.records.record import Record
 from experiments.training.records.summary import mean
 from experiments.training.settings import MODELS, ModelName, PresetName

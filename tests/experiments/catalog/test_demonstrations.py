@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from experiments.tasks.registry import TASKS
+from experiments.catalog.registry import TASKS
 
 CPU = torch.device("cpu")
 

@@ -7,11 +7,8 @@ from typing import Any
 
 import pytest
 
-from experiments.cli.main import main
-from experiments.cli.sweep import parse_sweep, plan_sweep
-from experiments.common.errors import ExperimentError
-from experiments.tasks.registry import TASKS
-from experiments.tasks.sensitivity import (
+from experiments.catalog.registry import TASKS
+from experiments.catalog.sensitivity import (
     DENOISE_SETTINGS,
     FOLLOWERS,
     GRIDS,
@@ -23,6 +20,9 @@ from experiments.tasks.sensitivity import (
     find_grids,
     ranked_cells,
 )
+from experiments.cli.main import main
+from experiments.cli.sweep import parse_sweep, plan_sweep
+from experiments.common.errors import ExperimentError
 from experiments.training.records.record import Record
 from experiments.training.records.summary import summarize
 from experiments.training.settings import ModelName, run_name
