@@ -9,7 +9,7 @@ inputs, of the outputs between layers and of the last output removes the same fe
 all probabilities 0 and one layer this is the released character model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -18,10 +18,32 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from atn import ATNLSTM, LSTMState
+from atn.state import LayerMemory
+from atn.window import StepStatistics
 from experiments.models.recurrent_layer import Recurrence
 
 States = tuple[LSTMState, ...]
 """State of each layer between two windows: h, c and the memories of its norms."""
+
+
+def flatten(state: LSTMState) -> dict[str, Tensor]:
+    """The tensors of the state of one layer by name; the second axis of each is the batch."""
+    tensors = {"h": state.h, "c": state.c}
+    for memory in state.memory:
+        for norm, steps in (memory._asdict() if memory else {}).items():
+            tensors |= {f"{norm}.mean": steps.mean, f"{norm}.var": steps.var}
+    return tensors
+
+
+def unflatten(tensors: Mapping[str, Tensor], layer: nn.Module) -> LSTMState:
+    """State of `layer` from the tensors that `flatten` returned."""
+    norms = {
+        norm: StepStatistics(tensors[f"{norm}.mean"], tensors[f"{norm}.var"])
+        for norm in LayerMemory._fields
+        if f"{norm}.mean" in tensors
+    }
+    memory = (LayerMemory(**norms) if norms else None,)
+    return LSTMState(tensors["h"], tensors["c"], memory, lengths=None, origin=cast("ATNLSTM", layer).stream_origin)
 
 
 class Dropout(NamedTuple):

@@ -1,27 +1,22 @@
-"""The code that both language-model tasks share: windows of a text, the state between windows, and the evaluation."""
+"""What both language-model tasks share: their settings, the training on windows of a text, and the evaluation."""
 
+import abc
 import dataclasses
-import functools
-from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple, cast
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from atn import ATNLSTM, LSTMState
-from atn.state import LayerMemory
-from atn.window import StepStatistics
 from experiments.common.errors import UsageError
 from experiments.datasets.generated import generated_tokens
 from experiments.datasets.text import Corpus, Split, columns
-from experiments.models.awd_lstm import Dropout, LanguageModel, Reading, States
+from experiments.models.awd_lstm import Dropout, LanguageModel, Reading, States, flatten, unflatten
 from experiments.models.recurrent_layer import RecurrenceSettings
+from experiments.tasks.text_windows import Window, Windows
 from experiments.training.problem import Problem
 from experiments.training.settings import ModelName, require_at_least
-
-SHORTEST = 5
-"""Smallest length, in words, of a window whose length is drawn."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,9 +88,9 @@ class LanguageSettings(RecurrenceSettings):
         """Number of time steps for which BN keeps population statistics: the words of a window."""
         return self.bptt
 
+    @abc.abstractmethod
     def layers(self) -> tuple[int, ...]:
-        """Hidden size of each layer, defined by the settings of a task."""
-        raise NotImplementedError
+        """Hidden size of each layer."""
 
     def dropout(self) -> Dropout:
         """Dropout probabilities, all 0 unless the settings of a task define them."""
@@ -107,84 +102,6 @@ def generated_corpus() -> Corpus:
     sizes: dict[Split, int] = {"train": 3000, "validation": 400, "test": 300}
     tokens = {split: generated_tokens(size, 12, seed=size) for split, size in sizes.items()}
     return Corpus(tokens, 12)
-
-
-class Window(NamedTuple):
-    """The part of the text that one step is trained on.
-
-    The model reads rows ``start`` to ``start + length - 1`` and predicts rows ``start + 1`` to ``start + length``.
-    """
-
-    epoch: int
-    """Number of the epoch, counted from 0."""
-    start: int
-    """First row that the model reads."""
-    length: int
-    """Number of rows that the model reads."""
-    scale: float
-    """Factor of the learning rate at this step."""
-
-    @property
-    def end(self) -> int:
-        """First row that the model does not read."""
-        return self.start + self.length
-
-
-def window_lengths(bptt: int, key: list[int]) -> Iterator[int]:
-    """An endless sequence of window lengths, drawn as AWD-LSTM and the released script draw them.
-
-    Each length is drawn from a normal distribution with standard deviation 5, rounded towards zero, and raised to 5 if
-    it is shorter. The mean of the distribution is `bptt` with probability 0.95 and ``bptt / 2`` with probability 0.05.
-    Equal keys give equal lengths.
-    """
-    random = np.random.default_rng(key)
-    while True:
-        mean = bptt if random.random() < 0.95 else bptt / 2
-        yield max(SHORTEST, int(random.normal(mean, 5)))
-
-
-class Windows:
-    """The window of each training step. Each epoch reads the text once, from beginning to end.
-
-    Parameters
-    ----------
-    settings : LanguageSettings
-        Settings; `bptt`, `vary_bptt` and `seed` determine the windows.
-    rows : int
-        Number of rows of the training text.
-    """
-
-    def __init__(self, settings: LanguageSettings, rows: int) -> None:
-        self.settings = settings
-        self.rows = rows
-        self._ends: list[int] = []
-        """Last step of each epoch, for the epochs that have been computed so far."""
-        self._epoch = functools.lru_cache(maxsize=1)(self._make_epoch)
-
-    def of(self, step: int) -> Window:
-        """Window of a step, counted from 1."""
-        while not self._ends or self._ends[-1] < step:
-            before = self._ends[-1] if self._ends else 0
-            self._ends.append(before + len(self._epoch(len(self._ends))))
-        epoch = int(np.searchsorted(self._ends, step))
-        first = self._ends[epoch - 1] if epoch else 0
-        return self._epoch(epoch)[step - first - 1]
-
-    def _make_epoch(self, epoch: int) -> list[Window]:
-        bptt = self.settings.bptt
-        if self.settings.random_start:
-            # As many as read the text once; where they begin is drawn for each column.
-            return [Window(epoch, 0, bptt, 1.0)] * ((self.rows - 1) // bptt)
-        lengths = (
-            window_lengths(bptt, [self.settings.seed, epoch]) if self.settings.vary_bptt else iter(lambda: bptt, 0)
-        )
-        windows, start = [], 0
-        # The last row is only predicted, never read. A window of a single word is left out, as in the released script.
-        while start < self.rows - 2:
-            length = next(lengths)
-            windows.append(Window(epoch, start, min(length, self.rows - 1 - start), length / bptt))
-            start += length
-        return windows
 
 
 class LanguageProblem(Problem):
@@ -354,23 +271,3 @@ def _check_embedding(settings: LanguageSettings, vocabulary: int) -> None:
         )
     if settings.tied and last != size:
         raise UsageError(f"--tied: --hidden is {last}; it must be as large as --embedding, {size}, or use --no-tied")
-
-
-def flatten(state: LSTMState) -> dict[str, Tensor]:
-    """The tensors of the state of one layer by name; the second axis of each is the batch."""
-    tensors = {"h": state.h, "c": state.c}
-    for memory in state.memory:
-        for norm, steps in (memory._asdict() if memory else {}).items():
-            tensors |= {f"{norm}.mean": steps.mean, f"{norm}.var": steps.var}
-    return tensors
-
-
-def unflatten(tensors: Mapping[str, Tensor], layer: nn.Module) -> LSTMState:
-    """State of `layer` from the tensors that `flatten` returned."""
-    norms = {
-        norm: StepStatistics(tensors[f"{norm}.mean"], tensors[f"{norm}.var"])
-        for norm in LayerMemory._fields
-        if f"{norm}.mean" in tensors
-    }
-    memory = (LayerMemory(**norms) if norms else None,)
-    return LSTMState(tensors["h"], tensors["c"], memory, lengths=None, origin=cast("ATNLSTM", layer).stream_origin)

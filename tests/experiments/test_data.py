@@ -22,7 +22,8 @@ from experiments.datasets.penn import as_characters, read_characters
 from experiments.datasets.sources import DATA_DIR, DataFile, obtain
 from experiments.datasets.text import Corpus, Vocabulary, columns, corpus_of, tokens
 from experiments.tasks import char_ptb, wikitext2
-from experiments.tasks.language import LanguageSettings, Windows
+from experiments.tasks.language import LanguageSettings
+from experiments.tasks.text_windows import Windows
 from experiments.training.settings import PresetName
 
 TEXT = b" the cat sat \n on <unk> mats \n"

@@ -1,7 +1,6 @@
-"""Character-level language modeling: windows, carried states, learning rates, what is measured, and resuming."""
+"""Character-level language modeling: carried states, learning rates, what is measured, and resuming."""
 
 import dataclasses
-import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from torch.nn import functional
 from atn import ATNLSTM, LSTMState
 from experiments.cli.main import main
 from experiments.common.errors import UsageError
+from experiments.models.awd_lstm import flatten, unflatten
 from experiments.tasks.char_ptb import PRESETS, VALIDATION_CARRIED, CharPtb, CharPtbSettings, bits_per_character
-from experiments.tasks.language import Windows, flatten, generated_corpus, unflatten, window_lengths
+from experiments.tasks.language import generated_corpus
+from experiments.tasks.text_windows import Windows
 from experiments.training.problem import Problem
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import MODELS, ModelName, run_name
@@ -41,64 +42,6 @@ def train(problem: Problem, steps: range) -> list[float]:
         problem.update(step)
         losses.append(loss.item())
     return losses
-
-
-class TestWindows:
-    """The text from beginning to end, again and again."""
-
-    @pytest.mark.parametrize("vary_bptt", [False, True])
-    @pytest.mark.parametrize("rows", [3, 21, 22, 23, 100])
-    def test_an_epoch_reads_every_row_once(self, rows: int, *, vary_bptt: bool) -> None:
-        windows = Windows(with_fields(bptt=20, vary_bptt=vary_bptt), rows)
-        for epoch in range(3):
-            made = [windows.of(step) for step in range(1, 60)]
-            chosen = [window for window in made if window.epoch == epoch]
-            assert chosen[0].start == 0
-            assert all(before.end == after.start for before, after in itertools.pairwise(chosen))
-            # The last row is predicted and not read; a single symbol left over is neither.
-            assert chosen[-1].end in {rows - 2, rows - 1}
-            assert all(window.length > 0 for window in chosen)
-
-    def test_fixed_windows_have_the_same_length_and_scale(self) -> None:
-        windows = Windows(with_fields(bptt=20, vary_bptt=False), 100)
-        assert [windows.of(step)[:] for step in range(1, 7)] == [
-            *[(0, 20 * number, 20, 1.0) for number in range(4)],
-            (0, 80, 19, 1.0),
-            (1, 0, 20, 1.0),
-        ]
-
-    def test_a_window_depends_on_seed_and_step_alone(self) -> None:
-        forwards, once = Windows(TINY, 750), Windows(TINY, 750)
-        made = [forwards.of(step) for step in range(1, 200)]
-        assert once.of(199) == made[-1]
-        assert once.of(3) == made[2]
-        assert made[0] != Windows(with_fields(seed=1), 750).of(1)
-        assert [window.length for window in made if window.epoch == 0] != [
-            window.length for window in made if window.epoch == 1
-        ]
-
-    def test_drawn_lengths_are_as_the_script_draws_them(self) -> None:
-        lengths = torch.tensor(list(itertools.islice(window_lengths(220, [1]), 20_000)), dtype=torch.float64)
-        halves = lengths < 165
-        assert halves.double().mean().item() == pytest.approx(0.05, abs=0.006)
-        assert lengths[~halves].mean().item() == pytest.approx(219.5, abs=0.3)
-        assert lengths[halves].mean().item() == pytest.approx(109.5, abs=0.6)
-        assert lengths[~halves].std().item() == pytest.approx(5, abs=0.2)
-        assert min(itertools.islice(window_lengths(6, [1]), 200)) == 5
-
-    def test_the_paper_s_steps_are_whole_epochs(self) -> None:
-        rows = 5_017_483 // 32
-        paper = PRESETS["paper"]
-        windows = Windows(paper, rows)
-        assert [windows.of(step).epoch for step in (713, 714, 80 * 713, 80 * 713 + 1, paper.steps)] == [
-            0,
-            1,
-            79,
-            80,
-            99,
-        ]
-        released = PRESETS["released"]
-        assert Windows(released, rows).of(released.steps).epoch in {149, 150}
 
 
 class TestLearningRate:
@@ -240,6 +183,21 @@ def test_the_presets_are_the_paper_s_and_the_script_s() -> None:
         "drops": [(80, 90), ()],
     }
     assert released.embedding == released.hidden
+
+
+def test_the_paper_s_steps_are_whole_epochs() -> None:
+    rows = 5_017_483 // 32
+    paper = PRESETS["paper"]
+    windows = Windows(paper, rows)
+    assert [windows.of(step).epoch for step in (713, 714, 80 * 713, 80 * 713 + 1, paper.steps)] == [
+        0,
+        1,
+        79,
+        80,
+        99,
+    ]
+    released = PRESETS["released"]
+    assert Windows(released, rows).of(released.steps).epoch in {149, 150}
 
 
 def test_the_released_weights_are_tied_and_counted_once() -> None:
