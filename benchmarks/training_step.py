@@ -23,7 +23,7 @@ import tyro
 
 from benchmarks.timing import clock_of, interleaved
 from experiments.catalog.registry import TASKS
-from experiments.cli.train import TaskCommand
+from experiments.cli.command import TaskCommand
 from experiments.common.allocator import keep_freed_memory
 from experiments.tasks.synthetic import SyntheticProblem
 from experiments.training.checkpoint import NO_TIME, capture, save_checkpoint

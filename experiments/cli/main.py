@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from experiments.catalog.registry import TASKS
+from experiments.cli.command import HERE, PROG, RUNS
 from experiments.cli.sweep import run_sweep
-from experiments.cli.train import HERE, PROG, RUNS, run_task
+from experiments.cli.train import run_task
 from experiments.common.errors import INTERRUPTED, ExperimentError, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.report.page import write_report

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from experiments.catalog.registry import TASKS
 from experiments.catalog.sensitivity import find_grids
+from experiments.cli.command import PROG, RUNS, Command, named_device, plan_runs, stamp
 from experiments.cli.flags import settings_flags
 from experiments.cli.jobs import ExecutorName, Resources, check_executor, make_executor, run_jobs
 from experiments.cli.seeds import parse_seeds
-from experiments.cli.train import PROG, RUNS, Command, named_device, plan_runs, stamp
 from experiments.common.errors import ExperimentError, UsageError
 from experiments.common.parsing import FolderPath, check_folder, parse_command
 from experiments.training.records.record import Record, load_record, load_records

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.catalog.registry import TASKS
-from experiments.cli.train import parse_task, plan_runs
+from experiments.cli.command import parse_task, plan_runs
 from experiments.common.errors import UsageError
 
 NOXFILE = Path(__file__).parents[2] / "noxfile.py"

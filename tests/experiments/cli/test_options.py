@@ -14,9 +14,10 @@ import tyro
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments.catalog.registry import TASKS
+from experiments.cli.command import parse_task, plan_runs
 from experiments.cli.main import main
 from experiments.cli.seeds import parse_seeds
-from experiments.cli.train import parse_task, plan_runs, without_folders
+from experiments.cli.train import without_folders
 from experiments.common.errors import UsageError
 from experiments.tasks.copying import Copying
 from experiments.training.progress import Progress

@@ -13,7 +13,8 @@ import pytest
 
 from experiments import stamp
 from experiments.catalog.registry import TASKS
-from experiments.cli import jobs, sweep, train
+from experiments.cli import command as task_command
+from experiments.cli import jobs, sweep
 from experiments.cli.jobs import Resources, make_executor, run_jobs
 from experiments.cli.main import main
 from experiments.training.records.record import load_record
@@ -194,8 +195,8 @@ def test_the_job_of_an_entry_makes_the_runs_that_were_planned(tmp_path: Path) ->
     assert len(entries) == 2 * 2 * 2 * 3
     for entry in entries:
         name, *arguments = entry.arguments
-        command = train.parse_task(TASKS[name], arguments, "job")
-        runs = train.plan_runs(TASKS[name], command, "job")
+        command = task_command.parse_task(TASKS[name], arguments, "job")
+        runs = task_command.plan_runs(TASKS[name], command, "job")
         folders = [command.runs / run._replace(settings=run.settings.completed()).name for run in runs]
         assert tuple(folders) == entry.folders
         assert (command.device, command.data_dir) == ("cuda:1", tmp_path)
@@ -257,7 +258,7 @@ def test_a_sweep_into_no_folder(runs: str, message: str, capsys: pytest.CaptureF
 
 
 def test_no_stamp_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: list[str]) -> None:
-    monkeypatch.setattr(train, "check_stamp", lambda: stamp.check_stamp(tmp_path))
+    monkeypatch.setattr(task_command, "check_stamp", lambda: stamp.check_stamp(tmp_path))
     words = [word for word in command(tmp_path / "runs") if word != "--unverified"]
     assert main(words) == 3
     assert (inside, (tmp_path / "runs").exists()) == ([], False)

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from experiments import stamp as gate
-from experiments.cli import train as task_command
+from experiments.cli import command as task_command
 from experiments.cli.main import main
 from experiments.common.environment import ROOT, versions
 from experiments.common.errors import ExperimentError
