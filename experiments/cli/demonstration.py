@@ -1,6 +1,6 @@
 """The end of ``copying --preset demo``: a table of the models' losses, a figure of them, and the next commands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from experiments.common.errors import ExperimentError
@@ -13,7 +13,7 @@ from experiments.tasks import copying
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.records.record import Record
 from experiments.training.records.summary import FINAL_STEPS, mean
-from experiments.training.settings import MODELS
+from experiments.training.settings import MODELS, PresetName
 
 LARGEST_SHARE = 10
 """Largest loss that the table gives in percent of the baseline, as a multiple of it."""
@@ -108,3 +108,9 @@ def _panel(runs: Runs, T: int) -> Panel:
         sentences=(),
     )
     return Panel(title, case, runs)
+
+
+DEMONSTRATIONS: Mapping[tuple[str, PresetName], Callable[[Sequence[Record], Path], str]] = {
+    (copying.NAME, "demo"): demonstrate
+}
+"""Task and preset -> what the command prints when all of its runs have finished, of their records and their folder."""

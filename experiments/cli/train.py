@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from experiments.cli.command import PROG, named_device, parse_task, plan_runs, stamp
-from experiments.cli.demonstration import demonstrate
+from experiments.cli.demonstration import DEMONSTRATIONS
 from experiments.common.errors import INTERRUPTED, UsageError
-from experiments.tasks import copying
 from experiments.training import distributed
 from experiments.training.records.record import Record
 from experiments.training.run import Conditions, Run, carry_out
@@ -82,8 +81,8 @@ def _carry_out_all(runs: Sequence[Run], conditions: Conditions) -> int:
             return INTERRUPTED
         if record.status == "nan":
             status = 1
-    shown = (runs[0].task.name, runs[0].preset) == (copying.NAME, "demo")
-    if status == 0 and shown and distributed.is_main_process():
+    demonstrate = DEMONSTRATIONS.get((runs[0].task.name, runs[0].preset))
+    if status == 0 and demonstrate is not None and distributed.is_main_process():
         print(demonstrate(records, conditions.runs), flush=True)
     return status
 
