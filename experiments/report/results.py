@@ -15,7 +15,7 @@ from experiments.training.records.curve import CURVE, FEW_VALIDATIONS, FINAL_VAL
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.records.record import Record, load_records
 from experiments.training.records.summary import Summary, mean
-from experiments.training.settings import FOR_LOOKING
+from experiments.training.settings import UNREPORTED_PRESETS
 
 
 class Result(NamedTuple):
@@ -87,7 +87,7 @@ def load_results(runs: Path) -> Results:
         A record is damaged, or a curve does not belong to its record.
     """
     records = load_records(runs)
-    shown = {folder: record for folder, record in records.items() if record.preset not in FOR_LOOKING}
+    shown = {folder: record for folder, record in records.items() if record.preset not in UNREPORTED_PRESETS}
     return Results(
         finished=[read_result(folder, record) for folder, record in shown.items() if record.status == "finished"],
         unfinished=[record for record in shown.values() if record.status != "finished"],

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from experiments.report.paper_numbers import Losses
 from experiments.report.results import Result
-from experiments.training.settings import FOR_LOOKING, ModelName, PresetName, Settings
+from experiments.training.settings import UNREPORTED_PRESETS, ModelName, PresetName, Settings
 
 NAMES: Mapping[ModelName, str] = {
     "lstm": "LSTM",
@@ -164,7 +164,7 @@ def distinct(presets: Mapping[PresetName, Settings]) -> dict[Presets, Settings]:
     """The presets that a report is about, those with the same settings together."""
     found: dict[Presets, Settings] = {}
     for name, settings in presets.items():
-        if name not in FOR_LOOKING:
+        if name not in UNREPORTED_PRESETS:
             same = next((names for names, others in found.items() if others == settings), ())
             found.pop(same, None)
             found[(*same, name)] = settings

@@ -25,7 +25,8 @@ from atn import ATNLSTM
 from atn.functional import assorted_time_norm
 from experiments.tasks import adding
 from experiments.tasks.adding import Adding, AddingSettings
-from experiments.training.settings import ModelName, Part, PresetName
+from experiments.training.settings import ModelName, PresetName
+from experiments.training.task import Part
 
 NAME = "statistics"
 

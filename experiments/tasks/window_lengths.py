@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from experiments.tasks import copying
 from experiments.tasks.copying import CopyingSettings
-from experiments.training.settings import ModelName, Part, PresetName
+from experiments.training.settings import ModelName, PresetName
+from experiments.training.task import Part
 
 NAME = "window-study"
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 from experiments.training.records.curve import MOST_ROWS
 from experiments.training.records.summary import Level
@@ -12,7 +12,7 @@ ModelName = Literal["lstm", "ln", "atn", "detached", "prop", "wn", "bn", "shift"
 PresetName = Literal["paper", "released", "normprop", "budget", "demo", "smoke"]
 DtypeName = Literal["float32", "bfloat16"]
 
-FOR_LOOKING: frozenset[PresetName] = frozenset({"demo", "smoke"})
+UNREPORTED_PRESETS: frozenset[PresetName] = frozenset({"demo", "smoke"})
 """Presets that are not from the paper: a demonstration, and a size for trying out the code. No report shows them."""
 
 MODELS: tuple[ModelName, ...] = ("lstm", "ln", "atn")
@@ -106,15 +106,6 @@ class Settings:
         """Value of the field in `settings`, with None replaced by the standard value of these settings."""
         value = getattr(settings, name)
         return self.standard(name) if value is None else value
-
-
-class Part(NamedTuple):
-    """One run of a command that makes several."""
-
-    task: str
-    """Name of the task whose run it is."""
-    model: ModelName
-    settings: Settings
 
 
 def _require_usable(name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""A task: its name, its presets, and the function that makes its problem."""
+"""A task: its name, its presets, the function that makes its problem, and the runs of its command."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -7,9 +7,18 @@ from typing import Generic, NamedTuple, TypeVar
 
 from experiments.common.errors import UsageError
 from experiments.training.problem import Problem
-from experiments.training.settings import MODELS, ModelName, Part, PresetName, Settings
+from experiments.training.settings import MODELS, ModelName, PresetName, Settings
 
 S = TypeVar("S", bound=Settings)
+
+
+class Part(NamedTuple):
+    """One run of a command that makes several."""
+
+    task: str
+    """Name of the task whose run it is."""
+    model: ModelName
+    settings: Settings
 
 
 class Task(NamedTuple, Generic[S]):

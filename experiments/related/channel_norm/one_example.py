@@ -15,7 +15,8 @@ from torch import Tensor
 from experiments.related.channel_norm.network import InitName, Networks
 from experiments.training.problem import Problem
 from experiments.training.records.metrics import VALIDATION
-from experiments.training.settings import ModelName, Part, PresetName, Settings, require_at_least
+from experiments.training.settings import ModelName, PresetName, Settings, require_at_least
+from experiments.training.task import Part
 
 NAME = "one-example"
 

@@ -17,7 +17,8 @@ from experiments.models.recurrent_layer import Recurrence
 from experiments.related.lyapunov.exponents import check_sizes, measured_exponents
 from experiments.training.problem import Problem
 from experiments.training.records.metrics import VALIDATION
-from experiments.training.settings import ModelName, Part, PresetName, Settings, require_at_least
+from experiments.training.settings import ModelName, PresetName, Settings, require_at_least
+from experiments.training.task import Part
 
 NAME = "spectrum"
 

@@ -20,7 +20,8 @@ from experiments.related.lyapunov.exponents import check_sizes, measured_exponen
 from experiments.tasks import char_ptb
 from experiments.tasks.char_ptb import CharPtb, CharPtbSettings
 from experiments.training.records.metrics import VALIDATION
-from experiments.training.settings import ModelName, Part, PresetName, require_at_least
+from experiments.training.settings import ModelName, PresetName, require_at_least
+from experiments.training.task import Part
 
 NAME = "spectrum-ptb"
 

@@ -18,7 +18,8 @@ from experiments.related.mptt.long_series import LongSeries, LongSeriesSettings,
 from experiments.related.mptt.policies import STRATEGIES, Strategy
 from experiments.training.problem import Problem
 from experiments.training.records.metrics import VALIDATION
-from experiments.training.settings import ModelName, Part, PresetName
+from experiments.training.settings import ModelName, PresetName
+from experiments.training.task import Part
 
 NAME = "mptt-seconds"
 

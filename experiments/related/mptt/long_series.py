@@ -36,7 +36,8 @@ from experiments.related.mptt.stores import Array, Series, reservoir, reservoir_
 from experiments.related.mptt.windows import Integers
 from experiments.training.problem import Problem
 from experiments.training.records.metrics import VALIDATION
-from experiments.training.settings import ModelName, Part, PresetName, require_at_least
+from experiments.training.settings import ModelName, PresetName, require_at_least
+from experiments.training.task import Part
 
 NAME = "mptt"
 
