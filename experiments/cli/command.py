@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import torch
 import tyro
@@ -24,6 +24,16 @@ PROG = "python -m experiments"
 HERE = ROOT / "experiments"
 RUNS = HERE / "runs"
 
+PRESETS: Mapping[PresetName, str] = {
+    "paper": "the text of the paper",
+    "released": "the script that came with it",
+    "normprop": "the paper on Normalization Propagation",
+    "budget": "the text of the paper at a reduced size",
+    "demo": "ends in minutes",
+    "smoke": "tries out the code, and its losses mean nothing",
+}
+"""What the settings of each preset are."""
+
 F = TypeVar("F", bound=Mapping[str, Any])
 P = TypeVar("P", bound=PresetName)
 M = TypeVar("M", bound=str)
@@ -40,12 +50,16 @@ class TaskCommand(Generic[F, P, M]):
     """Settings of the preset. A flag overrides one, and the record says so."""
 
     preset: P = cast("P", "paper")  # noqa: RUF009 - a string
-    """Where the settings come from. "paper" is the text of the paper, "released" the script that came with it, "demo"
-    a size that ends in minutes, "smoke" one for trying out the code; language models also have reduced sizes."""
+    """Name of the settings."""
 
-    model: M = cast("M", "all")  # noqa: RUF009 - a string
-    """A model by name, or all in turn: plain LSTM, LN-LSTM and ATN-LSTM, or for a study of another system its own. Some
-    tasks have more, which are run only by name."""
+    # Help of more than a line is no docstring, whose lines tyro would not join.
+    model: Annotated[
+        M,
+        tyro.conf.arg(
+            help="A model by name, or all in turn: plain LSTM, LN-LSTM and ATN-LSTM, or for a study of another system "
+            "its own. Some tasks have more, which are run only by name."
+        ),
+    ] = cast("M", "all")  # noqa: RUF009 - a string
 
     seeds: str | None = None
     """Several seeds in turn, a run each, instead of --seed: 0..4 or 0,3,5."""
@@ -73,6 +87,11 @@ Command: TypeAlias = TaskCommand[Any, Any, Any]
 """The command of any task."""
 
 
+def preset_help(presets: Iterable[PresetName]) -> str:
+    """Help on some of the presets."""
+    return "Named settings. " + "; ".join(f'"{name}": {PRESETS[name]}' for name in presets) + "."
+
+
 def parse_task(task: Task[Any], arguments: Sequence[str], prog: str) -> Command:
     """Read the arguments of a task's command, which takes the task's settings, presets and models alone.
 
@@ -83,10 +102,9 @@ def parse_task(task: Task[Any], arguments: Sequence[str], prog: str) -> Command:
     """
     presets, models = Literal[*task.presets], Literal[*task.models, "all"]
     kind: Any = TaskCommand[settings_flags(task), presets, models]  # type: ignore[misc] # a computed type
-    if "paper" not in task.presets:
-        own = ("preset", presets, task.standard_preset)
-        doc = {"__doc__": TaskCommand.__doc__}
-        kind = dataclasses.make_dataclass(TaskCommand.__name__, [own], bases=(kind,), namespace=doc, frozen=True)
+    own = ("preset", Annotated[presets, tyro.conf.arg(help=preset_help(task.presets))], task.standard_preset)
+    doc = {"__doc__": TaskCommand.__doc__}
+    kind = dataclasses.make_dataclass(TaskCommand.__name__, [own], bases=(kind,), namespace=doc, frozen=True)
     options: Command = parse_command(kind, arguments, prog)
     check_folder("--runs", options.runs)
     check_folder("--data-dir", options.data_dir)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from experiments.catalog.registry import TASKS
 from experiments.catalog.sensitivity import find_grids
-from experiments.cli.command import PROG, RUNS, Command, named_device, plan_runs, stamp
+from experiments.cli.command import PRESETS, PROG, RUNS, Command, named_device, plan_runs, preset_help, stamp
 from experiments.cli.flags import settings_flags
 from experiments.cli.jobs import ExecutorName, Resources, check_executor, make_executor, run_jobs
 from experiments.cli.seeds import parse_seeds
@@ -47,16 +47,21 @@ class SweepCommand:
     tasks: tyro.conf.Positional[tuple[str, ...]]
     """Names of tasks."""
 
-    presets: Annotated[tuple[PresetName, ...], tyro.conf.arg(help_behavior_hint="(default: paper)")] = ()
-    """Where the settings come from: the paper's text, the released script, the paper on Normalization Propagation, the
-    paper's text at a reduced size, a demonstration, or a size for trying out the code. Without it the paper's text, or
-    the first preset of a task that has none of it."""
+    presets: Annotated[
+        tuple[PresetName, ...],
+        tyro.conf.arg(
+            help=preset_help(PRESETS), help_behavior_hint="(default: paper, or the first preset of a task without it)"
+        ),
+    ] = ()
 
     models: Annotated[
-        tuple[ModelName, ...], tyro.conf.arg(help_behavior_hint="(default: the standard models of each task)")
+        tuple[ModelName, ...],
+        tyro.conf.arg(
+            help="Models by name, which every task must have. Without it the models that each task's command runs: "
+            "plain LSTM, LN-LSTM and ATN-LSTM, or for a study of another system its own.",
+            help_behavior_hint="(default: the standard models of each task)",
+        ),
     ] = ()
-    """Models by name, which every task must have. Without it the models that each task's command runs: plain LSTM,
-    LN-LSTM and ATN-LSTM, or for a study of another system its own."""
 
     seeds: str | None = None
     """0..4 or 0,3,5; without it the preset's seed."""
