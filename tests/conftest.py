@@ -30,6 +30,12 @@ torch.set_num_threads(1)
 torch.use_deterministic_algorithms(mode=True)
 
 
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Numbers that a test draws from torch's global generator do not depend on the tests before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(params=BACKENDS)
 def auto_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test once for each backend, as what `backend="auto"` takes on the CPU."""
