@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from atn.norms.prop import constants_of, tanh_second_moment
 from experiments.models.recurrent_layer import RecurrenceSettings
 from experiments.training.problem import Problem
 from experiments.training.records.metrics import VALIDATION
@@ -151,18 +152,10 @@ def read_variances(measured: Mapping[str, float]) -> Mapping[State, list[float]]
 
 
 def cell_variance(gamma_ih: float, T: int) -> list[float]:
-    """The exact Var c of Norm-Prop at steps 1, ..., T for ``gamma_hh = 0`` and rows that are orthogonal.
-
-    V(u) = E tanh(u z)^2 is computed by the trapezoidal rule on [-12, 12].
-    """
-    v = _tanh_square(gamma_ih / 2)
-    stationary, ratio = _tanh_square(gamma_ih) * (1 + v) / (3 - v), (1 + v) / 4
+    """The exact Var c of Norm-Prop at steps 1, ..., T for ``gamma_hh = 0`` and rows that are orthogonal."""
+    stationary = constants_of((gamma_ih, 0.0, 1.0), "literal").var_c
+    ratio = (1 + tanh_second_moment(gamma_ih / 2)) / 4
     return [stationary * (1 - ratio**t) for t in range(1, T + 1)]
-
-
-def _tanh_square(u: float) -> float:
-    z, width = np.linspace(-12, 12, 401, retstep=True)
-    return float((np.tanh(u * z) ** 2 * np.exp(-(z**2) / 2)).sum() * width / np.sqrt(2 * np.pi))
 
 
 def _key(name: State, t: int) -> str:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
-from atn.backend.interface import DetachedSettings, NormSettings
-from atn.choices import Base, Statistic
+from atn.choices import Base
 from atn.norms.bn import BatchStatistics
+from atn.norms.case_statistics import CaseStatistics
 from atn.norms.interface import NormArguments, RecurrentNorm, affine_gammas, checked_detach
 from atn.population import check_no_momentum, population_steps
 from atn.state import StreamOrigin
@@ -13,7 +13,7 @@ from atn.validation import check_choice, epsilon, whole_number
 
 
 @dataclass(frozen=True)
-class AssortedTime(RecurrentNorm):
+class AssortedTime(CaseStatistics):
     """Statistics over the last k steps of a case."""
 
     takes: ClassVar[frozenset[str]] = frozenset(
@@ -21,7 +21,6 @@ class AssortedTime(RecurrentNorm):
     )
 
     k: int
-    detach: tuple[Statistic, ...]
 
     @classmethod
     def checked(cls, arguments: NormArguments) -> RecurrentNorm:
@@ -46,20 +45,9 @@ class AssortedTime(RecurrentNorm):
         )
 
     @property
-    def eager_only(self) -> str | None:
-        """Statistics without their gradients, which no kernel leaves out."""
-        return f"detach={self.detach!r}" if self.detach else None
-
-    @property
     def window(self) -> int:
         """The k that was chosen."""
         return self.k
-
-    def settings(self) -> NormSettings | DetachedSettings:
-        """Window, epsilon and the place of the biases."""
-        if self.detach:
-            return DetachedSettings(self.k, self.eps, self.bias_placement, self.detach)
-        return NormSettings(self.k, self.eps, self.bias_placement)
 
     def origin(self) -> StreamOrigin:
         """All that the statistics in a state depend on."""

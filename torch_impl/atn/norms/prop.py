@@ -51,11 +51,11 @@ def constants_of(gamma: tuple[float, float, float], variance: Variance) -> Const
     """
     gamma_ih, gamma_hh, gamma_c = gamma
     u = gamma_ih + gamma_hh if variance == "literal" else math.hypot(gamma_ih, gamma_hh)
-    v = _tanh_second_moment(u / 2)
-    return Constants(var_c=_tanh_second_moment(u) * (1 + v) / (3 - v), var_h=_tanh_second_moment(gamma_c) * (1 + v) / 4)
+    v = tanh_second_moment(u / 2)
+    return Constants(var_c=tanh_second_moment(u) * (1 + v) / (3 - v), var_h=tanh_second_moment(gamma_c) * (1 + v) / 4)
 
 
-def _tanh_second_moment(u: float) -> float:
+def tanh_second_moment(u: float) -> float:
     """V(u), by the trapezoidal rule with 400 intervals, which are exact to rounding.
 
     Up to u = 4 on [-12, 12]: the poles of tanh(u z) lie pi/(2u) beside the real line, and the nearer they are, the more
