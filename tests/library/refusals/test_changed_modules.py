@@ -78,6 +78,10 @@ CAST: list[tuple[nn.Module, str]] = [
     (ATNLSTM(3, 4, k=2, eps=1e100, dtype=torch.float64), "eps must be 0 or from .* got 1e[+]100"),
     (AssortedTimeNorm(3, 2, eps=1e-100, dtype=torch.float64), "eps must be 0 or from .* got 1e-100"),
     (NormalizedLinear(3, 4, k=2, eps=1e-100, dtype=torch.float64), "eps must be 0 or from .* got 1e-100"),
+    (
+        ATNLSTM(3, 4, norm="prop", variance=(1e-50, 1.0), dtype=torch.float64),
+        "var_c, by gamma and variance, must be from 1.18e-38 to .* got 1e-50",
+    ),
     (ATNLSTM(3, 4, norm="ada", scale=1e39, dtype=torch.float64), "scale must be from 1.18e-38 to 3.4e[+]38"),
     (ATNLSTM(3, 4, norm="ada", slope=1e-50, dtype=torch.float64), "slope must be from 1.18e-38 to 3.4e[+]38"),
 ]

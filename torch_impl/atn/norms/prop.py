@@ -139,8 +139,10 @@ class NormProp(RecurrentNorm):
         """The plain LSTM that has h' for its state, with a gain on the cell."""
         site_c: Any = layer.sites["norm_c"]
         device = layer.weights.norm_c.gamma.device
-        for name in Constants._fields:
+        for name, value in site_c.constants._asdict().items():
             check_parameter(f"norm_c.{name}", getattr(site_c, name), (), "()")
+            # Again: the module may have been cast.
+            check_range_of(f"{name}, by gamma and variance,", value, getattr(site_c, name).dtype, positive=True)
             if getattr(site_c, name).device != device:
                 raise ValueError(f"norm_c.{name} must be on {device}, got {getattr(site_c, name).device}")
         weights = with_folded_rows(layer.weights)
