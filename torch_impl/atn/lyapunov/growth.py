@@ -28,6 +28,7 @@ class Growth:
     def __init__(self, Q: Float[Tensor, "B D p"], burn_in: int, every: int) -> None:
         self._Q, self._burn_in, self._every = Q, burn_in, every
         self._steps = 0
+        self._rounding = torch.zeros_like(Q)
         self._logs = torch.zeros_like(Q[:, 0])
         self._decompositions = 0
         self._hidden = torch.zeros_like(self._logs)
@@ -35,6 +36,8 @@ class Growth:
     def add(self, jacobians: Float[Tensor, "t B D D"]) -> None:
         """Take the next steps."""
         for jacobian in jacobians:
+            # The bound of a sum's rounding is of its terms, which cancel where a direction is forgotten.
+            self._rounding = jacobian.abs() @ self._Q.abs() * (self._Q.shape[1] * torch.finfo(self._Q.dtype).eps)
             self._Q = jacobian @ self._Q
             self._steps += 1
             if (self._steps - self._burn_in) % self._every == 0:
@@ -49,13 +52,12 @@ class Growth:
         return exponents.masked_fill(hidden == 1, -math.inf), hidden
 
     def _decompose(self) -> None:
-        lengths = torch.linalg.vector_norm(self._Q, dim=1)
         Q, R = torch.linalg.qr(self._Q)
         diagonal = R.diagonal(dim1=1, dim2=2)
         self._Q = Q * torch.where(diagonal < 0, -1.0, 1.0).unsqueeze(1)
         if self._steps > self._burn_in:
             self._logs += diagonal.abs().log()
-            bound = self._Q.shape[1] * torch.finfo(Q.dtype).eps * lengths
+            bound = torch.linalg.vector_norm(self._rounding, dim=1)
             self._hidden += (diagonal.abs() <= bound).to(Q.dtype)
             self._decompositions += 1
 
