@@ -84,8 +84,8 @@ class LoopNorm(NamedTuple):
     def xhat(self, kept: Tensor, steps: int | slice = EVERY) -> Tensor:
         """Normalized rows (..., B, N) of some steps from the kept ones."""
         r = self.rstd[steps]
-        shift = (self.center(steps) - self.mean[steps]) * r
-        return torch.addcmul(shift.unsqueeze(-1), kept, r.unsqueeze(-1))
+        xhat_center = (self.center(steps) - self.mean[steps]) * r
+        return torch.addcmul(xhat_center.unsqueeze(-1), kept, r.unsqueeze(-1))
 
     def affine(self, xhat: Tensor) -> Tensor:
         """Multiply xhat by the gain and add the shift."""

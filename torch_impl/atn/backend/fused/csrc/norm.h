@@ -40,27 +40,27 @@ struct Norm {
 
   // Of a row i = t * B + b that the backward pass reads, a - center is kept, of which the gradient of the step's own
   // statistics is made, with center the mean m of the step: of a - mean no digit of a would be left beside a far larger
-  // step of the window. Its xhat is row * rstd + shift.
+  // step of the window. Its xhat is row * rstd + xhat_center.
   S center(int64_t i) const { return step_mean[M * B + i]; }
-  S shift(int64_t i) const { return (center(i) - mean[i]) * rstd[i]; }
+  S xhat_center(int64_t i) const { return (center(i) - mean[i]) * rstd[i]; }
 };
 
 // Vectors of xhat of row i, which is centered by the way, to be kept.
 template <typename S>
 inline auto xhat_in_place(const Norm<S>& norm, int64_t i, S* row) {
-  const Vec<S> center(norm.center(i)), rstd(norm.rstd[i]), shift(norm.shift(i));
+  const Vec<S> center(norm.center(i)), rstd(norm.rstd[i]), xhat_center(norm.xhat_center(i));
   return [=](int64_t at, int64_t n) {
     const auto centered = load(row + at, n) - center;
     store(centered, row + at, n);
-    return at::vec::fmadd(centered, rstd, shift);
+    return at::vec::fmadd(centered, rstd, xhat_center);
   };
 }
 
 // Vectors of xhat of row i, which has been centered.
 template <typename S>
 inline auto xhat_of(const Norm<S>& norm, int64_t i, const S* row) {
-  const Vec<S> rstd(norm.rstd[i]), shift(norm.shift(i));
-  return [=](int64_t at, int64_t n) { return at::vec::fmadd(load(row + at, n), rstd, shift); };
+  const Vec<S> rstd(norm.rstd[i]), xhat_center(norm.xhat_center(i));
+  return [=](int64_t at, int64_t n) { return at::vec::fmadd(load(row + at, n), rstd, xhat_center); };
 }
 
 // The forward pass.
