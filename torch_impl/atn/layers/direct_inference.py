@@ -115,7 +115,11 @@ class DirectInference(NamedTuple):
         return output, make(*states, memory, None, self.origin)
 
     def _run(
-        self, module: Any, x: Tensor, states: Sequence[Tensor], windows: list[Any]
+        self,
+        module: Any,
+        x: Tensor,
+        states: Sequence[Any],  # Any: tensors, if they are right
+        windows: list[Any],
     ) -> tuple[Tensor, tuple[Tensor, ...], Iterator[Tensor]] | None:
         """Run all layers from states, none for zeros, and windows, none if empty."""
         stack = stack_for(module.backend, x.device.type, self.mode)
