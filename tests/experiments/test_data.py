@@ -7,7 +7,7 @@ import itertools
 import logging
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,6 @@ from experiments.datasets.text import Corpus, Vocabulary, columns, corpus_of, to
 from experiments.tasks import char_ptb, wikitext2
 from experiments.tasks.language import LanguageSettings
 from experiments.tasks.text_windows import Windows
-from experiments.training.settings import PresetName
 
 TEXT = b" the cat sat \n on <unk> mats \n"
 
@@ -358,14 +357,15 @@ class TestReal:
         assert sizes == {"train": 2_088_628, "validation": 217_646, "test": 245_569}
         assert corpus.vocabulary == 33_278
 
-    @pytest.mark.parametrize("preset", ["paper", "released"])
     @pytest.mark.parametrize(
-        ("presets", "read"), [(char_ptb.PRESETS, penn.character_corpus), (wikitext2.PRESETS, wikitext.word_corpus)]
+        ("settings", "read"),
+        [
+            (char_ptb.PRESETS["paper"], penn.character_corpus),
+            (char_ptb.PRESETS["released"], penn.character_corpus),
+            (wikitext2.PRESETS["paper"], wikitext.word_corpus),
+        ],
     )
-    def test_presets_validate_once_an_epoch(
-        self, presets: Mapping[PresetName, LanguageSettings], read: Callable[[None], Corpus], preset: PresetName
-    ) -> None:
-        settings = presets[preset]
+    def test_presets_validate_once_an_epoch(self, settings: LanguageSettings, read: Callable[[None], Corpus]) -> None:
         windows = Windows(settings, len(columns(read(None).tokens["train"], settings.batch)))
         epochs = 10
         steps = next(step for step in itertools.count(1) if windows.of(step + 1).epoch == epochs)
