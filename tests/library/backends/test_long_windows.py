@@ -12,14 +12,13 @@ from torch import Tensor
 
 import atn.functional as F
 from atn import ATNLSTM
-from atn.backend.fused import backend as fused
-from atn.backend.fused import fallback
 from atn.sliding_window import Parts, SlidingWindow, merges
 from atn.window import LONGEST_KEPT_WINDOW
 from atn_reference import assorted_time_norm_forward
 from tests.support.against_oracle import assert_results_close
 from tests.support.comparison import assert_close, deviation
 from tests.support.dispatch import run_oracle, run_torch
+from tests.support.kernels import backend_with
 from tests.support.lstms import in_chunks, random, with_exact_input_products, with_random_parameters
 from tests.support.problems import Array, HiddenProblem, LSTMProblem, NormProblem
 
@@ -29,17 +28,10 @@ LONG = (65, 100, 128, 255, 257, 300, 1000, sys.maxsize)
 """Beyond what is added up directly, with binary digits of every kind, and beyond the sequence."""
 
 
-def backend_named(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of the backend, with what computes for "fused" put in its place."""
-    if name == "fallback":
-        monkeypatch.setattr(fused, "kernels", lambda: fallback)
-    return "eager" if name == "eager" else "fused"
-
-
 @pytest.fixture(params=KERNELS)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each backend's name in turn."""
-    return backend_named(request.param, monkeypatch)
+    return backend_with(request.param, monkeypatch)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5, 8, 13, 64, 100, sys.maxsize])
@@ -136,7 +128,7 @@ def by_running_sums(a: NDArray[np.float32], k: int, dtype: str) -> Array:
 )
 def test_a_long_window_keeps_its_digits(k: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One rounding of a mean costs 1000 units of the last digit. The fallback's loop would take half a minute."""
-    backend = backend_named(name, monkeypatch)
+    backend = backend_with(name, monkeypatch)
     a = sliding_sequence(k)
     y = F.assorted_time_norm(torch.from_numpy(a), k, backend=backend)
     assert_close(y, by_running_sums(a, k, "float64"), quantity="long window", backend=backend, dtype="float32")

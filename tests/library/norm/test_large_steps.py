@@ -10,25 +10,16 @@ from torch import Tensor, nn
 
 import atn.functional as F
 from atn import ATNGRU, ATNLSTM, ATNRNN
-from atn.backend.fused import backend as fused
-from atn.backend.fused import fallback
 from tests.support.comparison import assert_close
+from tests.support.kernels import KERNELS, backend_with
 from tests.support.lstms import random, with_random_parameters
 from tests.support.runners import DTYPES
 
-KERNELS = ("eager", "compiled", "fallback", "triton")
 LARGE_STEPS = (3, 11)
 WINDOWS = (1, 2, 7, 70)
 """Of one step, added directly, and merged from shorter ones."""
 
 SCALES = (1e4, 1e8, 1e15)
-
-
-def backend_named(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of the backend, with what computes for "fused" put in its place."""
-    if name == "fallback":
-        monkeypatch.setattr(fused, "kernels", lambda: fallback)
-    return "fused" if name in {"compiled", "fallback"} else name
 
 
 def with_large_steps(rows: Tensor, scale: float) -> Tensor:
@@ -53,7 +44,7 @@ def gradient_of_the_other_steps(a: Tensor, k: int, backend: str) -> Tensor:
 def test_a_norm(kernel: str, dtype: str, k: int, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
     a = with_large_steps(random(90 if k > 7 else 20, 2, 5), scale).to(DTYPES[dtype])
     expected = gradient_of_the_other_steps(a.double(), k, "eager")
-    backend = backend_named(kernel, monkeypatch)
+    backend = backend_with(kernel, monkeypatch)
     found = gradient_of_the_other_steps(a, k, backend)
     assert_close(found, expected, quantity="gradient", backend=backend, dtype=dtype)
 
@@ -92,7 +83,7 @@ def test_a_network(
     module = with_random_parameters(MODULES[name](features, 5, k=k)).float()
     x = with_large_steps(random(20, 2, features), scale).float()
     expected = gradients_of(module.double(), x.double())
-    module.float().backend = backend_named(kernel, monkeypatch)
+    module.float().backend = backend_with(kernel, monkeypatch)
     for found, exact in zip(gradients_of(module, x), expected, strict=True):
         assert_close(found, exact, quantity="gradient", backend=str(module.backend), dtype="float32")
 
@@ -109,6 +100,6 @@ def test_the_memory_of_a_stream(kernel: str, k: int, monkeypatch: pytest.MonkeyP
         return torch.autograd.grad(module.stream(x[13:], state)[0].square().sum(), list(module.parameters()))
 
     expected = gradients(module.double(), x.double())
-    module.float().backend = backend_named(kernel, monkeypatch)
+    module.float().backend = backend_with(kernel, monkeypatch)
     for found, exact in zip(gradients(module, x), expected, strict=True):
         assert_close(found, exact, quantity="gradient", backend=str(module.backend), dtype="float32")

@@ -10,9 +10,8 @@ from torch import Tensor
 
 import atn.functional as F
 from atn import ATNGRU, ATNLSTM, ATNRNN
-from atn.backend.fused import backend as fused
-from atn.backend.fused import fallback
 from tests.support.comparison import assert_close
+from tests.support.kernels import KERNELS, backend_with
 from tests.support.lstms import random, with_random_parameters
 from tests.support.runners import DTYPES
 
@@ -24,13 +23,10 @@ WINDOWS = [1, 3, 2000]
 """Of one step, held in one tensor, and merged from shorter ones."""
 
 
-@pytest.fixture(params=["eager", "fused", "plain loop", "triton"])
+@pytest.fixture(params=KERNELS)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each backend; the plain loop is the fused one without its compiled part."""
-    if request.param == "plain loop":
-        monkeypatch.setattr(fused, "kernels", lambda: fallback)
-        return "fused"
-    return str(request.param)
+    """Each backend's name in turn; the fused one twice, without its compiled part too."""
+    return backend_with(request.param, monkeypatch)
 
 
 def derivatives(a: Tensor, k: int, backend: str) -> tuple[Tensor, ...]:
