@@ -30,7 +30,7 @@ records in [`runs/`](runs) alone.
 ## How to run
 
 ```
-python -m nox -s experiments -- copying --preset demo                  # LSTM, LN and ATN separate, in minutes
+python -m nox -s experiments -- copying --preset demo                  # the norms leave the LSTM behind, in minutes
 python -m nox -s experiments -- copying --preset released --T 100      # LSTM, LN and ATN in turn
 python -m nox -s experiments -- report                                 # this page and its figures
 ```
