@@ -179,8 +179,9 @@ class AssortedTimeNorm(FixedSettings):
         TypeError
             `a` is no floating-point tensor, or has another dtype than the parameters.
         ValueError
-            Another shape or device, or an empty axis; with `base="batch"`, one case with k = 1 in training, training
-            inside a transform of `torch.func` or forward mode, or a module that `convert_sync_batchnorm` changed.
+            Another shape or device, an empty axis, or an eps that the dtype does not have; with `base="batch"`, one
+            case with k = 1 in training, training inside a transform of `torch.func` or forward mode, or a module that
+            `convert_sync_batchnorm` changed.
         """
         check_chunk(chunk, NormMemory.__name__)
         return self._next(a, None, None)[0] if chunk is None else self._next(a, chunk.state, chunk.reset)

@@ -76,8 +76,9 @@ class HiddenLayers(RecurrentLayers):
         TypeError
             Input or `hx` is no floating-point tensor, dtypes differ outside autocast.
         ValueError
-            Wrong rank, features or state shape, no time step, different devices. A batch without cases is none: its
-            output is (T, 0, D * H), and every gradient 0.
+            Wrong rank, features or state shape, no time step, different devices; a number of the norm, as eps, that the
+            dtype of a module that was cast does not have. A batch without cases is no error: its output is
+            (T, 0, D * H), and every gradient 0.
         """
         return self._forward(input, hx)
 

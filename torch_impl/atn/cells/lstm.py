@@ -93,7 +93,9 @@ class ATNLSTM(RecurrentLayers):
 
     Every derivative that torch knows is there on every backend: second ones, forward mode, the transforms of
     `torch.func`. The kernels of "fused" and "triton" compute plain forward and backward passes; the other
-    derivatives are computed by the operations of "eager", at its speed.
+    derivatives are computed by the operations of "eager", at its speed. Only training with statistics of the batch
+    ("bn", `base="batch"`) refuses transforms and forward mode, which cannot follow its update in place; and "ada" and
+    `detach` have, by definition, a gradient that is no derivative.
 
     Preactivations whose squares overflow the dtype computed in, float32 from about 1e19 on, are normalized to the shift
     alone, with gradients of 0, on every backend alike; see `atn.functional.assorted_time_norm`.
@@ -259,8 +261,9 @@ class ATNLSTM(RecurrentLayers):
         TypeError
             Input or a state is no floating-point tensor, `hx` is no pair, dtypes differ outside autocast.
         ValueError
-            Wrong rank, features or state shape, no time step, different devices. A batch without cases is none: its
-            output is (T, 0, D * H), and every gradient 0.
+            Wrong rank, features or state shape, no time step, different devices; a number of the norm, as eps, that the
+            dtype of a module that was cast does not have. A batch without cases is no error: its output is
+            (T, 0, D * H), and every gradient 0.
         """
         return self._forward(input, hx)
 

@@ -137,7 +137,7 @@ class NormalizedLinear(FixedSettings, nn.Linear):
         TypeError
             The input is no floating-point tensor, or has another dtype than the parameters.
         ValueError
-            Another shape or device, or an empty axis.
+            Another shape or device, an empty axis, or an eps that the dtype does not have.
         """
         check_chunk(chunk, NormMemory.__name__)
         return self._next(input, None, None)[0] if chunk is None else self._next(input, chunk.state, chunk.reset)
@@ -172,7 +172,8 @@ class NormalizedLinear(FixedSettings, nn.Linear):
             The input is no floating-point tensor, or has another dtype than the parameters; `reset` has no bools; a
             memory that is none.
         ValueError
-            Another shape or device, or an empty axis; a memory that does not fit the input or this module.
+            Another shape or device, an empty axis, or an eps that the dtype does not have; a memory that does not fit
+            the input or this module.
         """
         return cast("tuple[Tensor, NormMemory]", self(input, Chunk(memory, reset)))
 
