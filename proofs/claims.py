@@ -68,7 +68,8 @@ def load_papers(folder: Path = PAPERS) -> list[Paper]:
     ValueError
         Naming the file: a title, source or order missing or of another type, an order used twice, no file at all.
         Naming the claim: an id used twice, a field missing, unknown or not a string, an unknown verdict or experiment,
-        "measured" without an experiment or an experiment without "measured", "holds under" without assumptions.
+        "measured" without an experiment or an experiment without "measured", "holds under" without assumptions or
+        "holds" with any.
     """
     papers: dict[int, Paper] = {}
     seen: set[str] = set()
@@ -114,6 +115,8 @@ def _claim(entry: dict[str, Any], position: int) -> Claim:
         raise ValueError(f"{name}: verdict {claim.verdict!r} must be one of {', '.join(VERDICTS)}")
     if claim.verdict == "holds under" and not claim.assumptions:
         raise ValueError(f"{name}: verdict 'holds under' needs assumptions")
+    if claim.verdict == "holds" and claim.assumptions:
+        raise ValueError(f"{name}: verdict 'holds' has assumptions; with them it is 'holds under'")
     if (claim.verdict == "measured") != bool(claim.experiment):
         raise ValueError(f"{name}: an experiment belongs to verdict 'measured' and to no other verdict")
     return claim

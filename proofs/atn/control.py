@@ -1,12 +1,13 @@
 """Bounds on statistics and outputs: the claims of sections 1, 3 and 5.2 about control and change."""
 
+from itertools import product
 from typing import Any
 
 import sympy as sp
 
 from proofs.atn.scaling import output
 from proofs.atn.window import a, window_mean, window_variance
-from proofs.evidence import Difference, Evidence, Identity, NonNegative
+from proofs.evidence import Difference, Evidence, Identity, NonNegative, Positive
 from proofs.sums import distribute, j, k, n, over_window, residual, s
 
 
@@ -65,13 +66,12 @@ def change_of_statistics() -> tuple[Evidence, ...]:
     """One step on, the mean changes by (m_new - m_old)/k, and by at most 2A/k if entries lie in [-A, A].
 
     `shared` is the sum of the k - 1 step means that stay. The variance is the mean of squares less mu^2: its change is
-    (s_new - s_old)/k - (mu' - mu)(mu' + mu), at most A^2/k + 2A/k * 2A = 5A^2/k. In the warm-up the mean changes by
-    (m_new - mu)/(t + 1). At a given step it may still change more than LN's: step means 4, 0, 0 with k = 2.
+    (s_new - s_old)/k - (mu' - mu)(mu' + mu), at most A^2/k + 2A/k * 2A = 5A^2/k. At a given step the mean may still
+    change more than LN's: step means 4, 0, 0 with k = 2.
     """
-    shared, new, old, mu = sp.symbols("shared m_new m_old mu")
+    shared, new, old = sp.symbols("shared m_new m_old")
     A, steps = sp.symbols("A k", positive=True)
     above, below = sp.symbols("u v", nonnegative=True)
-    t = sp.Symbol("t", integer=True, positive=True)
     bounded = 2 * A / steps - ((A - above) - (-A + below)) / steps
     bounded_square = A**2 / steps - ((A**2 - above) - below) / steps
     return (
@@ -83,12 +83,29 @@ def change_of_statistics() -> tuple[Evidence, ...]:
             "variance as mean of squares", residual(window_variance(), window_mean(a[j, s] ** 2) - window_mean() ** 2)
         ),
         NonNegative("A^2/k less the change of the mean square", sp.simplify(bounded_square)),
-        Identity(
-            "change of the mean in the warm-up", sp.simplify((t * mu + new) / (t + 1) - mu - (new - mu) / (t + 1))
-        ),
         Difference(
             "change of the mean at the third step: k = 2 against LN", sp.Rational(0 + 0, 2) - sp.Rational(4 + 0, 2), 0
         ),
+    )
+
+
+def change_over_all_steps() -> tuple[Evidence, ...]:
+    """The mean mu over t steps changes by (m_new - mu)/(t + 1) with the next step.
+
+    Let the step means be uncorrelated and of variance v. Then mu has variance v/t, and its change
+    (v + v/t)/(t + 1)^2 = v/(t (t + 1)), which falls with t. If the step means are only bounded, the change itself need
+    not fall: step means 0, 0, 1.
+    """
+    mu, new = sp.symbols("mu m_new")
+    t, v = sp.Symbol("t", integer=True, positive=True), sp.Symbol("v", positive=True)
+    change = v / (t * (t + 1))
+    means = (sp.S.Zero, sp.S.Zero, sp.S.One)
+    first, second = ((means[at] - sum(means[:at]) / sp.Integer(at)) / (at + 1) for at in (1, 2))
+    return (
+        Identity("change of the mean", sp.simplify((t * mu + new) / (t + 1) - mu - (new - mu) / (t + 1))),
+        Identity("variance of the change", sp.simplify((v + v / t) / (t + 1) ** 2 - change)),
+        Positive("variance of the change less that of the next", sp.factor(change - change.subs(t, t + 1))),
+        Difference("step means 0, 0, 1: change at the second step against the third", first, second),
     )
 
 
@@ -116,6 +133,32 @@ def larger_sample() -> tuple[Evidence, ...]:
         Identity("uncorrelated", residual(variance_of_mean(v * same_unit * same_step), v / (n * k))),
         Identity("steps are copies", residual(variance_of_mean(v * same_unit), v / n)),
     )
+
+
+def shared_factor() -> tuple[Evidence, ...]:
+    """Uncorrelated entries of one distribution, of which N give a variance that does not tend to theirs as N grows.
+
+    The entries are R e: e is 1 or -1, independently, and all share R, which is 1 or 7; every choice is equally likely.
+    An entry has variance 25. For a given R the window variance has the mean R^2 (1 - 1/N), so that its own variance is
+    at least (1 - 1/N)^2 times that of R^2, 576.
+    """
+    factors = (sp.Integer(1), sp.Integer(7))
+    entries = [(factor * one, factor * other) for factor in factors for one, other in product((1, -1), repeat=2)]
+    squares = [factor**2 for factor in factors]
+    N = sp.Symbol("N", integer=True, positive=True)
+    least = (1 - 1 / N) ** 2 * (_mean([square**2 for square in squares]) - _mean(squares) ** 2)
+    of_two = [((one - other) / 2) ** 2 for one, other in entries]
+    return (
+        Identity("mean of an entry", _mean([one for one, _ in entries])),
+        Identity("variance of an entry", _mean([one**2 for one, _ in entries]) - 25),
+        Identity("covariance of two entries", _mean([one * other for one, other in entries])),
+        Identity("window variance of N = 2, R = 7", _mean(of_two[4:]) - squares[1] * (1 - sp.Rational(1, 2))),
+        Difference("limit of its variance, against 0", sp.limit(least, N, sp.oo), 0),
+    )
+
+
+def _mean(values: list[Any]) -> Any:
+    return sum(values) / sp.Integer(len(values))
 
 
 def higher_moments() -> tuple[Evidence, ...]:

@@ -209,11 +209,11 @@ def coupled_units() -> tuple[Evidence, ...]:
 def coupling_in_general() -> tuple[Evidence, ...]:
     """Errata, item 2, for any n, k: at lag 1 of a diagonal recurrence (12) drops w/(nk) times the other units' J.
 
-    The off-diagonal entry -(r + r xhat_s xhat_i)/(nk) is 0 only where xhat_s xhat_i = -1.
+    The off-diagonal entry -gamma_s (r + r xhat_s xhat_i)/(nk) is 0 only where gamma_s = 0 or xhat_s xhat_i = -1.
     """
-    w, r, xs, xi, n, k = sp.symbols("w r xhat_s xhat_i n k", positive=True)
-    off_diagonal = -r / (n * k) - xs * (xi / r) * r**2 / (n * k)
-    return (Identity("off-diagonal entry", sp.simplify(w * off_diagonal + w * r * (1 + xs * xi) / (n * k))),)
+    w, r, gain, xs, xi, n, k = sp.symbols("w r gamma_s xhat_s xhat_i n k", positive=True)
+    off_diagonal = gain * (-r / (n * k) - xs * (xi / r) * r**2 / (n * k))
+    return (Identity("off-diagonal entry", sp.simplify(w * off_diagonal + w * gain * r * (1 + xs * xi) / (n * k))),)
 
 
 def paths() -> tuple[Evidence, ...]:

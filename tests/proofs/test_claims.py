@@ -77,6 +77,7 @@ class TestRegistry:
             (entry(verdict="measured"), "'one': an experiment belongs to verdict 'measured'"),
             (entry(more='experiment = "copying"'), "'one': an experiment belongs to verdict 'measured'"),
             (entry(verdict="holds under"), "'one': verdict 'holds under' needs assumptions"),
+            (entry(assumptions="eps = 0"), "'one': verdict 'holds' has assumptions"),
             (entry(more='proof = "mine"'), r"'one': missing fields \[\], unknown fields \['proof'\]"),
             (entry(more="experiment = 3"), "'one': every field must be a string"),
             ('[[claim]]\nid = "one"', "'one': missing fields .*'verdict'"),

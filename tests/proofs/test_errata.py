@@ -154,6 +154,15 @@ class TestSentences:
         name = "change of the mean at the third step: k = 2 against LN"
         assert pairs(control.change_of_statistics()) == {name: (-2, 0)}
 
+    @pytest.mark.claim("s3-all-steps-vary-early")
+    def test_a_late_step_may_change_the_mean_more_than_an_early_one(self) -> None:
+        name = "step means 0, 0, 1: change at the second step against the third"
+        assert pairs(control.change_over_all_steps()) == {name: (0, R(1, 3))}
+
+    @pytest.mark.claim("s3-larger-sample")
+    def test_a_factor_that_all_entries_share(self) -> None:
+        assert pairs(control.shared_factor()) == {"limit of its variance, against 0": (576, 0)}
+
     @pytest.mark.claim("s3-bias-mitigates")
     def test_bias_inside(self) -> None:
         assert pairs(control.bias_inside()) == {"b = (0, 7, -7, 0), x = 1 against 7": (R(1, 5), 1)}
