@@ -48,7 +48,8 @@ class DenoiseSettings(SyntheticSettings):
     """Section 4.1.3."""
 
     T: int
-    """The symbols stand among the first T + 9 steps. Paper: 100 and 200."""
+    """The symbols stand among the first T + 9 of T + 20 steps, as in the public generator. Paper: 100 and 200, as the
+    length of the whole input, of which T - 10 points are noise."""
 
     replace: bool
     """Whether the places are drawn with replacement. Open in the paper; True as in the public generator. A later symbol

@@ -35,8 +35,9 @@ def level(_step: int, train: float) -> dict[str, float]:
     return {"validation": train}
 
 
-def copying_run(model: ModelName, loss: float, **options: Any) -> Result:
-    return make_run("copying", model, falls_to(loss), **{"preset": "released", "measured": level, **options})
+def copying_run(model: ModelName, loss: float, within: int = 1000, **options: Any) -> Result:
+    falling = falls_to(loss, within=within)
+    return make_run("copying", model, falling, **{"preset": "released", "measured": level, **options})
 
 
 @functools.cache
@@ -60,7 +61,7 @@ def denoise_run(model: ModelName, loss: float, within: int, T: int) -> Result:
 
 @functools.cache
 def denoise_runs(T: int) -> tuple[Result, ...]:
-    within = {"lstm": 500, "ln": 3000, "atn": 1000}
+    within = {"lstm": 5000, "ln": 3000, "atn": 1000}
     return tuple(denoise_run(model, TABLE_3[T][model].train, within[model], T) for model in MODELS)
 
 
@@ -91,14 +92,21 @@ def pixel_run(model: ModelName, accuracy: float) -> Result:
     return make_run("pixel-mnist", model, falls_to(1.0), measured=lambda *_: {"validation": 1.0, "accuracy": accuracy})
 
 
-def statistics_run(k: int, spread: Mapping[str, float]) -> Result:
-    """Means and variances that go up and down by so much, by norm."""
+def statistics_run(k: int, spread: Mapping[str, float], lasting: int = 0) -> Result:
+    """Means and variances that go up and down by so much, by norm.
+
+    If `lasting` is not 0, the cell's mean has a spike that falls within so many steps: from the first step on, or, if
+    it is negative, up to the last one.
+    """
     measured = {
         f"{norm} {moment} {t}": float(moment == "variance") + (-1) ** t * spread[norm]
         for norm in norm_statistics.NORMS
         for moment in ("mean", "variance")
         for t in range(75)
     }
+    if lasting:
+        distances = {t: t if lasting > 0 else 74 - t for t in range(75)}
+        measured |= {f"c mean {t}": float(np.exp(-distances[t] / abs(lasting))) for t in distances}
     return make_run(
         "statistics", "ln" if k == 1 else "atn", lambda _: 1.0, measured=lambda *_: {"validation": 1.0, **measured}, k=k
     )
@@ -106,7 +114,7 @@ def statistics_run(k: int, spread: Mapping[str, float]) -> Result:
 
 def statistics_runs() -> tuple[Result, ...]:
     under_ln = statistics_run(1, dict.fromkeys(norm_statistics.NORMS, 0.001))
-    return (under_ln, *(statistics_run(k, {"hh": 0.1, "ih": 0.4, "c": 0.2}) for k in (5, 25, 55)))
+    return (under_ln, *(statistics_run(k, {"hh": 0.1, "ih": 0.4, "c": 0.2}, lasting=k) for k in (5, 25, 55)))
 
 
 def window_run(k: int, loss: float) -> Result:
@@ -237,6 +245,12 @@ LIKE_THE_PAPER: Mapping[str, Callable[[], tuple[Result, ...]]] = {
     "figure-5": lambda: (pixel_run("ln", 0.11), pixel_run("atn", 0.8)),
     "figure-6": statistics_runs,
     "figure-7": window_runs,
+    "s1-faster-copying": lambda: copying_runs(100) + copying_runs(200),
+    "s1-faster-adding": lambda: adding_runs(100) + adding_runs(200),
+    "s1-faster-denoise": lambda: denoise_runs(100) + denoise_runs(200),
+    "s4-copying-lstm": lambda: copying_runs(100) + copying_runs(200),
+    "s4-copying-steep": lambda: copying_runs(100) + copying_runs(200),
+    "s4-denoise-throughout": lambda: denoise_runs(100) + denoise_runs(200),
     "s5-large-k-gradients": window_runs,
     "np-similar-or-better": norm_prop_runs,
     "np-char-ptb-order": norm_prop_runs,
@@ -270,15 +284,26 @@ UNLIKE_THE_PAPER: list[tuple[str, Callable[[], Result]]] = [
     ("figure-2", lambda: copying_run("ln", 0.08, T=200)),
     ("figure-2", lambda: copying_run("atn", 0.18, T=100)),
     ("figure-3", lambda: adding_run("atn", 0.0006, 5000, T=100)),
+    ("figure-3", lambda: adding_run("atn", 0.0012, 1500, T=200)),
     ("figure-4", lambda: denoise_run("atn", 0.01, 4000, 100)),
     ("figure-4", lambda: denoise_run("ln", 0.01, 3000, 100)),
+    ("figure-4", lambda: denoise_run("lstm", 0.02, 5000, 100)),
     ("figure-5", lambda: pixel_run("ln", 0.3)),
     ("figure-5", lambda: pixel_run("atn", 0.12)),
+    ("figure-5", lambda: pixel_run("atn", 0.4)),
     ("figure-6", lambda: statistics_run(1, {"hh": 0.001, "ih": 0.3, "c": 0.001})),
-    ("figure-6", lambda: statistics_run(25, {"hh": 0.5, "ih": 0.4, "c": 0.2})),
-    ("figure-6", lambda: statistics_run(55, {"hh": 0.0015, "ih": 0.4, "c": 0.2})),
+    ("figure-6", lambda: statistics_run(55, {"hh": 0.0015, "ih": 0.4, "c": 0.2}, lasting=55)),
+    ("figure-6", lambda: statistics_run(55, {"hh": 0.1, "ih": 0.4, "c": 0.2}, lasting=4)),
+    ("figure-6", lambda: statistics_run(5, {"hh": 0.1, "ih": 0.4, "c": 0.2}, lasting=-1)),
     ("figure-7", lambda: window_run(65, 0.12)),
     ("figure-7", lambda: window_run(25, 0.16)),
+    ("s1-faster-copying", lambda: copying_run("ln", 0.15, 2000, T=100)),
+    ("s1-faster-adding", lambda: adding_run("ln", 0.0013, 8000, T=100)),
+    ("s1-faster-denoise", lambda: denoise_run("ln", 0.03, 9000, 200)),
+    ("s4-copying-lstm", lambda: copying_run("lstm", 0.09, T=200)),
+    ("s4-copying-steep", lambda: copying_run("atn", 0.1354, 2000, T=100)),
+    ("s4-denoise-throughout", lambda: denoise_run("lstm", 0.001, 500, 100)),
+    ("s4-denoise-throughout", lambda: denoise_run("ln", 0.001, 500, 200)),
     ("s5-large-k-gradients", lambda: window_run(65, 0.13)),
     ("np-similar-or-better", lambda: norm_prop_run("lstm", 1.41)),
     ("np-similar-or-better", lambda: norm_prop_run("prop", 1.46)),

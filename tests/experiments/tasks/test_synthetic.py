@@ -101,6 +101,7 @@ SYMBOLS = {
 LENGTH = 10
 
 
+@pytest.mark.claim("s4-copying-baseline")
 @pytest.mark.parametrize("name", SYMBOLS)
 def test_the_baseline_is_the_loss_of_knowing_the_places_and_guessing_the_symbols(name: str) -> None:
     task, drawn = SYMBOLS[name], problem(name)

@@ -233,7 +233,8 @@ def test_operations_of_a_step_do_not_depend_on_k() -> None:
         assert 0 < operations(T + 1, k) - operations(T, k) - short <= 2 * 5 * 2 * math.log2(k)
 
 
-@pytest.mark.parametrize("k", [3, 100])
+@pytest.mark.claim("s2-ln-needs-no-batch")
+@pytest.mark.parametrize("k", [1, 3, 100])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 3, 2), (4, 1, 2)])
 def test_axes_of_one(shape: tuple[int, int, int], k: int) -> None:
     """Each case alone is the case in the batch, and each prefix the beginning of the whole."""
