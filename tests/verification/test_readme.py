@@ -3,17 +3,10 @@
 import ast
 import importlib
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from experiments.report.results import load_results
-from experiments.report.selection import decides
-from experiments.tasks import char_ptb, wikitext2
-from experiments.training.records.summary import mean
-from experiments.training.settings import MODELS
 from tests.support.commands import faults, nox_commands
 
 ROOT = Path(__file__).parents[2]
@@ -162,60 +155,6 @@ def test_a_path_in_the_wrong_column_is_found() -> None:
     header = "| paper | oracle, `reference/atn_reference` | library, `torch_impl/atn` |\n|---|---|---|\n"
     assert misplaced(header + "| RNN | `networks/rnn.py` | `cells/rnn.py` |") == []
     assert misplaced(header + "| RNN | `cells/rnn.py` | `networks/rnn.py` |") == ["cells/rnn.py", "networks/rnn.py"]
-
-
-TASK_OF = {"characters of PTB": "char-ptb", "words of WikiText-2": "wikitext2"}
-"""Tasks that the table calls by another name."""
-
-UNITS: dict[str | None, Callable[[float], float]] = {
-    None: float,
-    "bits": char_ptb.bits_per_character,
-    "perplexity": wikitext2.perplexity,
-}
-"""From a loss in nats to the unit of a row, by its name in the table."""
-
-
-class ResultRow(NamedTuple):
-    """A row of the table of results that has losses."""
-
-    task: str
-    T: int | None
-    preset: str
-    printed: tuple[str, ...]
-    """Our mean for each model as printed."""
-    seeds: int
-    unit: str | None
-    """One of `UNITS`."""
-
-
-def result_rows(text: str) -> list[ResultRow]:
-    found = []
-    for line in text.splitlines():
-        if place := re.match(r"\| ([\w -]+), (?:T = (\d+), )?(paper|released|budget)(?:, (bits|perplexity))? \|", line):
-            name, T, preset, unit = place.groups()
-            _, _, ours, _, seeds = line.strip("| ").split(" | ")
-            printed = tuple(number.split()[0] for number in ours.split(" / "))
-            found.append(ResultRow(TASK_OF.get(name, name), int(T) if T else None, preset, printed, int(seeds), unit))
-    return found
-
-
-def test_our_results_are_those_of_the_records() -> None:
-    finished = [each for each in load_results(ROOT / "experiments" / "runs").finished if decides(each.record)]
-    shown = result_rows((ROOT / "README.md").read_text("utf-8"))
-    assert len(shown) == 9
-    for row in shown:
-        wanted = (row.task, row.preset, row.T)
-        by_model: dict[str, dict[int, float]] = {model: {} for model in MODELS}
-        for each in finished:
-            place = each.record.task, each.record.preset, each.record.settings.get("T")
-            is_shown = each.record.settings.get("replace") is not False  # the denoise task of the table
-            if place == wanted and is_shown and each.record.model in by_model:
-                by_model[each.record.model][each.seed] = UNITS[row.unit](each.minimum.validation)
-        common = set.intersection(*(set(of_seed) for of_seed in by_model.values()))
-        assert len(common) == row.seeds, wanted
-        for model, number in zip(MODELS, row.printed, strict=True):
-            digits = len(number.partition(".")[2])
-            assert f"{mean([by_model[model][seed] for seed in common]):.{digits}f}" == number, (*wanted, model)
 
 
 def test_the_one_example_runs() -> None:

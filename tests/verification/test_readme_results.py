@@ -1,0 +1,144 @@
+"""The results in README.md are those of the records, and its counts of claims those of the registry."""
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.report.results import Results, load_results
+from experiments.report.selection import decides
+from experiments.report.sensitivity.effects import is_true
+from experiments.report.sensitivity.grid_results import CellResult, GridResult, grid_results
+from experiments.report.sensitivity.sentences import CellSentence, is_lower
+from experiments.report.sensitivity.verdicts import verdict
+from experiments.tasks import char_ptb, wikitext2
+from experiments.training.records.summary import mean
+from experiments.training.settings import MODELS
+from proofs.claims import VERDICTS, load_papers
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+
+
+@functools.cache
+def results() -> Results:
+    return load_results(ROOT / "experiments" / "runs")
+
+
+TASK_OF = {"characters of PTB": "char-ptb", "words of WikiText-2": "wikitext2"}
+"""Tasks that the table calls by another name."""
+
+UNITS: dict[str | None, Callable[[float], float]] = {
+    None: float,
+    "bits": char_ptb.bits_per_character,
+    "perplexity": wikitext2.perplexity,
+}
+"""From a loss in nats to the unit of a row, by its name in the table."""
+
+
+class ResultRow(NamedTuple):
+    """A row of the table of results that has losses."""
+
+    task: str
+    T: int | None
+    preset: str
+    printed: tuple[str, ...]
+    """Our mean for each model as printed."""
+    seeds: int
+    unit: str | None
+    """One of `UNITS`."""
+
+
+def result_rows(text: str) -> list[ResultRow]:
+    found = []
+    for line in text.splitlines():
+        if place := re.match(r"\| ([\w -]+), (?:T = (\d+), )?(paper|released|budget)(?:, (bits|perplexity))? \|", line):
+            name, T, preset, unit = place.groups()
+            _, _, ours, _, seeds = line.strip("| ").split(" | ")
+            printed = tuple(number.split()[0] for number in ours.split(" / "))
+            found.append(ResultRow(TASK_OF.get(name, name), int(T) if T else None, preset, printed, int(seeds), unit))
+    return found
+
+
+def test_our_results_are_those_of_the_records() -> None:
+    finished = [each for each in results().finished if decides(each.record)]
+    shown = result_rows(README.read_text("utf-8"))
+    assert len(shown) == 9
+    for row in shown:
+        wanted = (row.task, row.preset, row.T)
+        by_model: dict[str, dict[int, float]] = {model: {} for model in MODELS}
+        for each in finished:
+            place = each.record.task, each.record.preset, each.record.settings.get("T")
+            is_shown = each.record.settings.get("replace") is not False  # the denoise task of the table
+            if place == wanted and is_shown and each.record.model in by_model:
+                by_model[each.record.model][each.seed] = UNITS[row.unit](each.minimum.validation)
+        common = set.intersection(*(set(of_seed) for of_seed in by_model.values()))
+        assert len(common) == row.seeds, wanted
+        for model, number in zip(MODELS, row.printed, strict=True):
+            digits = len(number.partition(".")[2])
+            assert f"{mean([by_model[model][seed] for seed in common]):.{digits}f}" == number, (*wanted, model)
+
+
+ATN_LOWER, LN_LOWER = BOTH = is_lower("atn", "ln"), is_lower("ln", "atn")
+
+DENOISE_PAPER = {"bias_placement": "inside", "lr": 0.01, "clip": None}
+"""The paper's settings in the grids of denoise."""
+
+
+@functools.cache
+def grids() -> Mapping[str, GridResult]:
+    return {result.grid.name: result for result in grid_results(results())}
+
+
+def cell(grid: str, **settings: Any) -> CellResult:
+    """The one cell of a grid with these settings."""
+    (found,) = [one for one in grids()[grid].cells if settings.items() <= one.cell.items()]
+    return found
+
+
+def at_every_seed(grid: str, sentence: CellSentence, **settings: Any) -> bool:
+    """Whether a sentence is true at every seed in the one cell with these settings."""
+    return is_true(cell(grid, **settings), sentence, grids()[grid].grid.seeds)
+
+
+def test_copying_is_as_the_sentence_on_it_says() -> None:
+    assert verdict(grids()["copying-placement"], ATN_LOWER).startswith("robust")
+    by_seed = [ATN_LOWER.holds(cell("copying-paper"), seed) for seed in grids()["copying-paper"].grid.seeds]
+    assert set(by_seed) == {True, False}
+
+
+def test_denoise_is_as_the_sentence_on_it_says() -> None:
+    assert at_every_seed("denoise-settings", LN_LOWER, **DENOISE_PAPER)
+    assert at_every_seed("denoise-long", LN_LOWER, T=100, **DENOISE_PAPER)
+    for other in ({"clip": 1.0}, {"bias_placement": "outside"}, {"clip": 1.0, "bias_placement": "outside"}):
+        assert not any(at_every_seed("denoise-settings", each, **{**DENOISE_PAPER, **other}) for each in BOTH), other
+
+
+def test_pixel_mnist_is_as_the_sentence_on_it_says() -> None:
+    undoes = {"bias_placement": "inside", "chrono_at": "bias"}
+    for one in grids()["pixel-inside"].cells:
+        for model in ("ln", "atn"):
+            accuracies = one.shown["accuracy"][model].values()
+            assert len(accuracies) == 3
+            bounds = (0.0, 0.15) if undoes == one.cell else (0.5, 1.0)
+            assert all(bounds[0] < accuracy < bounds[1] for accuracy in accuracies), (one.cell, model)
+
+
+def test_elsewhere_the_seeds_decide() -> None:
+    assert not any(at_every_seed("adding-placement", sentence, bias_placement="inside") for sentence in BOTH)
+    assert not any(at_every_seed(grid, sentence) for grid in ("adding-long", "copying-long") for sentence in BOTH)
+    assert not any(at_every_seed("denoise-long", sentence, T=200, **DENOISE_PAPER) for sentence in BOTH)
+
+
+def test_claims_are_counted_as_in_the_registry() -> None:
+    text = " ".join(README.read_text("utf-8").split())
+    pattern = (
+        r"Of the paper's (\d+) claims (\d+) hold, (\d+) hold under an assumption that it leaves out, "
+        r"(\d+) is a misprint, (\d+) are refuted, and (\d+) are measured"
+    )
+    (counts,) = re.findall(pattern, text)
+    claims = load_papers()[0].claims.values()
+    of_verdict = Counter(claim.verdict for claim in claims)
+    assert tuple(map(int, counts)) == (len(claims), *(of_verdict[verdict] for verdict in VERDICTS))
