@@ -15,7 +15,9 @@ Times of `ATNLSTM` as multiples of the time of `torch.nn.LSTM`, and below them o
 the time of torch's plain cell. Each cell is "2 threads / 1 thread"; a figure above its limit is bold, and
 [PROFILE.md](PROFILE.md) says what is in it. *Kept heap*:
 malloc keeps freed memory, so that page faults do not hide the arithmetic. Training is forward and backward; inference
-and single steps run in evaluation mode, without gradients."""
+and single steps run in evaluation mode, without gradients. In the default heap the system maps the workspace of
+`torch.nn.LSTM` anew in every pass, which costs more on one machine than on another: where its own time, in the second
+column, is longer than in [section CPU](#cpu), the ratios to it are lower."""
 
 
 def overhead_section(path: Path) -> list[str]:
@@ -59,10 +61,24 @@ def _ratios(record: Record) -> list[str]:
         ("step of forward", "default"),
         ("step of stream", "default"),
     ]
-    header = ["T, B, I, H, k", *(f"{mode}, {heap} heap" if "step" not in mode else mode for mode, heap in columns)]
-    rows = [[_name(size), *(_ratio(record, size, mode, heap, RATIO[mode]) for mode, heap in columns)] for size in ROWS]
-    rows.append([LIMIT_AND_TARGET, *(f"*{RATIO[mode]}*" for mode, _ in columns)])
+    names = [f"{mode}, {heap} heap" if "step" not in mode else mode for mode, heap in columns]
+    rows = [
+        [
+            _name(size),
+            _peer_time(record, size),
+            *(_ratio(record, size, mode, heap, RATIO[mode]) for mode, heap in columns),
+        ]
+        for size in ROWS
+    ]
+    rows.append([LIMIT_AND_TARGET, "", *(f"*{RATIO[mode]}*" for mode, _ in columns)])
+    header = ["T, B, I, H, k", "nn.LSTM: training, default heap", *names]
     return markdown(header, rows)
+
+
+def _peer_time(record: Record, size: Size) -> str:
+    """Time of torch's LSTM in training."""
+    found = [_figures(record, size, "training", "default", threads) for threads in THREADS]
+    return " / ".join(DASH if figures is None else f"{figures.peer * 1e3:.3g}" for figures in found) + " ms"
 
 
 def _family(record: Record) -> list[str]:
