@@ -78,7 +78,13 @@ def _ratios(record: Record) -> list[str]:
 def _peer_time(record: Record, size: Size) -> str:
     """Time of torch's LSTM in training."""
     found = [_figures(record, size, "training", "default", threads) for threads in THREADS]
-    return " / ".join(DASH if figures is None else f"{figures.peer * 1e3:.3g}" for figures in found) + " ms"
+    return (
+        " / ".join(
+            DASH if figures is None else f"{figures.peer * 1e3:.{0 if figures.peer >= 0.1 else 1}f}"
+            for figures in found
+        )
+        + " ms"
+    )
 
 
 def _family(record: Record) -> list[str]:
