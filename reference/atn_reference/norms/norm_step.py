@@ -1,6 +1,6 @@
 """ATN at one time step: the newest row of a window, normalized by the statistics of the window. Eq. (9).
 
-The whole-sequence form and both recurrent networks run these two functions and no others: the mathematics stands
+The whole-sequence form and the recurrent networks run these two functions and no others: the mathematics stands
 here once. The backward pass returns a gradient for *every* row of the window, since each took part in the statistics.
 
 Letters: B batch, N features, K rows in the window.
