@@ -211,9 +211,9 @@ def coupling_in_general() -> tuple[Evidence, ...]:
 
     The off-diagonal entry -gamma_s (r + r xhat_s xhat_i)/(nk) is 0 only where gamma_s = 0 or xhat_s xhat_i = -1.
     """
-    w, r, gain, xs, xi, n, k = sp.symbols("w r gamma_s xhat_s xhat_i n k", positive=True)
-    off_diagonal = gain * (-r / (n * k) - xs * (xi / r) * r**2 / (n * k))
-    return (Identity("off-diagonal entry", sp.simplify(w * off_diagonal + w * gain * r * (1 + xs * xi) / (n * k))),)
+    w, r, gamma, xs, xi, n, k = sp.symbols("w r gamma_s xhat_s xhat_i n k", positive=True)
+    off_diagonal = gamma * (-r / (n * k) - xs * (xi / r) * r**2 / (n * k))
+    return (Identity("off-diagonal entry", sp.simplify(w * off_diagonal + w * gamma * r * (1 + xs * xi) / (n * k))),)
 
 
 def paths() -> tuple[Evidence, ...]:
