@@ -27,6 +27,23 @@ def test_one_step_is_layer_norm_of_a_linear_map(*, placement: BiasPlacement, bia
 
 
 @pytest.mark.parametrize("placement", ["outside", "inside"])
+def test_autocast_computes_in_float32_and_answers_in_the_dtype_of_the_input(placement: BiasPlacement) -> None:
+    module = with_random_parameters(NormalizedLinear(3, 5, k=2, bias_placement=placement))
+    x = random(4, 2, 3).float()
+    rounded = x.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        plain, half = module(x), module(rounded)
+    assert torch.equal(plain, module(x))
+    # The norm takes its input in the dtype of the sequence, in which the product is rounded.
+    a = nn.functional.linear(rounded.float(), module.weight, module.bias if placement == "inside" else None)
+    b = module.bias if placement == "outside" else torch.zeros(5)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = (module.norm(a.bfloat16()) + b).bfloat16()
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(half, expected)
+
+
+@pytest.mark.parametrize("placement", ["outside", "inside"])
 def test_chunks_are_the_whole_and_cases_restart(placement: BiasPlacement) -> None:
     module = with_random_parameters(NormalizedLinear(3, 5, k=4, bias_placement=placement, **DOUBLE))
     x, reset = random(9, 2, 3), torch.zeros(9, 2).bool()

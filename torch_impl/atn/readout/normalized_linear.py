@@ -199,8 +199,9 @@ class NormalizedLinear(FixedSettings, nn.Linear):
         inside, outside = (b, None) if self.bias_placement == "inside" else (None, b)
         with full_precision(input.device):
             a = nn.functional.linear(input.to(dtype), weight.to(dtype), inside)
-            y, memory = norm.stream(a.to(input.dtype), memory, reset)
-            return (y if outside is None else y + outside).to(input.dtype), memory
+        # Outside the context: only under autocast may a norm's input have another dtype than its gain.
+        y, memory = norm.stream(a.to(input.dtype), memory, reset)
+        return (y if outside is None else y + outside).to(input.dtype), memory
 
     def extra_repr(self) -> str:
         """Sizes, and where the bias stands."""
