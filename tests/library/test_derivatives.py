@@ -224,6 +224,48 @@ def test_a_gradient_penalty_reaches_every_parameter(backend: str) -> None:
         assert_close(value, expected[name], quantity="gradient", scale=scale, what=name)
 
 
+def float_modules(backend: str) -> list[Callable[[Tensor], Tensor]]:
+    """Every cell and the norm in float32, as functions of an input (6, 2, 2)."""
+    weight = torch.nn.Parameter(torch.tensor([0.5, 2.0]))
+    cells: list[ATNLSTM | ATNGRU | ATNRNN] = [cell(2, 3, 2, k=2, backend=backend) for cell in (ATNLSTM, ATNGRU, ATNRNN)]
+    return [
+        *(lambda x, cell=cell: cell(x)[0] for cell in cells),
+        lambda x: F.assorted_time_norm(x, 2, weight, backend=backend),
+    ]
+
+
+def test_autocast_around_a_recorded_backward_pass_changes_nothing() -> None:
+    x = tensor(6, 2, 2, seed=1).float().requires_grad_()
+    for run in float_modules("fused"):
+        loss = run(x).square().sum()
+        (expected,) = torch.autograd.grad(loss, x, create_graph=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            (found,) = torch.autograd.grad(loss, x, create_graph=True)
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("cell", [ATNLSTM, ATNGRU, ATNRNN])
+def test_parameters_frozen_after_the_forward_pass(cell: type[ATNLSTM | ATNGRU | ATNRNN], backend: str) -> None:
+    """As the critic of a GAN is, for the pass of its generator: the gradient of the input stays."""
+    module = cell(2, 3, 2, k=2, backend=backend, dtype=torch.float64)
+    x = X.clone().requires_grad_()
+    loss = module(x)[0].square().sum()
+    (expected,) = torch.autograd.grad(loss, x, retain_graph=True)
+    module.requires_grad_(False)  # noqa: FBT003 - as torch has it
+    (found,) = torch.autograd.grad(loss, x, create_graph=True)
+    assert_close(found.detach(), expected, quantity="gradient")
+
+
+def test_a_gain_frozen_after_the_forward_pass(backend: str) -> None:
+    x, gamma = X.clone().requires_grad_(), torch.ones(2, dtype=torch.float64, requires_grad=True)
+    y = F.assorted_time_norm(x, 2, gamma, backend=backend)
+    (expected,) = torch.autograd.grad(y, x, torch.ones_like(y), retain_graph=True)
+    gamma.requires_grad_(False)  # noqa: FBT003 - as torch has it
+    upstream = torch.stack([torch.ones_like(y), 2 * torch.ones_like(y)])
+    (found,) = torch.autograd.grad(y, x, upstream, is_grads_batched=True)
+    assert_close(found, torch.stack([expected, 2 * expected]), quantity="gradient", scale=1.0)
+
+
 def test_one_tensor_in_two_places_counts_for_both(backend: str) -> None:
     """One that is both gain and shift, or both h_0 and c_0, in a recorded backward pass and in the pass after it."""
     found = []

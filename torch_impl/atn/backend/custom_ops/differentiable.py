@@ -17,7 +17,7 @@ from atn.backend.custom_ops.signatures import HiddenForward, LSTMForward, NormFo
 from atn.backend.eager import eager_layer, eager_norm
 from atn.backend.eager_cells import CELLS
 from atn.backend.interface import Affine, HiddenWeights, LayerWeights, NormSettings
-from atn.precision import state_dtype
+from atn.precision import full_precision, state_dtype
 from atn.state import HiddenMemory, LayerMemory
 from atn.window import StepStatistics
 
@@ -113,6 +113,15 @@ def _weights(given: LSTMForward) -> LayerWeights:
     )
 
 
+def _place(value: Tensor) -> Tensor:
+    """The argument as one to differentiate in.
+
+    A view, since the same tensor may be two arguments, and an argument may be computed from another. A leaf that was
+    frozen after the forward pass is in no graph: a new leaf stands for it.
+    """
+    return value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
+
+
 def gradients(
     forward: Callable[[Sequence[Any]], Sequence[Tensor]],
     given: Sequence[Any],
@@ -121,13 +130,14 @@ def gradients(
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the arguments that need one, from the gradients of the outputs, in differentiable operations.
 
-    `forward` is run again on `given`; each of `upstream` has the shape of the output of `forward` in its place, or is
-    None. The gradient of an argument that needs none is None.
+    `forward` is run again on `given`, in full precision as the forward pass was, whatever autocast the backward pass is
+    called in; each of `upstream` has the shape of the output of `forward` in its place, or is None. The gradient of an
+    argument that needs none is None.
     """
     recorded = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # One view per argument: the same tensor may be two arguments, and an argument may be computed from another.
-        places = [value.view_as(value) if need else value for value, need in zip(given, needed, strict=True)]
+    device = next(value.device for value in given if isinstance(value, Tensor))
+    with torch.enable_grad(), full_precision(device):
+        places = [_place(value) if need else value for value, need in zip(given, needed, strict=True)]
         outputs = forward(places)
         pairs = [
             (output, gradient)
