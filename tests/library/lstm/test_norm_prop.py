@@ -54,6 +54,14 @@ class TestNumbers:
         rounded = round_to(problem, "bfloat16")
         assert_results_close(run_lstm_torch(rounded, backend, "bfloat16"), run_lstm_oracle(rounded), backend)
 
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_a_module_cast_to_a_half_type_is_rounded_once(self, dtype: torch.dtype) -> None:
+        """Its constants have 16 bits then, but their roots are those of float32."""
+        half = with_random_parameters(ATNLSTM(3, 5, norm="prop")).to(dtype)
+        full = copy.deepcopy(half).float()
+        x = random(30, 3, 3).to(dtype)
+        assert torch.equal(half(x)[0], full(x.float())[0].to(dtype))
+
 
 class TestConstants:
     """Var c and Var h, by the formulas or as given."""

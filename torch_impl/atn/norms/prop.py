@@ -146,10 +146,12 @@ class NormProp(RecurrentNorm):
             if getattr(site_c, name).device != device:
                 raise ValueError(f"norm_c.{name} must be on {device}, got {getattr(site_c, name).device}")
         weights = with_folded_rows(layer.weights)
+        # Roots of a constant in a half type would be rounded a second time.
+        var_c, var_h = (constant.to(weights.weight_hh.dtype) for constant in (site_c.var_c, site_c.var_h))
         return layer._replace(
             weights=weights._replace(
-                weight_hh=weights.weight_hh / site_c.var_h.sqrt(),
-                norm_c=Affine(weights.norm_c.gamma / site_c.var_c.sqrt(), None),
+                weight_hh=weights.weight_hh / var_h.sqrt(),
+                norm_c=Affine(weights.norm_c.gamma / var_c.sqrt(), None),
             )
         )
 
@@ -164,7 +166,7 @@ class NormProp(RecurrentNorm):
         """Run the plain LSTM on h' and return h."""
         site_c: Any = layer.sites["norm_c"]
         h_0, *others = states
-        root = site_c.var_h.sqrt().to(h_0.dtype)
+        root = site_c.var_h.to(h_0.dtype).sqrt()
         out = cell.run(x, layer.weights, (h_0 * root, *others), memory, None)
         h, *rest = out.states
         return CellOutput((h / root, *rest), out.memory)
