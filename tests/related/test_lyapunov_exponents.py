@@ -44,6 +44,17 @@ def exponents(request: pytest.FixtureRequest) -> Exponents:
     return function
 
 
+def test_exponents_inside_transforms_are_those_of_each_case_alone() -> None:
+    jacobians = torch.from_numpy(normal(5, 4, 2, 3, 3))
+    for start in (None, torch.eye(3, dtype=torch.float64)):
+        each = torch.stack([lyapunov.exponents(jacobians[:, case], start) for case in range(4)])
+        found = torch.func.vmap(lambda given, start=start: lyapunov.exponents(given, start), 1)(jacobians)
+        assert_close(found, each, quantity="output")
+    forward, reverse = torch.func.jacfwd(lyapunov.exponents), torch.func.jacrev(lyapunov.exponents)
+    assert_close(forward(jacobians[:, 0]), reverse(jacobians[:, 0]), quantity="gradient")
+    assert forward(jacobians[:, 0]).shape == (2, 3, 5, 2, 3, 3)
+
+
 def normal(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape)
 

@@ -1,11 +1,13 @@
 """Lyapunov exponents from the Jacobians of successive steps, by QR decompositions."""
 
 import math
+from contextlib import nullcontext
 from numbers import Integral
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 from atn.backend.custom_ops.differentiable import transform_is_active
 from atn.precision import compute_dtype, full_precision
@@ -56,18 +58,21 @@ class Growth:
         diagonal = R.diagonal(dim1=1, dim2=2)
         self._Q = Q * torch.where(diagonal < 0, -1.0, 1.0).unsqueeze(1)
         if self._steps > self._burn_in:
-            self._logs += diagonal.abs().log()
+            # Not in place: inside vmap a sum may differ by what is mapped where it did not before.
+            self._logs = self._logs + diagonal.abs().log()
             bound = torch.linalg.vector_norm(self._rounding, dim=1)
-            self._hidden += (diagonal.abs() <= bound).to(Q.dtype)
+            self._hidden = self._hidden + (diagonal.abs() <= bound).to(Q.dtype)
             self._decompositions += 1
 
 
 def general_directions(D: int, p: int, like: Tensor) -> Float[Tensor, "D p"]:
     """Orthonormal columns in general position, the same in every call."""
-    # On the CPU whatever default device the user has set.
-    generator = torch.Generator("cpu").manual_seed(0)
-    normal = torch.randn(D, D, generator=generator, dtype=torch.float64, device="cpu")
-    directions: Tensor = torch.linalg.qr(normal)[0][:, :p].to(like)
+    # On the CPU whatever default device the user has set, and outside vmap, which refuses to draw.
+    with temporarily_clear_interpreter_stack() if transform_is_active() else nullcontext():
+        generator = torch.Generator("cpu").manual_seed(0)
+        normal = torch.randn(D, D, generator=generator, dtype=torch.float64, device="cpu")
+        columns = torch.linalg.qr(normal)[0][:, :p]
+    directions: Tensor = columns.to(like)
     return directions
 
 
