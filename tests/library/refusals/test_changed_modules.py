@@ -37,6 +37,26 @@ def calls(module: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("value", "error"), [(-0.5, ValueError), (1.5, ValueError), ("0.1", TypeError)])
+def test_a_dropout_that_is_no_probability_is_refused(cell: Any, value: Any, error: type[Exception]) -> None:
+    module = cell(3, 4, 2, k=2, dropout=0.25)
+    with pytest.raises(error, match=r"^dropout must be a number in \[0, 1\]"):
+        module.dropout = value
+    assert module.dropout == 0.25
+    module.dropout = 0
+    calls(module)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_backend_that_is_no_name_is_refused(cell: Any, *, training: bool) -> None:
+    module = cell(3, 4, k=2)
+    module.backend = ["eager"]
+    with torch.set_grad_enabled(training), pytest.raises((TypeError, ValueError), match=r"^backend must"):
+        module(A)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(
     ("name", "value"), [("norm", "none"), ("k", 1), ("eps", 1.0), ("affine", False), ("bias_placement", "inside")]
 )

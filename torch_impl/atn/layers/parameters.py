@@ -87,7 +87,7 @@ class LayerParameters(FixedSettings, ABC):
         self.input_size = whole_number("input_size", input_size)
         self.hidden_size = whole_number("hidden_size", hidden_size)
         self.num_layers = whole_number("num_layers", num_layers)
-        self.dropout = probability("dropout", dropout)
+        self.dropout = dropout
         flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional, "affine": affine}
         for name, flag in flags.items():
             check_flag(name, flag)
@@ -166,6 +166,15 @@ class LayerParameters(FixedSettings, ABC):
         self._norm.filled(name, values)
 
     # -------------------------------------------------------------------------------------- settings and parameters
+
+    @property
+    def dropout(self) -> float:
+        """Probability of dropping an output of any layer but the last; checked where it is assigned."""
+        return self._dropout
+
+    @dropout.setter
+    def dropout(self, value: float) -> None:
+        self._dropout = probability("dropout", value)
 
     @property
     def norm(self) -> Norm:
