@@ -87,8 +87,8 @@ def run_pieces(
 
 
 def _run_by_length(run: Run, data: Float[Tensor, "T B F"], carried: Carried) -> tuple[Tensor, Carried]:
-    if not carried.lengths:  # one length for all, or no case at all
-        return run(data, carried)
+    if carried.lengths is None or len(set(carried.lengths)) <= 1:  # one length for all, or no case at all
+        return run(data, carried._replace(lengths=None))
     cases: list[int] = []
     outputs, parts = [], []
     for length in sorted(set(carried.lengths)):
@@ -129,6 +129,17 @@ def _tight(states: tuple[Tensor, ...], memory: tuple[Any, ...], lengths: Sequenc
     if longest < rows:
         memory = map_memory(memory, lambda tensor: tensor[rows - longest :])
     return Carried(states, memory, None if len(set(lengths)) <= 1 else tuple(lengths))
+
+
+def checked_rows(memory: tuple[Any, ...]) -> int:
+    """Number of rows of the windows of a state, which all layers must share; 0 without windows."""
+    rows = _rows(memory)
+    for index, layer in enumerate(memory):
+        if layer is not None and layer[0].mean.shape[0] != rows:
+            raise ValueError(
+                f"state.memory[{index}] must hold {rows} steps as the first windows do, got {layer[0].mean.shape[0]}"
+            )
+    return rows
 
 
 def _rows(memory: tuple[Any, ...]) -> int:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from atn.carried import Carried, map_memory, restarted, selected, without_batch
+from atn.carried import Carried, checked_rows, map_memory, restarted, selected, without_batch
 from atn.validation import (
     check_floating,
     check_indices,
@@ -285,21 +285,20 @@ def _carried(state: LSTMState | HiddenState) -> Carried:
     states = tuple(tensor if tensor.ndim == 3 else tensor.unsqueeze(1) for tensor in _states(state))
     for name, tensor in zip(state._fields, states, strict=False):  # the states are the first fields
         check_shape(f"state.{name}", tensor, tuple(states[0].shape), "as state.h")
-    B, rows = states[0].shape[1], 0
+    B = states[0].shape[1]
     for index, layer in enumerate(state.memory):
         if layer is not None:
-            rows = _checked_rows(f"state.memory[{index}]", layer, B)
-    check_lengths("state.lengths", state.lengths, B, rows)
+            _check_rows(f"state.memory[{index}]", layer, B)
+    check_lengths("state.lengths", state.lengths, B, checked_rows(state.memory))
     return Carried(states, state.memory, state.lengths)
 
 
-def _checked_rows(name: str, layer: LayerMemory | HiddenMemory, B: int) -> int:
-    """Number of rows M of the windows of a layer, which are all (M, B)."""
+def _check_rows(name: str, layer: LayerMemory | HiddenMemory, B: int) -> None:
+    """Check that the windows of a layer are all (M, B)."""
     for norm, steps in zip(layer._fields, layer, strict=True):
         for statistic, values in zip(steps._fields, steps, strict=True):
             check_steps(f"{name}.{norm}.{statistic}", values, "(M, B)", empty="MB")
             check_shape(f"{name}.{norm}.{statistic}", values, (len(layer[0].mean), B), "(M, B)")
-    return len(layer[0].mean)
 
 
 def _from_carried(state: S, carried: Carried) -> S:

@@ -169,7 +169,7 @@ def check_mask(name: str, mask: object, shape: tuple[int, ...], letters: str) ->
     if mask.dtype != torch.bool:
         raise TypeError(f"{name} must be a tensor of bools, got {mask.dtype}")
     _check_dense(name, mask)
-    _check_has_values(name, mask)
+    check_has_values(name, mask)
     check_shape(name, mask, shape, letters)
 
 
@@ -195,12 +195,24 @@ def check_indices(name: str, indices: object, count: int) -> None:
     _check_dense(name, indices)
     if indices.ndim != 1:
         raise ValueError(f"{name} must have one axis, got shape {tuple(indices.shape)}")
-    _check_has_values(name, indices)
+    check_has_values(name, indices)
     if indices.numel() and (indices.min() < 0 or indices.max() >= count):
         raise ValueError(f"{name} must be from 0 to {count - 1}, got {indices.tolist()}")
 
 
-def _check_has_values(name: str, tensor: Tensor) -> None:
-    """Check that a tensor whose values decide what is computed has any."""
+def check_has_values(name: str, tensor: Tensor) -> None:
+    """Check that a tensor whose values decide what is computed has any, which vmap does not map over."""
     if tensor.device.type == "meta":
         raise ValueError(f"{name} must have values, got a tensor on the device meta")
+    if not torch.compiler.is_compiling() and _is_mapped(tensor):
+        raise ValueError(f"{name} must have the same values for all that vmap maps, got a tensor that it maps over")
+
+
+def _is_mapped(tensor: Tensor) -> bool:
+    """Whether a transform of `torch.func` gives the tensor other values in each of its parallel calls."""
+    functorch = torch._C._functorch  # noqa: SLF001 - torch has no public functions for this
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False

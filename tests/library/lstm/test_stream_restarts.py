@@ -81,6 +81,16 @@ class TestRestarts:
         nothing = state.reset(torch.zeros(3).bool())
         assert torch.equal(module.stream(x[6:], nothing)[0], untouched)
 
+    @pytest.mark.parametrize(("norm", "lengths"), [("none", (0, 0)), ("atn", (2, 2)), ("atn", [2, 2])])
+    def test_equal_lengths_are_one_length(self, norm: Norm, lengths: Any) -> None:
+        """As a state has them that was put together by hand."""
+        module = with_random_parameters(ATNLSTM(3, 4, norm=norm, k=3 if norm == "atn" else None, **DOUBLE))
+        x = random(6, 2, 3)
+        state = module.stream(x)[1]
+        output, after = module.stream(x, state._replace(lengths=lengths))
+        assert torch.equal(output, module.stream(x, state)[0])
+        assert after.lengths is None
+
     def test_the_lengths_of_the_windows_are_those_of_the_cases(self) -> None:
         module = ATNLSTM(3, 4, 2, k=5)
         x = torch.zeros(9, 3, 3)

@@ -11,6 +11,14 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from tests.support.wrong_calls import FLOATING, META, A, Case, lstm, pair, state, wrong_calls
 
+
+def packed_inside_vmap(module: Any) -> torch.Tensor:
+    """Three times two cases of 4 and 3 steps, as `pack_padded_sequence` packs them inside vmap."""
+    rows, sizes = torch.zeros(3, 7, 3), torch.tensor([2, 2, 2, 1]).expand(3, 4)
+    found: torch.Tensor = torch.func.vmap(lambda *packed: module(PackedSequence(*packed))[0].data)(rows, sizes)
+    return found
+
+
 CASES: list[Case] = [
     # Input of the LSTM.
     ("x integers", lambda: lstm()(A.long()), TypeError, rf"input {FLOATING}, got torch.int64"),
@@ -106,6 +114,12 @@ CASES: list[Case] = [
         lambda: lstm()(pack_sequence([A[:, 0, :2]])),
         ValueError,
         "input.data must have 3 features along its last axis",
+    ),
+    (
+        "packed inside vmap",
+        lambda: packed_inside_vmap(lstm()),
+        ValueError,
+        "input.batch_sizes must have the same values for all that vmap maps, got a tensor that it maps over",
     ),
     ("packed, rank", lambda: lstm()(pack_sequence([A])), ValueError, r"input.data must have 2 axes \(S, I\)"),
     (

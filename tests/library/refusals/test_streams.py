@@ -6,16 +6,70 @@ from typing import Any, cast
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
 from atn.carried import map_memory
-from atn.state import HiddenMemory, LayerMemory
+from atn.state import HiddenMemory, LayerMemory, LSTMState
 from tests.support.wrong_calls import A, Case, lstm, memory, module, pair, state, wrong_calls
 
 WINDOWS = cast("LayerMemory", state().memory[0])
 WITHOUT_AXES = memory().steps._replace(mean=torch.tensor(0.0), var=torch.tensor(0.0))
 
+
+def in_two_layers() -> LSTMState:
+    """A state whose layers hold one step and three."""
+    long, short = state(T=4, k=4, num_layers=2), state(T=1, k=4, num_layers=2)
+    return long._replace(memory=(short.memory[0], long.memory[1]))
+
+
+def mapped(call: Callable[[Any, Tensor], object], given: Any) -> object:
+    """The call on something made outside vmap, and on masks of two cases that vmap maps over."""
+    return torch.func.vmap(lambda mask: call(given, mask))(torch.ones(3, 2).bool())
+
+
+def gradient_of_a_reset(given: LSTMState, mask: Tensor) -> Tensor:
+    gradient: Tensor = torch.func.grad(lambda h: given._replace(h=h).reset(mask).h.sum())(given.h)
+    return gradient
+
+
 CASES: list[Case] = [
+    (
+        "windows of unequal layers",
+        lambda: lstm(k=4, num_layers=2).stream(A, in_two_layers()),
+        ValueError,
+        r"state.memory\[1\] must hold 1 steps as the first windows do, got 3",
+    ),
+    (
+        "reset of unequal layers",
+        lambda: in_two_layers().reset(torch.ones(2).bool()),
+        ValueError,
+        r"state.memory\[1\] must hold 1 steps as the first windows do, got 3",
+    ),
+    (
+        "mask inside vmap",
+        lambda: mapped(lambda given, mask: given.reset(mask).h, state()),
+        ValueError,
+        "mask must have the same values for all that vmap maps, got a tensor that it maps over",
+    ),
+    (
+        "mask inside grad inside vmap",
+        lambda: mapped(gradient_of_a_reset, state()),
+        ValueError,
+        "mask must have the same values for all that vmap maps",
+    ),
+    (
+        "indices inside vmap",
+        lambda: mapped(lambda given, mask: given.select(mask.long()).h, state()),
+        ValueError,
+        "indices must have the same values for all that vmap maps",
+    ),
+    (
+        "reset inside vmap",
+        lambda: mapped(lambda given, mask: given.stream(A, reset=mask.expand(4, 2))[0], lstm()),
+        ValueError,
+        "reset must have the same values for all that vmap maps",
+    ),
     (
         "mask without values",
         lambda: state().reset(torch.zeros(2, dtype=torch.bool, device="meta")),

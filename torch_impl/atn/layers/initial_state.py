@@ -5,10 +5,17 @@ from typing import Any, NamedTuple
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from atn.carried import Carried
+from atn.carried import Carried, checked_rows
 from atn.precision import compute_dtype
 from atn.state import StreamOrigin
-from atn.validation import check_floating, check_kind, check_lengths, check_mask, check_matches, check_shape
+from atn.validation import (
+    check_floating,
+    check_kind,
+    check_lengths,
+    check_mask,
+    check_matches,
+    check_shape,
+)
 from atn.window import StepStatistics
 
 Shape = tuple[int, int, int]
@@ -78,7 +85,7 @@ def streamed_states(
         raise ValueError(f"state.memory must have num_layers = {layers} entries, got {len(fields.memory)}")
     for layer, memory in enumerate(fields.memory):
         _check_memory(f"state.memory[{layer}]", memory, kind, B, window, computed)
-    rows = 0 if window is None else fields.memory[0][0].mean.shape[0]
+    rows = checked_rows(fields.memory)
     check_lengths("state.lengths", fields.lengths, B, rows)
     return Carried(
         tuple(tensor if batched else tensor.unsqueeze(1) for tensor in states), fields.memory, fields.lengths

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from atn.validation import check_has_values
+
 
 @runtime_checkable
 class Steps(Protocol):
@@ -73,6 +75,8 @@ def _integers(name: str, values: object) -> Tensor:
     if not isinstance(values, Tensor) or values.dtype != torch.int64:
         got = values.dtype if isinstance(values, Tensor) else type(values).__name__
         raise TypeError(f"{name} must be a tensor of int64, got {got}")
+    if values.device.type == "cpu":
+        check_has_values(name, values)
     return values
 
 
