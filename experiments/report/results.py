@@ -47,9 +47,17 @@ class Result(NamedTuple):
         """Pairs of a step with a validation and the value that the validation measured under this name."""
         return [(point.step, point.measured[name]) for point in self.points if name in point.measured]
 
+    def first_measured(self, name: str) -> float:
+        """Value of a measurement at the first validation that has it; nan in a run too short for one."""
+        return next((value for _, value in self.measured(name)), math.nan)
+
     def last_measured(self, name: str) -> float:
-        """Value of a measurement at the last validation that has it."""
-        return self.measured(name)[-1][1]
+        """Value of a measurement at the last validation that has it; nan in a run too short for one."""
+        return next((value for _, value in reversed(self.measured(name))), math.nan)
+
+    def lowest_measured(self, name: str) -> float:
+        """Lowest value of a measurement at any validation; nan in a run too short for one."""
+        return min((value for _, value in self.measured(name)), default=math.nan)
 
     @property
     def validation(self) -> list[tuple[int, float]]:
@@ -59,7 +67,7 @@ class Result(NamedTuple):
     @property
     def minimum(self) -> Losses:
         """The lowest loss of any single batch, which is what the paper's tables show."""
-        return Losses(self.summary.minimum, min((loss for _, loss in self.validation), default=math.nan))
+        return Losses(self.summary.minimum, self.lowest_measured(VALIDATION))
 
     @property
     def final(self) -> Losses:

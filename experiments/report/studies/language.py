@@ -39,7 +39,7 @@ def final_in(convert: Convert) -> Measure:
 
 def lowest_measured(name: str, convert: Convert) -> Callable[[Result], Values]:
     """The lowest value of a measurement over the validations."""
-    return lambda result: (convert(min((value for _, value in result.measured(name)), default=math.nan)),)
+    return lambda result: (convert(result.lowest_measured(name)),)
 
 
 def at_lowest_validation(name: str, convert: Convert) -> Callable[[Result], Values]:

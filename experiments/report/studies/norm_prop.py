@@ -9,6 +9,7 @@ from experiments.report.statements import below
 from experiments.report.studies.language import CHARACTER_MARGIN
 from experiments.report.tables import number
 from experiments.tasks import char_ptb
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName
 
 PRINTED: Mapping[ModelName, float] = {"prop": 1.422, "bn": 1.433, "wn": 1.438, "ln": 1.439, "lstm": 1.455}
@@ -21,7 +22,7 @@ MODELS: tuple[ModelName, ...] = ("lstm", "wn", "bn", "ln", "prop", "atn")
 
 def lowest_bits(result: Result) -> float:
     """The lowest bits per character of any validation, which is what the paper prints."""
-    return char_ptb.bits_per_character(min(loss for _, loss in result.validation))
+    return char_ptb.bits_per_character(result.lowest_measured(VALIDATION))
 
 
 def _compared(first: ModelName, second: ModelName, claim: str, *, strictly: bool) -> Sentence:

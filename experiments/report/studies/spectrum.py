@@ -4,6 +4,7 @@ The sentences about training are those of Vogt et al. 2022; that about gradients
 thresholds were written before the first run.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from experiments.common.markdown import markdown
@@ -62,7 +63,8 @@ def slow_directions(result: Result) -> int:
 
 
 def _spread(result: Result) -> Values:
-    return (read_exponents(result.points[-1].measured).spread[0],)
+    """That of the first exponent; nan in a run too short for a validation."""
+    return (next(iter(read_exponents(result.points[-1].measured).spread), math.nan),)
 
 
 def _first_exponents(runs: Mapping[str, Result]) -> dict[str, Values]:
@@ -236,7 +238,7 @@ _TRAINED = Case(
     columns=(
         Column(
             "lambda 1: first / last validation",
-            lambda result: (result.measured("lambda 1")[0][1], result.last_measured("lambda 1")),
+            lambda result: (result.first_measured("lambda 1"), result.last_measured("lambda 1")),
         ),
         Column("its spread over the sequences", _spread),
         Column("validation loss at the end", lambda result: (result.last_measured(VALIDATION),)),

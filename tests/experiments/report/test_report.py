@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.catalog.registry import TASKS
 from experiments.cli.main import main
 from experiments.related.channel_norm import one_example
 from experiments.related.channel_norm.one_example import final_loss, largest_gradient, smallest_gradient
@@ -27,7 +28,7 @@ from experiments.report.studies.language import CHAR_PTB, WIKITEXT2
 from experiments.report.studies.norm_statistics import STATISTICS
 from experiments.report.studies.registry import STUDIES
 from experiments.report.studies.synthetic import COPYING, DENOISE
-from experiments.report.tables import duration, over_seeds
+from experiments.report.tables import duration, over_seeds, provenance
 from experiments.tasks.copying import baseline
 from experiments.tasks.denoise_floor import floor
 from experiments.training.records.curve import CURVE, curve_digest, encode_curve, read_curve
@@ -63,6 +64,13 @@ def runs(tmp_path: Path) -> Path:
     copying(tmp_path / "runs", "ln", 0.154)
     copying(tmp_path / "runs", "atn", 0.135)
     return tmp_path / "runs"
+
+
+def steps_between_validations(study: Study) -> int:
+    """Of the study's first preset."""
+    (preset, *_), *_ = study.presets
+    steps: int = TASKS[study.task].presets[preset].validate_every
+    return steps
 
 
 class TestTables:
@@ -196,10 +204,30 @@ class TestTables:
             section(WIKITEXT2, gathered([run]))
         )
 
+    def test_the_lowest_carried_loss_is_shown(self) -> None:
+        def measured(step: int, _: float) -> dict[str, float]:
+            carried = math.log(2) * (0.9 + abs(step - 50 * 713) / 71_300)
+            return {"validation": math.log(2), "validation_carried": carried}
+
+        run = make_run("char-ptb", "atn", lambda _: 1.5 * math.log(2), measured=measured)
+        (row,) = rows("\n".join(section(CHAR_PTB, gathered([run]))), "ATN")
+        assert row[4] == "0.9000"
+
     def test_a_language_run_too_short_for_a_validation(self) -> None:
         run = make_run("wikitext2", "atn", lambda step: 10 - step / 1000, steps=100)
         (row,) = rows("\n".join(section(WIKITEXT2, gathered([run]))), "ATN")
         assert row[2:5] == ["20,942 / –", "20,942 / –", "–"]
+
+    @pytest.mark.parametrize(
+        "study", [study for study in STUDIES if steps_between_validations(study) > 1], ids=lambda study: study.title
+    )
+    def test_a_run_too_short_for_a_validation_is_told_too(self, study: Study) -> None:
+        steps, (preset, *_) = steps_between_validations(study) - 1, next(iter(study.presets))
+        case, series = [(case, one) for case in study.cases for one in case.series if one.task == study.task][-1]
+        settings = {"steps": steps, **case.where, **series.where}
+        results = gathered([make_run(study.task, series.model, lambda _: 1.0, preset=preset, **settings)])
+        assert f"steps = {steps:,} instead of" in "\n".join(section(study, results))
+        assert all(picture.startswith(b"\x89PNG") for picture in figures(study, results).values())
 
     def test_accuracy(self) -> None:
         run = make_run(
@@ -466,6 +494,13 @@ class TestNumbers:
         assert over_seeds([(0.1, 2.0)]) == "0.1000 / 2.000"
         assert over_seeds([(0.1,), (0.3,)]) == "0.2000 ± 0.1"
         assert over_seeds([(1.0,), (float("inf"),)], str) == "1.0, inf"
+
+    def test_the_time_is_that_of_one_run(self) -> None:
+        seconds = {0: 0.25, 1: 0.5}
+        runs = [
+            make_run("copying", "ln", lambda _: 0.1, preset="released", seed=s, seconds=t) for s, t in seconds.items()
+        ]
+        assert provenance(runs)[2:4] == ["25 min", "0.38"]
 
     def test_duration(self) -> None:
         assert [duration(seconds) for seconds in (1.234, 119, 120, 7300, 200_000, 2e8)] == [

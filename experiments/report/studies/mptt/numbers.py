@@ -1,5 +1,6 @@
 """What the study of MPTT reads from a run: errors at the step that the validation part chooses, floors, and seconds."""
 
+import math
 import statistics
 from collections.abc import Mapping
 
@@ -28,9 +29,12 @@ def label_of(strategy: Strategy, n: int) -> str:
 
 
 def at_best(result: Result, chosen_by: str, name: str) -> float:
-    """Value of a measurement where another one was lowest, as the paper chooses the epoch by its validation set."""
-    step, _ = min(result.measured(chosen_by), key=lambda pair: pair[1])
-    return dict(result.measured(name))[step]
+    """Value of a measurement where another one was lowest, as the paper chooses the epoch by its validation set.
+
+    It is nan in a run too short for a validation.
+    """
+    step, _ = min(result.measured(chosen_by), key=lambda pair: pair[1], default=(None, math.nan))
+    return math.nan if step is None else dict(result.measured(name))[step]
 
 
 def one_pass(result: Result) -> float:
