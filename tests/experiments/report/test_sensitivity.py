@@ -51,6 +51,10 @@ def atn_lower_where(holds: Callable[[Cell], bool]) -> Loss:
     return lambda cell, model, _: 0.5 if model == "ln" else (0.4 if holds(cell) else 0.6)
 
 
+def test_a_tie_is_not_lower() -> None:
+    assert Paired((0.0, -1.0, 1.0)).lower == 1
+
+
 def test_the_interval_of_a_paired_difference() -> None:
     """Fixed values: mean 2, standard deviation 1, three seeds, so 2 ± 4.302653 / sqrt(3)."""
     pair = paired({0: 4.0, 1: 3.0, 2: 7.0, 9: 100.0}, {2: 4.0, 1: 2.0, 0: 2.0})
