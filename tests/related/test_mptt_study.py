@@ -29,7 +29,7 @@ from experiments.related.mptt.state_rows import StateRows
 from experiments.related.mptt.stores import reservoir_errors
 from experiments.report.results import Result, Results
 from experiments.report.section import figures
-from experiments.report.studies.mptt.numbers import at_best, median_seconds
+from experiments.report.studies.mptt.numbers import at_best, median_seconds, one_pass, window_by_window
 from experiments.report.studies.mptt.study import MPTT
 from experiments.training.records.curve import Point
 from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
@@ -374,6 +374,19 @@ def test_what_cannot_be_run_is_refused_by_name(
 class TestSeconds:
     """The task that times epochs."""
 
+    def test_the_order_moves_on_with_each_round(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found, seen = EpochSeconds(epoch_seconds.PRESETS["smoke"], "lstm", CPU), []
+
+        def noted(strategy: str, _: int) -> torch.Tensor:
+            seen.append(strategy)
+            return torch.zeros(())
+
+        monkeypatch.setattr(found, "_epoch", noted)
+        for step in (1, 2, 7):
+            found.loss(step)
+        assert seen[::5] == [STRATEGIES[0], STRATEGIES[1], STRATEGIES[1]]
+        assert all(sorted(seen[start : start + 5]) == sorted(STRATEGIES) for start in (0, 5, 10))
+
     def test_a_round_is_an_epoch_of_each_strategy(self) -> None:
         found = EpochSeconds(epoch_seconds.PRESETS["smoke"], "lstm", CPU)
         before = [parameter.clone() for parameter in found.model.parameters()]
@@ -434,3 +447,12 @@ def test_a_test_error_is_taken_where_the_validation_error_is_lowest() -> None:
         for step, validation, test in [(40, 0.5, 0.1), (80, 0.3, 0.4), (120, 0.4, 0.2)]
     ]
     assert at_best(result._replace(points=points), VALIDATION, TEST) == 0.4
+
+
+def test_the_validation_part_chooses_and_not_the_test_part() -> None:
+    run = make_run("mptt", "lstm", lambda _: 1.0, store="snow", n=30, strategy="rmb")
+    points = [
+        Point(step, 1.0, 1.0, 1.0, {VALIDATION: by, TEST: error, VALIDATION_IIF: by, TEST_IIF: error + 1})
+        for step, by, error in [(40, 0.5, 0.1), (80, 0.3, 0.4), (120, 0.4, 0.2)]
+    ]
+    assert (one_pass(run._replace(points=points)), window_by_window(run._replace(points=points))) == (0.4, 1.4)

@@ -205,3 +205,16 @@ def test_what_cannot_be_run_is_refused_by_name(
 def test_gradient_norms_before_a_backward_pass() -> None:
     with pytest.raises(ValueError, match="there are no gradients, must come after a backward pass"):
         problem("cn").model.gradient_norms()
+
+
+def test_gradients_are_kept_as_of_each_network_s_own_loss() -> None:
+    """The loss is the mean over the depths, whose number does not divide them."""
+    found = OneExample(dataclasses.replace(PRESETS["smoke"], init="default", validate_every=1), "shift", CPU)
+    torch.autograd.backward(found.losses()[1])
+    least, most = found.model.gradient_norms()[1]
+    found.optimizer.zero_grad()
+    torch.autograd.backward(found.loss(1))
+    found.update(1)
+    measured = found.validation(1)
+    torch.testing.assert_close(measured[smallest_gradient(3)], least)
+    torch.testing.assert_close(measured[largest_gradient(3)], most)

@@ -19,7 +19,7 @@ from experiments.related.lyapunov.trained_spectrum import RELEASED, TrainedSpect
 from experiments.report.results import Result
 from experiments.report.studies.spectrum import SPECTRUM, TRAINED_SPECTRUM
 from experiments.report.verdicts import CONFIRMED, NOT_CONFIRMED, judge
-from experiments.training.records.metrics import METRICS, read_metrics
+from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
 from experiments.training.records.record import load_record
 from experiments.training.settings import MODELS
 from tests.support.comparison import assert_close
@@ -180,3 +180,9 @@ def test_sentences_in_training() -> None:
 def test_released_rates_are_in_bits() -> None:
     assert natural(-1.0) == -math.log(2)
     assert list(RELEASED) == list(trained_spectrum.RATES["paper"])
+
+
+def test_the_loss_in_training_is_of_the_validation_text() -> None:
+    problem = TrainedSpectrum(dataclasses.replace(trained_spectrum.PRESETS["smoke"], lr=0.01), "ln", CPU)
+    with torch.no_grad():
+        assert problem.validation(1)[VALIDATION] == problem.evaluate(problem.model, "validation", carry=False)

@@ -178,6 +178,12 @@ class TestTypes:
 class TestClustering:
     """Rounds, and where they end."""
 
+    def test_a_round_needs_its_share_of_the_genes(self) -> None:
+        X = drawn().X
+        (first, *_) = cluster(X, 4).genes
+        assert cluster(X, 4, share=(len(first) + 1) / len(X)).genes == ()
+        assert len(cluster(X, 2, share=len(first) / len(X)).genes) == 1
+
     def test_genes_of_a_round_are_among_those_of_the_round_before(self) -> None:
         found = cluster(drawn().X, 4)
         assert [len(genes) >= 10 for genes in found.genes] == [True] * 3

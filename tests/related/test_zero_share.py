@@ -2,12 +2,14 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from experiments.cli.main import main
+from experiments.related.hippo import zero_share
 from experiments.related.hippo.zero_proportion import zero_shares
 from experiments.related.hippo.zero_share import MODELS, PRESETS, ZeroShare, flagged
 from experiments.training.records.metrics import METRICS, VALIDATION, read_metrics
@@ -83,3 +85,16 @@ def test_what_cannot_be_run_is_refused_by_name(
     assert main(command(tmp_path, *arguments)) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_no_random_cell_is_drawn_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the control: as many cells as each cluster has, and no cell twice."""
+    seen: list[Any] = []
+
+    def noted(X: Any) -> Any:
+        seen.append(X[0])
+        return zero_shares(X)
+
+    monkeypatch.setattr(zero_share, "zero_shares", noted)
+    flagged(np.arange(20).reshape(1, 20), np.repeat([0, 1], [12, 8]), 2.0, np.random.default_rng(0))
+    assert [len(set(cells.tolist())) for cells in seen] == [20, 12, 8, 12, 8]

@@ -300,6 +300,14 @@ class TestNormProp:
         windows = Windows(preset, 5_017_483 // 64)
         assert [windows.of(step).epoch for step in (1, preset.steps, preset.steps + 1)] == [0, 0, 1]
 
+    def test_every_step_draws_anew_and_the_last_window_too(self) -> None:
+        found = CharPtb(of_norm_prop(batch=64), "lstm", CPU)
+        first, second = (found._rows(found.windows.of(step), step) for step in (1, 2))
+        assert found.windows.of(1).epoch == found.windows.of(2).epoch
+        assert not torch.equal(first, second)
+        found._text = torch.arange(22)  # two windows of 20 characters and the one after them
+        assert set(found._rows(found.windows.of(1), 1)[0].tolist()) == {0, 1}
+
     def test_gains_start_as_the_paper_s(self) -> None:
         starts: dict[ModelName, tuple[float, ...]] = {
             "prop": (2.0, 2.0, 1.0),

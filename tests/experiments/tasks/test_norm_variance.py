@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from experiments.tasks.norm_variance import PRESETS, NormVariance, NormVarianceSettings, cell_variance, read_variances
+from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import ModelName
 
 CPU = torch.device("cpu")
@@ -70,3 +71,9 @@ def test_settings_out_of_range_are_refused_by_name(field: str, value: float) -> 
     changes: dict[str, Any] = {field: value}
     with pytest.raises(ValueError, match=f"^{field} is .*; it must be at least"):
         dataclasses.replace(PRESETS["smoke"], **changes)
+
+
+def test_the_validation_is_of_another_batch() -> None:
+    problem = NormVariance(PRESETS["smoke"], "ln", CPU)
+    trained = problem.loss(1).item()
+    assert problem.validation(1)[VALIDATION].item() != trained

@@ -67,6 +67,12 @@ def test_an_epoch_has_each_image_once_in_an_order_of_its_own() -> None:
     assert not np.array_equal(training_indices(with_field("seed", 1), 2, 14), epochs[0][1])
 
 
+def test_every_image_has_noise_of_its_own() -> None:
+    """Of 784 independent pairs the correlation has a standard error of 0.036."""
+    noise = (make_sequences(PIXELS, 0.1, [1]) - make_sequences(PIXELS, 0.0, [1]))[:, :, 0]
+    assert (torch.corrcoef(noise.T) - torch.eye(noise.shape[1])).abs().max() < 0.18
+
+
 def test_a_batch_depends_on_seed_and_step_alone() -> None:
     problem = PixelMnist(TINY, "atn", CPU)
     first = problem.loss(5)

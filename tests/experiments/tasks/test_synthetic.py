@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.catalog.registry import TASKS
+from experiments.models.recurrent_layer import Recurrence
+from experiments.models.sequence_model import SequenceModel
 from experiments.tasks import copying, denoise
 from experiments.tasks.synthetic import SyntheticProblem
 from experiments.training.records.metrics import VALIDATION
@@ -129,3 +131,11 @@ def test_training_lowers_the_loss_to_the_baseline(name: str, model: ModelName) -
         losses.append(loss.item())
     assert losses[0] > 1.7
     assert sum(losses[-5:]) / 5 < 1.1 * task.baseline(1)
+
+
+def test_the_head_starts_by_he_s_normal_rule() -> None:
+    """Its deviation is sqrt(2 / H); uniform draws would end at sqrt(3) deviations."""
+    torch.manual_seed(0)
+    weight = SequenceModel(Recurrence("ln", 1, 1e-5, "inside", "paper"), 2, 50, 40).head.weight / (2 / 50) ** 0.5
+    assert abs(weight.std().item() - 1) < 0.1
+    assert weight.abs().max() > 2.5

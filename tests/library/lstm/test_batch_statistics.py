@@ -90,6 +90,16 @@ def lstm(settings: dict[str, Any], **more: Any) -> ATNLSTM:
 class TestPopulation:
     """Each site behaves as `nn.BatchNorm1d`."""
 
+    def test_without_tracking_training_takes_nothing_in(self) -> None:
+        module = lstm(SETTINGS[0])
+        module(random(6, 4, 3))
+        before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm1d):
+                part.track_running_stats = False
+        module(random(6, 4, 3, seed=1))
+        assert all(torch.equal(buffer, before[name]) for name, buffer in module.named_buffers())
+
     @pytest.mark.parametrize("settings", SETTINGS, ids=["bn", "atn"])
     def test_averages_are_of_what_was_used(self, settings: dict[str, Any]) -> None:
         """After one batch in training, evaluation on it gives the same output."""
