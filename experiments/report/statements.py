@@ -28,7 +28,7 @@ FINAL = Measure("final value", lambda result: result.final)
 
 def _last_twentieth(result: Result) -> Losses:
     """Mean over the last 5 % of the steps, and over the validations among them, or the last one if there is none."""
-    begin = 0.95 * result.record.step
+    begin = result.record.step - result.record.step // 20
     validations = [loss for step, loss in result.validation if step > begin] or [result.final.validation]
     return Losses(result.summary.last_twentieth, mean(validations))
 

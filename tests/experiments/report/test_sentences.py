@@ -7,7 +7,7 @@ import pytest
 from experiments.report.paper_numbers import Losses
 from experiments.report.results import Result
 from experiments.report.section import section
-from experiments.report.statements import below, share_below
+from experiments.report.statements import LAST_TWENTIETH, below, share_below
 from experiments.report.studies import norm_prop
 from experiments.report.studies.ablation import DETACHED
 from experiments.report.studies.neuroview import NEUROVIEW
@@ -195,3 +195,13 @@ def test_both_ends_belong_to_the_planted_steps() -> None:
     """Without the last one the contributions of these steps would have 47 %."""
     found = outcomes("neuroview", [readouts_run("ln", shares={"contributions": 0.52})])
     assert found["The contributions find the planted steps, LN"] == ["confirmed"]
+
+
+def test_the_last_twentieth_is_of_the_same_steps_in_training_and_in_validation() -> None:
+    """Of 110 steps the last five."""
+
+    def measured(step: int, _: float) -> dict[str, float]:
+        return {"validation": float(step)}
+
+    run = make_run("copying", "ln", float, preset="released", measured=measured, steps=110, validate_every=1)
+    assert LAST_TWENTIETH.of(run) == Losses(108.0, 108.0)
