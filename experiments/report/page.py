@@ -91,6 +91,8 @@ HOW_TO_READ = f"""\
 - A claim is confirmed if all its sentences are confirmed, and not confirmed as soon as one of them is not; else it is
   inconclusive or pending as the others are. It is inconclusive if the presets disagree. The presets that have all their
   runs decide, of these the ones that are not *{AT_REDUCED_SIZE}* if there are any; where none has all, those with some.
+- That the claims whose names begin with `s1-faster` and `s4` are claims, and which sentences decide `figure-3` to
+  `figure-6`, was settled by the words of the paper when the runs behind them were known.
 - Runs that had no stamp, and runs whose settings or steps differ from the preset, decide no claim. The latter are rows
   of their task's tables, or, where they belong to a grid, are shown in
   [{SENSITIVITY}]({fragment(SENSITIVITY)}) alone.
