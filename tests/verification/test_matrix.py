@@ -48,7 +48,7 @@ def test_a_measured_claim_has_its_verdict_numbers_and_runs() -> None:
         "—",
         "none yet",
     ]
-    assert "1 measured and confirmed, 1 measured and not confirmed, 11 measured and pending" in text
+    assert "2 measured and confirmed, 3 measured and not confirmed, 14 measured and pending" in text
 
 
 def test_every_paper_has_a_section_with_its_own_claims_and_tally() -> None:
