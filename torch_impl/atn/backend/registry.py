@@ -145,7 +145,7 @@ def backend_for(name: str, device: torch.device, mode: str | None = None, eager_
 def stack_for(name: object, device_type: str, mode: str) -> StackFunction | None:
     """The function by which the backend `name` infers all layers of the cell `mode` in one call; None without one."""
     if not isinstance(name, str):
-        return None  # as was assigned; `backend_for` says what it must be
+        return None  # whatever was assigned to a module: `backend_for` says what it must be
     backend = _BACKENDS.get(_FASTEST.get(device_type, "eager") if name == "auto" else name)
     if backend is None or device_type not in (backend.devices() or ()):
         return None

@@ -8,14 +8,7 @@ from torch import Tensor
 from atn.carried import Carried, checked_rows
 from atn.precision import compute_dtype
 from atn.state import StreamOrigin
-from atn.validation import (
-    check_floating,
-    check_kind,
-    check_lengths,
-    check_mask,
-    check_matches,
-    check_shape,
-)
+from atn.validation import check_floating, check_kind, check_lengths, check_mask, check_matches, check_shape
 from atn.window import StepStatistics
 
 Shape = tuple[int, int, int]
