@@ -149,4 +149,4 @@ def test_claims_are_counted_as_in_the_registry() -> None:
     (counts,) = re.findall(pattern, text)
     claims = load_papers()[0].claims.values()
     of_verdict = Counter(claim.verdict for claim in claims)
-    assert tuple(map(int, counts)) == (len(claims), *(of_verdict[verdict] for verdict in VERDICTS))
+    assert tuple(map(int, counts)) == (len(claims), *(of_verdict[kind] for kind in VERDICTS))

@@ -63,7 +63,7 @@ def slow_directions(result: Result) -> int:
 
 
 def _spread(result: Result) -> Values:
-    """That of the first exponent; nan in a run too short for a validation."""
+    """Spread of the first exponent over the sequences; nan in a run too short for a validation."""
     return (next(iter(read_exponents(result.points[-1].measured).spread), math.nan),)
 
 
