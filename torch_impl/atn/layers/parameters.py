@@ -92,17 +92,8 @@ class LayerParameters(FixedSettings, ABC):
         for name, flag in flags.items():
             check_flag(name, flag)
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
-        check_choice("bias_placement", bias_placement, get_args(BiasPlacement))
-        if unknown := options.keys() - NormArguments._fields:
-            raise TypeError(f"{min(unknown)} is no argument of {type(self).__name__}, got {options!r}")
-        arguments = NormArguments(k, eps, affine, bias_placement, **options)
-        self._norm: RecurrentNorm = checked_norm(norm, arguments, tuple(self._sites()))
-        check_dtype(dtype)
-        self._norm.check_range_in(dtype)
-        self._norm_name: Norm = norm
-        self._norm_options: NormOptions = options
+        self._set_norm(norm, k, eps, affine, bias_placement, options, dtype)
         check_choice("init", init, get_args(Init))
-        self._bias_placement: BiasPlacement = bias_placement
         self.init: Init = init
         check_backend(backend, mode, self._norm.eager_only)
         self.backend = backend
@@ -119,6 +110,28 @@ class LayerParameters(FixedSettings, ABC):
         for suffix, inputs in self._layers():
             self._register_layer(suffix, inputs, device, dtype)
         self._direct_inference = DirectInference.of(self, self._norm)
+
+    def _set_norm(
+        self,
+        norm: Norm,
+        k: int | None,
+        eps: float,
+        affine: bool,  # noqa: FBT001 - handed on
+        bias_placement: BiasPlacement,
+        options: NormOptions,
+        dtype: torch.dtype | None,
+    ) -> None:
+        """Set what the module knows of its norm, checked for its cell and its dtype."""
+        check_choice("bias_placement", bias_placement, get_args(BiasPlacement))
+        if unknown := options.keys() - NormArguments._fields:
+            raise TypeError(f"{min(unknown)} is no argument of {type(self).__name__}, got {options!r}")
+        arguments = NormArguments(k, eps, affine, bias_placement, **options)
+        self._norm: RecurrentNorm = checked_norm(norm, arguments, tuple(self._sites()))
+        check_dtype(dtype)
+        self._norm.check_range_in(dtype)
+        self._norm_name: Norm = norm
+        self._norm_options: NormOptions = options
+        self._bias_placement: BiasPlacement = bias_placement
 
     def _sites(self) -> dict[str, int]:
         """Names of the norms of a layer, and the number of features of each."""
