@@ -17,6 +17,12 @@ SMOOTHING = 50
 """Smallest number of steps of the running mean that the strong lines show. The mean takes as many rows of the curve as
 cover that many steps."""
 
+CAPTION = (
+    f"Thick: running mean of the training loss over {SMOOTHING} steps or a little more, averaged over the seeds; thin: "
+    "that of each seed; markers: validations, averaged over the seeds."
+)
+"""What `draw_curves` draws, for the readers of the report."""
+
 COLUMNS = 2
 """Panels side by side."""
 

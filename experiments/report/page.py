@@ -99,8 +99,8 @@ HOW_TO_READ = f"""\
 - A run whose loss became not finite has no numbers to compare. Its seed decides no sentence, and the verdict says how
   many seeds were left out for it.
 - *Time* is that of a run with one thread on a machine with two cores, which others shared; it compares no models.
-- The figures of losses end a little above the highest level that they show: a loss that jumps beyond it leaves the
-  panel.
+- In the figures of losses the loss of a single seed has a band from its lowest to its highest, in the place of thin
+  lines; and a loss that jumps well above the highest dashed line leaves the panel.
 """
 
 

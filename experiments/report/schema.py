@@ -126,12 +126,15 @@ class Panel(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A figure of the paper: the file of our version, and the function that draws it."""
+    """A figure of the report, of the paper or our own."""
 
     file: str
     title: str
     cases: tuple[Case, ...]
     draw: Callable[[Sequence[Panel]], bytes]
+    """Its PNG, from the panels of its cases."""
+    caption: str
+    """What its lines, markers and bars are, in words that stand below it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ def section(study: Study, results: Results) -> list[str]:
             lines += ["", *_table(study, presets, case, results)]
         for figure in study.figures:
             if figure.cases[-1] is case and panels(study, figure, results):
-                lines += ["", f"![{figure.title}](figures/{figure.file})"]
+                lines += ["", f"![{figure.title}](figures/{figure.file})", "", f"*{figure.title}.* {figure.caption}"]
     lines += _others(study, results)
     return [*lines, "", "### What agrees with the paper, and what does not", "", *_findings(study, results), ""]
 

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from experiments.report.curves import draw_curves
+from experiments.report.curves import CAPTION, draw_curves
 from experiments.report.schema import NAMES, Axis, Case, Column, Figure, Series, Study, distinct
 from experiments.report.statements import Bounds, ends_between, goes_below, is_below
 from experiments.report.studies.synthetic import COLUMNS, CURVE_MEASURES, LOSS, MARGIN
@@ -67,7 +67,7 @@ PIXEL_MNIST = Study(
     open=("steps", "batch", "hidden", "lr", "clip", "init", "lstm_init", "chrono", "chrono_at"),
     unit=LOSS,
     cases=(_PIXELS,),
-    figures=(Figure("figure-5.png", "Figure 5", (_PIXELS,), draw_curves),),
+    figures=(Figure("figure-5.png", "Figure 5", (_PIXELS,), draw_curves, CAPTION),),
 )
 
 _STUDIED = tuple(f"ATN (k = {k})" for k in window_lengths.WINDOWS["paper"])
@@ -114,7 +114,7 @@ WINDOW_STUDY = Study(
     open=("steps", "lr", "momentum", "bias_placement", "init", "lstm_init"),
     unit=LOSS,
     cases=(_WINDOWS,),
-    figures=(Figure("figure-7.png", "Figure 7", (_WINDOWS,), draw_curves),),
+    figures=(Figure("figure-7.png", "Figure 7", (_WINDOWS,), draw_curves, CAPTION),),
 )
 
 _DETACHED_ATN = NAMES["detached"]
@@ -151,5 +151,5 @@ DETACHED = Study(
     open=("steps", "lr", "momentum", "k", "bias_placement", "init"),
     unit=LOSS,
     cases=(_DETACHED,),
-    figures=(Figure("detached.png", "Detached statistics", (_DETACHED,), draw_curves),),
+    figures=(Figure("detached.png", "Detached statistics", (_DETACHED,), draw_curves, CAPTION),),
 )

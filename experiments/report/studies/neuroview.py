@@ -194,7 +194,22 @@ NEUROVIEW = Study(
     unit="test accuracy, or shares",
     cases=(_ACCURACY, _DIFFERENCES, _PLANTED),
     figures=(
-        Figure("neuroview.png", "Accuracies and their paired differences", (_DIFFERENCES,), draw_accuracies),
-        Figure("neuroview-planted.png", "Contributions and weights over the steps", (_PLANTED,), draw_planted),
+        Figure(
+            "neuroview.png",
+            "Accuracies and their paired differences",
+            (_DIFFERENCES,),
+            draw_accuracies,
+            "On the left the mean over the seeds of the test accuracy of both classifiers: hollow by the last state, "
+            "full by all states. On the right their difference by seed, its mean and 95% interval.",
+        ),
+        Figure(
+            "neuroview-planted.png",
+            "Contributions and weights over the steps",
+            (_PLANTED,),
+            draw_planted,
+            "Above a test series of class 1 under the first seed, and what each of its steps adds to the margin of "
+            "its class; below the share of each step by three measures, averaged over the seeds. "
+            "The shaded steps are the planted ones.",
+        ),
     ),
 )

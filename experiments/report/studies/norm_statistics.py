@@ -162,5 +162,14 @@ STATISTICS = Study(
     open=("steps", "batch", "hidden", "bias_placement", "init"),
     unit="standard deviations over time, from the second step on",
     cases=(_STATISTICS,),
-    figures=(Figure("figure-6.png", "Figure 6", (_STATISTICS,), draw_statistics),),
+    figures=(
+        Figure(
+            "figure-6.png",
+            "Figure 6",
+            (_STATISTICS,),
+            draw_statistics,
+            "Mean (above) and variance (below) of the features after each norm, before any gain and shift, over the "
+            "steps of the sequence; averaged over the batch and the seeds.",
+        ),
+    ),
 )

@@ -149,5 +149,14 @@ NORM_VARIANCE = Study(
     open=("T", "batch", "hidden", "k", "bias_placement", "init", "lstm_init"),
     unit="variances",
     cases=(_CASE,),
-    figures=(Figure("variance.png", "Variance over time", (_CASE,), draw_variances),),
+    figures=(
+        Figure(
+            "variance.png",
+            "Variance over time",
+            (_CASE,),
+            draw_variances,
+            "Lines of models are means over the seeds. The dashed line is the exact variance of c of Norm-Prop with "
+            "gamma_hh = 0; the dotted one is the variance of h that Norm-Prop is made for.",
+        ),
+    ),
 )

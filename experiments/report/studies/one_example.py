@@ -215,5 +215,15 @@ ONE_EXAMPLE = Study(
     open=("steps", "samples", "taps", "lr", "momentum"),
     unit="single networks, final loss after the last step",
     cases=_CASES,
-    figures=(Figure("one-example.png", "Final losses and first gradients over the depth", _CASES, draw_depths),),
+    figures=(
+        Figure(
+            "one-example.png",
+            "Final losses and first gradients over the depth",
+            _CASES,
+            draw_depths,
+            "A line is the median of the seeds and a band reaches from the lowest to the highest; for the gradients "
+            "the band reaches from the smallest of any layer and seed to the largest, and the line is the median over "
+            "the seeds of the geometric mean of smallest and largest.",
+        ),
+    ),
 )

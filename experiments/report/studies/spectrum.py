@@ -25,7 +25,7 @@ from experiments.report.schema import (
     Values,
     distinct,
 )
-from experiments.report.studies.spectrum_figures import draw_initial, draw_trained
+from experiments.report.studies.spectrum_figures import LOWEST, draw_initial, draw_trained
 from experiments.report.tables import number
 from experiments.training.records.metrics import VALIDATION
 from experiments.training.settings import MODELS, ModelName
@@ -145,7 +145,15 @@ SPECTRUM = Study(
     open=("hidden", "inputs", "sequences", "length", "burn_in", "exponents", "eps", "bias_placement"),
     unit="nats a step",
     cases=_INITIAL,
-    figures=(Figure("spectrum.png", "Lyapunov spectra at initialization", _INITIAL, draw_initial),),
+    figures=(
+        Figure(
+            "spectrum.png",
+            "Lyapunov spectra at initialization",
+            _INITIAL,
+            draw_initial,
+            f"Exponents in descending order, each averaged over the seeds. Those below {LOWEST:g} are not shown.",
+        ),
+    ),
 )
 
 
@@ -271,5 +279,14 @@ TRAINED_SPECTRUM = Study(
     unit="nats a step, and nats a character",
     reduced=frozenset({"paper"}),
     cases=(_TRAINED,),
-    figures=(Figure("spectrum-ptb.png", "First exponent against loss", (_TRAINED,), draw_trained),),
+    figures=(
+        Figure(
+            "spectrum-ptb.png",
+            "First exponent against loss",
+            (_TRAINED,),
+            draw_trained,
+            "A point is the end of training at one learning rate, which stands beside it, averaged over the seeds. On "
+            "the left our runs, on the right the statistics that the authors released, for another text and size.",
+        ),
+    ),
 )

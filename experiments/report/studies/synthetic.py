@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from experiments.report.curves import draw_curves
+from experiments.report.curves import CAPTION, draw_curves
 from experiments.report.paper_numbers import TABLE_1, TABLE_2, TABLE_3, Losses, Printed
 from experiments.report.results import Result
 from experiments.report.schema import NAMES, Axis, Case, Column, Figure, Sentence, Series, Study, Values, distinct
@@ -162,6 +162,7 @@ def _figures(number: int, cases: tuple[Case, ...]) -> tuple[Figure, ...]:
             f"Figure {number}{letter}",
             tuple(case for case in cases if case.where["T"] == T),
             draw_curves,
+            CAPTION,
         )
         for letter, T in (("a", 100), ("b", 200))
     )

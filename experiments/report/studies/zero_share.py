@@ -150,5 +150,13 @@ ZERO_SHARE = Study(
     open=("genes", "sizes", "markers", "fold", "depth_deviation", "threshold"),
     unit="means over the data sets",
     cases=(_CASE,),
-    figures=(Figure("zero-share.png", "Genes with zeros in excess", (_CASE,), draw_counts),),
+    figures=(
+        Figure(
+            "zero-share.png",
+            "Genes with zeros in excess",
+            (_CASE,),
+            draw_counts,
+            "A bar is the mean over the seeds; the line on it reaches from the lowest seed to the highest.",
+        ),
+    ),
 )

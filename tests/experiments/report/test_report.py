@@ -169,7 +169,8 @@ class TestTables:
         assert missing_lines(study, results) == ["Nothing."]
         pictures = figures(study, results)
         assert list(pictures) == [figure.file for figure in study.figures]
-        assert all(f"figures/{file})" in text for file in pictures)
+        for figure in study.figures:
+            assert f"figures/{figure.file})\n\n*{figure.title}.* {figure.caption}\n" in text
         assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
 
     def test_the_floor_is_taken_off(self) -> None:

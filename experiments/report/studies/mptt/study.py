@@ -202,6 +202,9 @@ MPTT = Study(
             "Test error against seconds an epoch",
             (*(_panel_case(*cell) for cell in _CELLS), _CASES[-1]),
             draw_accuracy,
+            "A marker is the mean over the seeds and its bar reaches from the lowest to the highest: full for one "
+            "pass over the test part, hollow window by window, which only RMB is shown for; the dashed line is the "
+            "floor of the latter. The seconds are those of the section *Seconds of an epoch of MPTT*.",
         ),
     ),
 )
