@@ -11,8 +11,8 @@ from benchmarks.timing import PASSES
 from benchmarks.variants import BASELINE
 from experiments.report.plotting import png
 
-COLORS = {"eager": "#D55E00", "fused": "#0072B2", "triton": "#009E73"}
-"""A backend's color, from Okabe and Ito's palette, which is safe for color-blind readers."""
+COLORS = {"eager": "#D55E00", "fused": "#0072B2", "triton": "#009E73", "oracle": "#CC79A7"}
+"""The color of a backend, and of the oracle, from Okabe and Ito's palette, which is safe for color-blind readers."""
 
 STYLES = {"atn": ("-", "o"), "ln": ("--", "^")}
 """A norm's line and marker: the same distinction without color."""
@@ -75,6 +75,8 @@ def _panel(ax: Axes, axis: Axis, lines: dict[tuple[str, str], Line], limits: tup
     ends = {BASELINE: 1.0}
     for (backend, norm), points in lines.items():
         style, marker = STYLES[norm]
+        if axis == "k" and norm != "atn":
+            marker = ""  # measured once, for all k
         values, ratios = zip(*points, strict=True)
         ax.plot(values, ratios, color=COLORS[backend], linestyle=style, marker=marker, markersize=4, linewidth=1.5)
         ends[f"{norm}, {backend}"] = points[-1][1]

@@ -35,7 +35,7 @@ the records in [`results/`](results) only.
 ## How to run
 
 ```
-python -m nox -s bench                                       # measure on the CPU, then write this page
+python -m nox -s bench                                       # measure all but the first table, then write this page
 python -m benchmarks run --quick                             # a check of the code in two minutes; no report reads it
 python -m benchmarks run --sizes copying,k                   # measure these sizes again and keep the other results
 python -m benchmarks run --sizes frameworks                  # torch.compile, JAX, torchrecurrent: the same

@@ -23,6 +23,7 @@ from benchmarks.accuracy.measure import (
     SPEED_SIZES,
     Row,
 )
+from benchmarks.figures import COLORS
 from experiments.common.files import write_atomically
 from experiments.common.markdown import markdown
 from experiments.report.plotting import png
@@ -30,9 +31,6 @@ from experiments.report.plotting import png
 BASELINE = "eager"
 LARGEST_RATIO = 2.0
 """No backend may be this many times less accurate than eager."""
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-"""Okabe and Ito's colors, which are safe for color-blind readers; one per backend, in order of appearance."""
 
 STYLES = {"output": ("-", "o"), "gradients": ("--", "^")}
 """Line and marker: the same distinction without color."""
@@ -223,18 +221,17 @@ def _figures(rows: Sequence[Row], folder: Path) -> list[str]:
 def draw(axis: str, rows: Sequence[Row]) -> bytes:
     """PNG of the worst error along one axis: a column a subject, a row a dtype."""
     dtypes, subjects = list(dict.fromkeys(row.dtype for row in rows)), list(dict.fromkeys(row.subject for row in rows))
-    colors = dict(zip(dict.fromkeys(row.backend for row in rows), PALETTE, strict=False))
     figure = Figure(figsize=(4.0 * len(subjects), 2.9 * len(dtypes)), dpi=130, layout="constrained")
     grid = figure.subplots(len(dtypes), len(subjects), sharex=True, sharey="row", squeeze=False)
     for dtype, panels in zip(dtypes, grid, strict=True):
         panels[0].set_ylabel(f"{dtype}: worst relative L2 error")
         by_subject = [[row for row in rows if (row.subject, row.dtype) == (subject, dtype)] for subject in subjects]
         for ax, shown in zip(panels, by_subject, strict=True):
-            _panel(ax, axis, shown, colors)
+            _panel(ax, axis, shown)
         # Only now are the limits, which the panels share, those that the ticks and the labels have to fit in.
         _divide_decades(panels[0])
         for ax, shown in zip(panels, by_subject, strict=True):
-            _label_ends(ax, axis, shown, colors)
+            _label_ends(ax, axis, shown)
     for ax, subject in zip(grid[0], subjects, strict=True):
         ax.set_title(subject, fontsize=11)
     for ax in grid[-1]:
@@ -242,7 +239,7 @@ def draw(axis: str, rows: Sequence[Row]) -> bytes:
     return png(figure)
 
 
-def _panel(ax: Axes, axis: str, rows: Sequence[Row], colors: Mapping[str, str]) -> None:
+def _panel(ax: Axes, axis: str, rows: Sequence[Row]) -> None:
     if axis == "offset":
         ax.set_xscale("symlog", linthresh=1)
     elif axis != SPEED_AXIS:
@@ -253,7 +250,9 @@ def _panel(ax: Axes, axis: str, rows: Sequence[Row], colors: Mapping[str, str]) 
     for backend, kind in _curves(rows):
         line, marker = STYLES[kind]
         heights = [_worst_at(rows, backend, kind, value) for value in values]
-        ax.plot(places, heights, color=colors[backend], linestyle=line, marker=marker, markersize=4, linewidth=1.4)
+        # The named sizes differ in more than H: no line joins them.
+        line = "none" if axis == SPEED_AXIS else line
+        ax.plot(places, heights, color=COLORS[backend], linestyle=line, marker=marker, markersize=4, linewidth=1.4)
     ax.set_xticks(places, [f"{value:g}" for value in values])
     ax.minorticks_off()
     ax.grid(color="0.9", linewidth=0.6)
@@ -283,7 +282,7 @@ def _worst_at(rows: Sequence[Row], backend: str, kind: str, value: float) -> flo
     return max(row.worst for row in rows if (row.backend, _kind(row), row.value) == (backend, kind, value))
 
 
-def _label_ends(ax: Axes, axis: str, rows: Sequence[Row], colors: Mapping[str, str]) -> None:
+def _label_ends(ax: Axes, axis: str, rows: Sequence[Row]) -> None:
     """Name each curve at its right end, moving names up that would lie on another."""
     low, high = ax.get_ylim()
     apart = (high / low) ** 0.06
@@ -294,7 +293,7 @@ def _label_ends(ax: Axes, axis: str, rows: Sequence[Row], colors: Mapping[str, s
     for end, backend, kind in ends:
         height = max(end, height * apart)
         note = ax.annotate(f"{backend}, {kind}", (place, height), (7, 0), textcoords="offset points", va="center")
-        note.set(color=colors[backend], fontsize=8, annotation_clip=False)
+        note.set(color=COLORS[backend], fontsize=8, annotation_clip=False)
 
 
 def _soak(path: Path) -> list[str]:

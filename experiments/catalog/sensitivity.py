@@ -66,6 +66,9 @@ class Grid(NamedTuple):
     shown: tuple[str, ...] = ()
     """Measurements of the last validation that its table shows beside the loss."""
 
+    note: str = ""
+    """A sentence on its cells for the readers of the report; may be empty."""
+
     @property
     def runs(self) -> int:
         """Number of runs."""
@@ -201,9 +204,9 @@ WINDOWS = Grid(
     fixed={"T": 100},
     cells=crossed(k=(5, 25, 65, 120)),
     minutes=6,
+    note="k = 45 is the ATN of `copying-placement` with the biases inside.",
 )
-"""Window lengths on the copying problem, up to all of its 120 steps. The run with k = 45 is the cell "inside" of
-`COPYING_PLACEMENT`."""
+"""Window lengths on the copying problem, up to all of its 120 steps."""
 
 GRIDS: tuple[Grid, ...] = (
     DENOISE_SETTINGS,

@@ -39,8 +39,10 @@ def draw_curves(panels: Sequence[Panel]) -> bytes:
     rows = -(-len(drawn) // columns)
     figure = Figure(figsize=(6.0 * columns, 4.0 * rows + 0.4), dpi=150, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
-    for ax, (panel, axis) in zip(axes, drawn, strict=False):
+    limits = _limits(drawn)
+    for ax, (panel, axis), of_axis in zip(axes, drawn, limits, strict=False):
         _panel(ax, panel, axis)
+        ax.set_ylim(*of_axis)
     for ax in axes[len(drawn) :]:
         ax.remove()
     legend_below(figure, axes[: len(drawn)])
@@ -54,7 +56,6 @@ def _panel(ax: Axes, panel: Panel, axis: Axis) -> None:
     for number, (name, level) in enumerate(axis.lines.items()):
         ax.axhline(level, color="0.25", linestyle=("--", ":")[number], linewidth=1.2, label=name)
     ax.set_yscale(axis.scale)
-    ax.set_ylim(*_limits(axis, panel.runs))
     ax.set_xlim(0, max(result.record.step for results in panel.runs.values() for result in results))
     ax.set_title(panel.title, fontsize=11)
     ax.set_xlabel("iterations")
@@ -98,8 +99,15 @@ def _lowest_drawn(results: Sequence[Result]) -> float:
     return float(_smoothed(results).min())
 
 
-def _limits(axis: Axis, runs: Runs) -> tuple[float, float]:
-    """Limits of the y-axis: from just below the lowest point to a little above the highest level."""
+def _limits(drawn: Sequence[tuple[Panel, Axis]]) -> list[tuple[float, float]]:
+    """Limits of the y-axis of each panel; those that show the same measure beside the same levels have the same."""
+    own = [_own_limits(axis, panel.runs) for panel, axis in drawn]
+    alike = [[limits for limits, (_, other) in zip(own, drawn, strict=True) if other == axis] for _, axis in drawn]
+    return [(min(low for low, _ in some), max(high for _, high in some)) for some in alike]
+
+
+def _own_limits(axis: Axis, runs: Runs) -> tuple[float, float]:
+    """Limits of the y-axis of one panel: from just below the lowest point to a little above the highest level."""
     if axis.measure != VALIDATION:
         return 0.0, 1.0
     lowest = min(map(_lowest_drawn, runs.values()))

@@ -77,9 +77,9 @@ HOW_TO_READ = f"""\
   the last validation of a run with fewer than {FEW_VALIDATIONS}.
 - *Last 5 %* is the mean over the last 5 % of the steps and over the validations among them, or the final validation
   where there is none.
-- Numbers over several seeds are mean ± sample standard deviation. The number of a single seed has no spread. Of one
-  seed a sentence says what that run did: two equal models come in either order, so that by chance alone it is confirmed
-  with a probability of up to 1/2 at one seed and 1/8 at three.
+- Numbers over several seeds are mean ± sample standard deviation; that of a single seed has no spread. With one seed a
+  sentence says only what that run did. Two equal models would confirm an order by chance with a probability of up to
+  1/2 at one seed and 1/8 at three.
 - *Paired difference* is the mean over the seeds of first model minus second at the same seed, and so on the same data,
   with its {CONFIDENCE:.0%} interval by Student's t.
 - *Stamp* names the check that library, oracle, proofs and tests had passed (`verify` is the full one, `gate` the short
@@ -91,8 +91,8 @@ HOW_TO_READ = f"""\
 - A claim is confirmed if all its sentences are confirmed, and not confirmed as soon as one of them is not; else it is
   inconclusive or pending as the others are. It is inconclusive if the presets disagree. The presets that have all their
   runs decide, of these the ones that are not *{AT_REDUCED_SIZE}* if there are any; where none has all, those with some.
-- That the claims whose names begin with `s1-faster` and `s4` are claims, and which sentences decide `figure-3` to
-  `figure-6`, was settled by the words of the paper when the runs behind them were known.
+- The claims `s1-faster-*` and `s4-*` were added, and the sentences that decide `figure-3` to `figure-6` chosen, when
+  their runs were known. The words of the paper decided.
 - Runs that had no stamp, and runs whose settings or steps differ from the preset, decide no claim. The latter are rows
   of their task's tables, or, where they belong to a grid, are shown in
   [{SENSITIVITY}]({fragment(SENSITIVITY)}) alone.

@@ -162,7 +162,7 @@ def test_sentences_in_training() -> None:
 
     def results(loss: dict[float, float], sign: float) -> list[Result]:
         return [
-            run("spectrum-ptb", m, lambda step, r=r: sign * (r * 10 + step / 1e4 - 0.3), lambda _, r=r: loss[r], lr=r)  # type: ignore[misc]  # r is bound early
+            run("spectrum-ptb", m, lambda step, r=r: sign * (r * 10 + step / 1e4 - 0.15), lambda _, r=r: loss[r], lr=r)  # type: ignore[misc]  # r is bound early
             for m in MODELS
             for r in RELEASED
         ]
@@ -175,6 +175,20 @@ def test_sentences_in_training() -> None:
     assert falling["The first exponent rises with training (LSTM)"] == NOT_CONFIRMED
     assert falling["The first exponent rises with the learning rate (ATN)"] == NOT_CONFIRMED
     assert falling["No gradient explodes in training under ATN"] == NOT_CONFIRMED
+    assert falling["No gradient vanishes in training under ATN"] == CONFIRMED
+
+
+@pytest.mark.parametrize(("exponent", "word"), [(0.06, "explodes"), (-0.21, "vanishes")])
+def test_every_validation_of_every_rate_counts(exponent: float, word: str) -> None:
+    """A first exponent that is out of bounds in the middle of one run alone."""
+
+    def of(rate: float, step: int) -> float:
+        return exponent if (rate, step) == (0.005, 200) else -0.1
+
+    results = [run("spectrum-ptb", "ln", lambda step, r=r: of(r, step), lambda _: 2.0, lr=r) for r in RELEASED]  # type: ignore[misc]  # r is bound early
+    found = outcomes(TRAINED_SPECTRUM, results)
+    says = {each: found[f"No gradient {each} in training under LN"] for each in ("explodes", "vanishes")}
+    assert says == {each: NOT_CONFIRMED if each == word else CONFIRMED for each in says}
 
 
 def test_released_rates_are_in_bits() -> None:

@@ -103,10 +103,22 @@ def at_every_seed(grid: str, sentence: CellSentence, **settings: Any) -> bool:
     return is_true(cell(grid, **settings), sentence, grids()[grid].grid.seeds)
 
 
+def relative_difference(one: CellResult) -> float:
+    """Mean loss of ATN over that of LN, less 1."""
+    atn, ln = (mean(list(one.losses[model].values())) for model in ("atn", "ln"))
+    return atn / ln - 1
+
+
 def test_copying_is_as_the_sentence_on_it_says() -> None:
     assert verdict(grids()["copying-placement"], ATN_LOWER).startswith("robust")
-    by_seed = [ATN_LOWER.holds(cell("copying-paper"), seed) for seed in grids()["copying-paper"].grid.seeds]
-    assert set(by_seed) == {True, False}
+    cells = (cell("copying-placement", bias_placement=each) for each in ("outside", "inside"))
+    by_placement = [relative_difference(one) for one in cells]
+    assert [f"{share:.0%}" for share in by_placement] == ["-12%", "-25%"]
+    paper = cell("copying-paper")
+    assert f"{relative_difference(paper):.1%}" == "-1.4%"
+    assert paper.compared("atn", "ln").lower == 3
+    by_seed = [ATN_LOWER.holds(paper, seed) for seed in grids()["copying-paper"].grid.seeds]
+    assert sorted(by_seed) == [False, True, True]  # by more than 1 %
 
 
 def test_denoise_is_as_the_sentence_on_it_says() -> None:
@@ -114,6 +126,7 @@ def test_denoise_is_as_the_sentence_on_it_says() -> None:
     assert at_every_seed("denoise-long", LN_LOWER, T=100, **DENOISE_PAPER)
     for other in ({"clip": 1.0}, {"bias_placement": "outside"}, {"clip": 1.0, "bias_placement": "outside"}):
         assert not any(at_every_seed("denoise-settings", each, **{**DENOISE_PAPER, **other}) for each in BOTH), other
+    assert not any(at_every_seed("denoise-distinct", each) for each in BOTH)
     both = {"T": 100, "clip": 1.0, "bias_placement": "outside"}
     assert not any(at_every_seed("denoise-long", each, **both) for each in BOTH)
     with_clipping, as_the_paper = cell("denoise-long", **both), cell("denoise-long", T=100, **DENOISE_PAPER)
@@ -132,6 +145,13 @@ def test_pixel_mnist_is_as_the_sentence_on_it_says() -> None:
             assert len(accuracies) == 3
             bounds = (0.0, 0.15) if undoes == one.cell else (0.5, 1.0)
             assert all(bounds[0] < accuracy < bounds[1] for accuracy in accuracies), (one.cell, model)
+
+
+def test_the_lstm_is_the_most_accurate_on_pixel_mnist() -> None:
+    for one in grids()["pixel-norm"].cells:
+        accuracies = one.shown["accuracy"]
+        for seed in grids()["pixel-norm"].grid.seeds:
+            assert all(accuracies["lstm"][seed] > accuracies[model][seed] for model in ("ln", "atn")), (one.cell, seed)
 
 
 def test_elsewhere_the_seeds_decide() -> None:

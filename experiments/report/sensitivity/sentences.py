@@ -1,4 +1,4 @@
-"""The sentences of the paper that a grid decides, each at one seed in one cell."""
+"""The orders and the sentences of the paper that a grid decides, each at one seed in one cell."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,11 +13,11 @@ from experiments.tasks import pixel_mnist
 from experiments.training.settings import ModelName
 
 PAIRS: tuple[tuple[ModelName, ModelName], ...] = (("atn", "ln"), ("atn", "lstm"), ("ln", "lstm"))
-"""The first of two models is the one that the paper has lower."""
+"""The first of two models is the one that most tables of the paper have lower."""
 
 
 class CellSentence(NamedTuple):
-    """A sentence of the paper that is true or not at one seed in one cell."""
+    """An order of two losses, or a sentence of the paper, that is true or not at one seed in one cell."""
 
     says: str
     models: tuple[ModelName, ...]
@@ -63,7 +63,7 @@ def is_accurate(model: ModelName, says: str, bounds: Bounds) -> CellSentence:
 
 
 def sentences_of(grid: Grid) -> list[CellSentence]:
-    """The sentences of the paper that a grid decides; none for trials of settings."""
+    """The orders and sentences that a grid decides; none for trials of settings."""
     if grid.is_trial:
         return []
     orders = [is_lower(*pair) for pair in PAIRS if set(pair) <= set(grid.models)]

@@ -67,7 +67,15 @@ PIXEL_MNIST = Study(
     open=("steps", "batch", "hidden", "lr", "clip", "init", "lstm_init", "chrono", "chrono_at"),
     unit=LOSS,
     cases=(_PIXELS,),
-    figures=(Figure("figure-5.png", "Figure 5", (_PIXELS,), draw_curves, CAPTION),),
+    figures=(
+        Figure(
+            "figure-5.png",
+            "Figure 5",
+            (_PIXELS,),
+            draw_curves,
+            f"{CAPTION} On the right the accuracy at the validations, averaged over the seeds.",
+        ),
+    ),
 )
 
 _STUDIED = tuple(f"ATN (k = {k})" for k in window_lengths.WINDOWS["paper"])

@@ -73,7 +73,7 @@ CHAR_PTB = Study(
     task=char_ptb.NAME,
     title="Character-level Penn Treebank",
     place="Section 4.2.1, Table 4",
-    preset="released",
+    preset="budget",
     flags="",
     about="The model predicts the next character. Batch 32, windows of 220 characters, Adam. In the first columns "
     "every window of the validation begins with an empty state, as in the released code; in the last one the "
@@ -107,7 +107,7 @@ WIKITEXT2 = Study(
     task=wikitext2.NAME,
     title="WikiText-2",
     place="Section 4.2.2, Table 5",
-    preset="paper",
+    preset="budget",
     flags="",
     about="An AWD-LSTM of three layers with the paper's norms predicts the next word. Batch 32, windows of about 70 "
     "words, SGD and from some epoch on averaged SGD, k = 25. A training value is the mean of an epoch, with all "

@@ -140,8 +140,8 @@ _ACCURACY = Case(
         for name, size in SIZES.items()
     )
     + f". {_PUBLISHED} With weights for every step a model fits any labels (`nv-interpolates`): see the training "
-    "accuracy, a mean over the data sets. Where it is below 1 from the last state, so many updates do not fit the "
-    "cases: a difference is then one of training as well.",
+    "accuracy, a mean over the data sets. Where it is below 1 from the last state, training has not fitted all cases, "
+    "and a difference is one of training as well.",
     columns=(*map(_both, UCR_NAMES), Column("training: last / all", _training)),
     axes=(),
     sentences=tuple(map(_accuracy_sentence, MODELS)),

@@ -85,7 +85,7 @@ def _is_nearer(other: ModelName) -> Sentence:
         return Observation(ours < theirs, {label: (value,) for label, value in last.items()})
 
     says = f"The variance of h is nearer to 1 under Norm-Prop than under {NAMES[other]}"
-    return Sentence(says, labels, (Test("variance at the last step, by its logarithm", observe, number),), ())
+    return Sentence(says, labels, (Test("variance at the last step; nearer by its logarithm", observe, number),), ())
 
 
 def _at(state: State) -> Column:

@@ -130,7 +130,7 @@ def draw_depths(panels: Sequence[Panel]) -> bytes:
                 runs = panel.runs[label]
                 _band(upper, look.color, label, _table(runs, final_loss), _table(runs, final_loss))
                 _band(lower, look.color, label, _table(runs, smallest_gradient), _table(runs, largest_gradient))
-        upper.axhline(CONSTANT_LOSS, color="0.25", linestyle="--", linewidth=1.2, label="constant 1/2")
+        upper.axhline(CONSTANT_LOSS, color="0.25", linestyle="--", linewidth=1.2, label="loss of the constant 1/2")
         upper.set_title(panel.case.title, fontsize=11)
         upper.set_ylabel("final loss")
         lower.set_ylabel("first gradients of the filters")

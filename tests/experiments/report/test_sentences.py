@@ -24,6 +24,7 @@ from tests.support.made_up_runs import (
     outcomes,
     outcomes_in,
     readouts_run,
+    statistics_run,
     variance_run,
     verdict_on,
 )
@@ -158,6 +159,14 @@ def test_nearer_to_1_is_by_the_size_of_the_logarithm() -> None:
 def test_the_variance_counts_from_step_10_on(step: int, outcome: str) -> None:
     run = with_measured(variance_run("prop", 1.0), {f"h variance {step - 1}": 2.0})
     assert outcomes("norm-variance", [run])["Norm-Prop keeps the variance of h within 10% of 1"] == [outcome]
+
+
+def test_statistics_vary_by_twice_as_much_as_under_ln() -> None:
+    says = "Mean and variance after the norm of {} vary under ATN (k = 55)"
+    of_ln = statistics_run(1, {"hh": 0.04, "ih": 0.03, "c": 0.001})
+    found = outcomes("statistics", [of_ln, statistics_run(55, {"hh": 0.07, "ih": 0.07, "c": 0.2})])
+    by_product = {product: found[says.format(product)] for product in ("W_hh h", "W_ih x", "c")}
+    assert by_product == {"W_hh h": ["not confirmed"], "W_ih x": ["confirmed"], "c": ["confirmed"]}
 
 
 def test_norm_prop_is_judged_by_its_lowest_validation() -> None:
