@@ -214,6 +214,18 @@ class TestContract:
         found = spectrum(lstm, x, burn_in=np.int64(2), count=np.int64(3), every=np.int64(2))  # type: ignore[arg-type]  # NumPy's
         assert torch.equal(found.exponents, expected.exponents)
 
+    @pytest.mark.parametrize("default", [torch.float64, torch.float16], ids=str)
+    def test_another_default_dtype(self, default: torch.dtype) -> None:
+        given = random(6, 3, 4, 4).float()
+        expected = exponents(given)
+        try:
+            torch.set_default_dtype(default)
+            found = exponents(given)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert found.dtype == torch.float32
+        assert found.equal(expected)
+
     def test_another_default_device(self) -> None:
         lstm, x = module(norm="none"), random(4, 2, 3)
         expected = spectrum(lstm, x)

@@ -6,7 +6,7 @@ from torch import nn
 
 
 class FixedSettings(nn.Module):
-    """A module that refuses another value for a setting of `_fixed` once it has one."""
+    """A module that refuses another value for a setting of `_fixed` once it has one, and a module for a property."""
 
     _fixed: ClassVar[frozenset[str]] = frozenset()
 
@@ -16,8 +16,14 @@ class FixedSettings(nn.Module):
         Raises
         ------
         AttributeError
-            `name` is one of `_fixed`, and `value` is not what it has.
+            `name` is one of `_fixed`, and `value` is not what it has; or `name` is a property that cannot be set.
+        TypeError, ValueError
+            `name` is a property, and `value` is none of its values.
         """
+        if isinstance(value, nn.Module) and isinstance(getattr(type(self), name, None), property):
+            # torch would register a module under the name of the property, which no one would ever read.
+            object.__setattr__(self, name, value)
+            return
         if name in type(self)._fixed and name in self.__dict__:  # noqa: SLF001 - of its own class
             now = self.__dict__[name]
             if type(value) is not type(now) or value != now:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from atn.backend.custom_ops.differentiable import transform_is_active
 from atn.choices import Base
-from atn.validation import check_parameter, check_shape, probability, whole_number
+from atn.validation import check_parameter, check_shape, is_default, probability, whole_number
 from atn.window import StepStatistics
 
 
@@ -74,12 +74,11 @@ class PopulationStatistics(nn.BatchNorm1d):
 
         The first batch that reaches a step replaces its statistics, as in the oracle's `update_population`.
         """
-        momentum = None if self.momentum is None else probability("population.momentum", self.momentum)
         steps = slice(start, start + batch.mean.shape[0])
         count = self.num_batches_tracked[steps].add_(1).unsqueeze(1)
         for running, news in ((self.running_mean, batch.mean), (self.running_var, batch.var)):
             old, new = running[steps], news[: count.shape[0]]
-            weight = 1 / count.to(new.dtype) if momentum is None else momentum
+            weight = 1 / count.to(new.dtype) if self.momentum is None else self.momentum
             old.copy_(torch.where(count == 1, new, old + weight * (new - old)))
 
     def extra_repr(self) -> str:
@@ -112,7 +111,7 @@ MOMENTUM = 0.1
 
 def check_no_momentum(base: Base, momentum: object) -> None:
     """Check that only a base with population statistics has another momentum than the default."""
-    if base != "batch" and momentum != MOMENTUM:
+    if base != "batch" and not is_default(momentum, MOMENTUM):
         raise ValueError(
             f"momentum must be left out for base={base!r}, which has no population statistics, got {momentum!r}"
         )
@@ -131,6 +130,8 @@ def checked_population(
             "convert_sync_batchnorm cannot convert it"
         )
     _check_buffers(name, population, data_name, data)
+    if population.momentum is not None:
+        probability(f"{name}.momentum", population.momentum)
     if population.training and population.track_running_stats and transform_is_active():
         raise ValueError(
             f"{name} must not be updated inside a transform of torch.func or forward mode, which cannot follow an "

@@ -1,8 +1,9 @@
 """The dtype of the computation: at least float32, except in a backend that computes with 16-bit data directly."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from functools import reduce
+from functools import reduce, wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 WITH_AUTOCAST = frozenset(filter(torch.amp.is_autocast_available, ("cpu", "cuda", "xpu", "mps", "hpu", "xla", "mtia")))
 """Device types that support autocast; "meta" does not. Computed at import, since the torch.compile of torch 2.11 cannot
 trace the query."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -50,3 +54,14 @@ def autocast_is_on(device: torch.device) -> bool:
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """A context in which autocast is off, so that a matrix product keeps the dtype of its operands."""
     return torch.autocast(device.type, enabled=False) if autocast_is_on(device) else nullcontext()
+
+
+def in_full_precision(compute: Callable[P, R]) -> Callable[P, R]:
+    """A function that computes on the CPU with autocast off."""
+
+    @wraps(compute)
+    def computed(*arguments: P.args, **keywords: P.kwargs) -> R:
+        with full_precision(torch.device("cpu")):
+            return compute(*arguments, **keywords)
+
+    return computed

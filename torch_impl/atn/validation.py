@@ -216,3 +216,9 @@ def _is_mapped(tensor: Tensor) -> bool:
             return True
         tensor = functorch.get_unwrapped(tensor)
     return False
+
+
+def is_default(value: object, default: object) -> bool:
+    """Whether an argument has its default; an array, which has no truth value, has not."""
+    same: object = value == default
+    return bool(same) if getattr(same, "ndim", 0) == 0 else False

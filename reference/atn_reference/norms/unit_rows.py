@@ -39,7 +39,7 @@ def unit_rows(W: Array) -> Array:
     """Rows brought to length 1 (section 3.3 of Norm-Prop), the projection that follows an optimizer step.
 
     It changes neither the output of a normalized weight nor the direction of a row; the gradient with respect to a row
-    is multiplied by the length that the row had. A row of zeros divides 0 by 0 and gives NaN with NumPy's warning.
+    is multiplied by the length that the row had. A row of zeros stays zero.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ def unit_rows(W: Array) -> Array:
     TypeError, ValueError
         For a bad argument, naming it.
     """
-    projected: Array = W / row_lengths(W)[:, None]
+    lengths = row_lengths(W)[:, None]
+    projected: Array = W / np.where(lengths == 0, np.ones_like(lengths), lengths)
     return projected
 
 

@@ -20,8 +20,8 @@ class WeightNormCache(NamedTuple):
 
     Attributes
     ----------
-    direction : (N, I), the rows v[j] / |v[j]|
-    length : (N, 1), |v[j]|
+    direction : (N, I), the rows v[j] / |v[j]|, zeros for a row of zeros
+    length : (N, 1), |v[j]|, 1 for a row of zeros
     g : (N,)
     """
 
@@ -33,8 +33,8 @@ class WeightNormCache(NamedTuple):
 def weight_norm_forward(v: Array, g: Array) -> tuple[Array, WeightNormCache]:
     """Weight with rows of direction v[j] and signed length g[j], Table B.1 column WN.
 
-    The length is the root of a sum of squares without abs, so that complex-step derivatives pass. A row of zeros
-    divides 0 by 0 and gives NaN with NumPy's warning.
+    The length is the root of a sum of squares without abs, so that complex-step derivatives pass. A row of zeros has no
+    direction, and stays zero.
 
     Parameters
     ----------
@@ -53,6 +53,7 @@ def weight_norm_forward(v: Array, g: Array) -> tuple[Array, WeightNormCache]:
     """
     check_arrays(("v", v, "N I"), ("g", g, "N"))
     length = np.sqrt((v * v).sum(axis=1, keepdims=True))
+    length = np.where(length == 0, np.ones_like(length), length)
     direction = v / length
     return g[:, None] * direction, WeightNormCache(direction, length, copied(g))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
-from atn import ATNLSTM
+from atn import ATNLSTM, ATNRNN
 from atn.choices import Norm
 from tests.support.comparison import assert_close
 from tests.support.lstms import DOUBLE, random, with_random_parameters
@@ -91,6 +91,27 @@ def test_no_epsilon_and_no_bias_leave_no_zero_window_in_the_padding() -> None:
     """Padding with zeros would normalize constant windows: NaN, which a zero gradient does not stop."""
     lstm = module(eps=0.0, bias=False, num_layers=1, k=2)
     assert_packed_is_one_by_one(lstm, LENGTHS, padded(LENGTHS, 0.0))
+
+
+@pytest.mark.parametrize(("norm", "hidden_size"), [("atn", 2), ("ln", 3)])
+def test_no_epsilon_and_relu_leave_no_gradient_from_the_padding(norm: Norm, hidden_size: int) -> None:
+    """Where the units of a case are off at its end, the norm of W_hh h would divide 0 by 0 behind it."""
+    off = 0
+    for seed in range(120):
+        torch.manual_seed(seed)
+        window: dict[str, Any] = {"k": 2} if norm == "atn" else {}
+        rnn = ATNRNN(3, hidden_size, norm=norm, nonlinearity="relu", eps=0.0, **window, **DOUBLE)
+        cases = [random(length, 3, seed=seed + length) for length in (2, 5)]
+        h_0 = random(1, 2, hidden_size, seed=seed).abs()
+        alone = [rnn(case.unsqueeze(1), h_0[:, [n]])[0] for n, case in enumerate(cases)]
+        expected = torch.autograd.grad(sum(each.sum() for each in alone), list(rnn.parameters()))
+        if all(gradient.isfinite().all() for gradient in expected):
+            packed, _ = rnn(pack_sequence(cases, enforce_sorted=False), h_0)
+            found = torch.autograd.grad(packed.data.sum(), list(rnn.parameters()))
+            for gradient, other in zip(found, expected, strict=True):
+                assert_close(gradient, other, quantity="gradient", backend="eager")
+            off += int(not alone[0][-1].any())
+    assert off > 0
 
 
 @pytest.mark.parametrize("enforce_sorted", [False, True])

@@ -1,13 +1,15 @@
 """Parameters as users pass them: expanded, strided, frozen; and a backward pass inside autocast."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 import atn.functional as F
-from atn import ATNLSTM
+from atn import ATNGRU, ATNLSTM, ATNRNN
+from atn.backend.fused import backend, fallback
 from atn.choices import Base
 from tests.support.comparison import assert_close
 from tests.support.lstms import DOUBLE, random, with_random_parameters
@@ -81,6 +83,22 @@ def test_what_is_frozen_leaves_the_other_gradients_alone() -> None:
         for name, gradient in found.items():
             assert_close(gradient, expected[name], quantity="exact", backend="eager", what=f"{name} beside {frozen}")
         leaf.requires_grad_()
+
+
+@pytest.mark.parametrize("cell", [ATNLSTM, ATNGRU, ATNRNN])
+@pytest.mark.parametrize("norm", ["atn", "none"])
+def test_without_a_compiler_autocast_does_not_round_either(
+    cell: Any, norm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "kernels", lambda: fallback)
+    module = with_random_parameters(cell(3, 4, 2, norm=norm, backend="fused", **({"k": 2} if norm == "atn" else {})))
+    module.float()
+    loss, parameters = module(random(5, 2, 3).float())[0].square().sum(), list(module.parameters())
+    expected = torch.autograd.grad(loss, parameters, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.autograd.grad(loss, parameters)
+    for inside, outside in zip(found, expected, strict=True):
+        assert_close(inside, outside, quantity="exact", backend="eager")
 
 
 @pytest.mark.parametrize("hidden_size", [4, 256])

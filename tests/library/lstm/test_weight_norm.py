@@ -1,14 +1,17 @@
 """`norm="wn"`, weight normalization (Salimans and Kingma 2016), against the oracle and the one of torch."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from atn import ATNLSTM
+from atn import ATNGRU, ATNLSTM
+from atn.norms.rows import with_lengths
 from atn.norms.wn import RowGain
+from atn_reference import weight_norm_backward, weight_norm_forward
 from tests.support.against_oracle import PAPER_LIKE, assert_results_close, round_to
 from tests.support.comparison import assert_close
 from tests.support.lstms import DOUBLE, random, with_random_parameters
@@ -38,6 +41,48 @@ def started(norm: str, seed: int = 5, dtype: torch.dtype = torch.float64, backen
     """LSTM of 3 features and 6 hidden, drawn from a seed."""
     torch.manual_seed(seed)
     return ATNLSTM(3, 6, 2, norm=norm, bidirectional=True, backend=backend, dtype=dtype)  # type: ignore[arg-type]  # a name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_rows_of_zeros_stay_zero(cell: str, backend: str) -> None:
+    """A plain cell with such a row computes the same, and nothing becomes NaN."""
+    if backend == "triton" and cell == "GRU":
+        backend = "eager"  # it has the LSTM alone
+    plain, ours = getattr(nn, cell)(3, 4), {"LSTM": ATNLSTM, "GRU": ATNGRU}[cell](3, 4, norm="wn", backend=backend)
+    with torch.no_grad():
+        plain.weight_hh_l0[0] = 0
+        plain.weight_ih_l0[5] = 0
+    ours.load_state_dict(plain.state_dict())
+    x = random(5, 2, 3).float()
+    assert_close(ours(x)[0].detach(), plain(x)[0].detach(), quantity="output", backend="eager")
+    ours(x)[0].sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in ours.parameters())
+    ours.project_rows_()
+    lengths = torch.linalg.vector_norm(ours.get_parameter("weight_hh_l0").detach(), dim=1)
+    assert_close(lengths, (torch.arange(len(lengths)) > 0).float(), quantity="output")
+
+
+def test_rows_of_zeros_are_those_of_the_oracle() -> None:
+    v, gamma, upstream = random(4, 3), random(4), random(4, 3, seed=1)
+    v[2] = 0
+    expected, cache = weight_norm_forward(v.numpy(), gamma.numpy())
+    gradients = weight_norm_backward(upstream.numpy(), cache)
+    v.requires_grad_(), gamma.requires_grad_()
+    weight = with_lengths(v, gamma)
+    assert_close(weight.detach(), expected, quantity="output")
+    assert not weight[2].any()
+    for found, of_oracle in zip(torch.autograd.grad(weight, (v, gamma), upstream), gradients, strict=True):
+        assert_close(found, of_oracle, quantity="gradient")
+
+
+@pytest.mark.parametrize("norm", ["wn", "prop"])
+def test_whole_rows_can_be_pruned(norm: Any) -> None:
+    ours = started(norm)
+    prune.ln_structured(ours, "weight_hh_l0", amount=0.25, n=2, dim=0)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    pruned: Any = ours.weight_hh_l0
+    assert int((pruned == 0).all(1).sum()) == 6
+    assert ours(random(5, 2, 3))[0].isfinite().all()
 
 
 @pytest.mark.parametrize("parents_first", [True, False])

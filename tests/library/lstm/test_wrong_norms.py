@@ -154,7 +154,7 @@ CASES: list[Case] = [
         "bn, another module's statistics",
         lambda: torch.nn.SyncBatchNorm.convert_sync_batchnorm(batch("bn"))(X),  # type: ignore[no-untyped-call]  # torch's
         TypeError,
-        "norm_ih.population must be the PopulationStatistics of norm='bn', got SyncBatchNorm",
+        "norm_ih_l0.population must be the PopulationStatistics of norm='bn', got SyncBatchNorm",
     ),
     (
         "atn, base unknown",

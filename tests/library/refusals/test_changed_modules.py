@@ -37,6 +37,18 @@ def calls(module: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_a_module_for_a_property_is_refused(cell: Any) -> None:
+    """Assigned as torch does it, it would have the name, and the setting would stay."""
+    module = cell(3, 4, 2, k=2, dropout=0.25)
+    with pytest.raises(TypeError, match=r"^dropout must be a number in \[0, 1\], got Dropout"):
+        module.dropout = nn.Dropout(0.5)
+    with pytest.raises(AttributeError, match="norm"):
+        module.norm = nn.LayerNorm(4)
+    assert module.dropout == 0.25
+    assert [type(child) for child in module.children() if isinstance(child, nn.Dropout | nn.LayerNorm)] == []
+
+
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("value", "error"), [(-0.5, ValueError), (1.5, ValueError), ("0.1", TypeError)])
 def test_a_dropout_that_is_no_probability_is_refused(cell: Any, value: Any, error: type[Exception]) -> None:
     module = cell(3, 4, 2, k=2, dropout=0.25)
@@ -302,14 +314,20 @@ def test_statistics_that_are_none_are_refused_by_name(
         norm(A)
     lstm = ATNLSTM(3, 4, norm="bn", max_steps=6).train(training)
     setattr(lstm.get_submodule("norm_hh_l0.population"), name, value)
-    with pytest.raises(error, match=rf"^norm_hh\.population\.{name} must "):
+    with pytest.raises(error, match=rf"^norm_hh_l0\.population\.{name} must "):
         lstm(A)
 
 
 @pytest.mark.parametrize(("momentum", "error"), [(2.0, ValueError), (float("nan"), ValueError), ("x", TypeError)])
 def test_a_momentum_that_is_none_is_refused_by_name(momentum: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match=r"population.momentum must be a number in \[0, 1\], got "):
+    with pytest.raises(error, match=r"^population.momentum must be a number in \[0, 1\], got "):
         population_with(momentum=momentum)(A)
+    lstm = ATNLSTM(3, 4, 2, norm="bn", max_steps=6, bidirectional=True)
+    lstm.get_submodule("norm_c_l1_reverse.population").momentum = momentum
+    before = {name: values.clone() for name, values in lstm.named_buffers() if name.startswith("norm_ih_l1_reverse")}
+    with pytest.raises(error, match=r"^norm_c_l1_reverse.population.momentum must be a number in \[0, 1\], got "):
+        lstm(A)
+    assert all(lstm.get_buffer(name).equal(values) for name, values in before.items())
 
 
 @pytest.mark.parametrize("autocast", [True, False])
@@ -323,9 +341,9 @@ def test_parameters_of_another_dtype_are_refused_by_name(*, autocast: bool) -> N
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (None, TypeError, "norm_c.var_h must be a tensor, got NoneType"),
-        (torch.ones(4), ValueError, r"norm_c.var_h must have shape \(\) = \(\), got \(4,\)"),
-        (torch.ones((), device="meta"), ValueError, "norm_c.var_h must be on cpu, got meta"),
+        (None, TypeError, "norm_c_l0.var_h must be a tensor, got NoneType"),
+        (torch.ones(4), ValueError, r"norm_c_l0.var_h must have shape \(\) = \(\), got \(4,\)"),
+        (torch.ones((), device="meta"), ValueError, "norm_c_l0.var_h must be on cpu, got meta"),
     ],
 )
 def test_constants_of_norm_prop_that_are_none_are_refused_by_name(

@@ -39,6 +39,24 @@ CASES: list[Case] = [
     ("norm an array", lambda: lstm(norm=np.array(["atn"])), ValueError, "norm must be one of 'atn', 'ln', .*, got arr"),
     ("backend a list", lambda: lstm(backend=["eager"]), ValueError, r"backend must be 'auto' or .*, got \['eager'\]"),
     (
+        "detach an array, of ATN-BN",
+        lambda: lstm(base="batch", max_steps=3, detach=np.array(["mean", "var"])),
+        TypeError,
+        "detach must be a tuple of 'mean', 'var', got array",
+    ),
+    (
+        "momentum an array",
+        lambda: lstm(momentum=np.array([0.1, 0.2])),
+        ValueError,
+        r"momentum must be left out for base='layer', which has no population statistics, got array\(\[0.1, 0.2\]\)",
+    ),
+    (
+        "momentum a tensor",
+        lambda: lstm(momentum=torch.tensor([0.1, 0.1])),
+        ValueError,
+        "momentum must be left out for base='layer', which has no population statistics, got tensor",
+    ),
+    (
         "detach a list of lists",
         lambda: lstm(detach=(["mean"],)),
         ValueError,

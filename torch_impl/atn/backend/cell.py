@@ -22,10 +22,13 @@ class Weights(Protocol):
 
 
 class Layer(NamedTuple):
-    """One layer in one direction: its weights, and the modules of its norms by the name of their site."""
+    """One layer in one direction."""
 
     weights: Any  # Any: each cell has its own type of `Weights`
     sites: Mapping[str, nn.Module]
+    """The modules of its norms, by the name of their site."""
+    suffix: str
+    """Of the names of its parameters and norms on the module, as "l0_reverse"."""
 
 
 class CellOutput(NamedTuple):

@@ -19,7 +19,7 @@ from atn.initialization import FILLS, start_anew
 from atn.layers.direct_inference import DirectInference
 from atn.norms.gain_shift import affine_of
 from atn.norms.interface import NormArguments, NormOptions, RecurrentNorm
-from atn.norms.registry import checked_norm, is_default
+from atn.norms.registry import checked_norm
 from atn.norms.rows import to_unit_rows
 from atn.state import StreamOrigin
 from atn.validation import (
@@ -29,6 +29,7 @@ from atn.validation import (
     check_floating,
     check_matches,
     check_shape,
+    is_default,
     probability,
     whole_number,
 )
@@ -344,7 +345,7 @@ class LayerParameters(FixedSettings, ABC):
         parameters: list[Tensor] = []
         first = like = None
         for suffix, inputs in self._layers():
-            layer = Layer(self._weights(suffix), self._modules_of(suffix))
+            layer = Layer(self._weights(suffix), self._modules_of(suffix), suffix)
             # One that was replaced, by assignment or by torch.func.functional_call, may have any shape.
             shapes = self._shapes(inputs)
             for name, tensor in layer.weights.named(suffix):

@@ -36,8 +36,12 @@ class RecurrentLayers(LayerParameters):
 
     @property
     def _is_bounded(self) -> bool:
-        """Whether h stays finite however long a sequence is: an RNN with relu may grow without a norm."""
-        return self.mode != "RNN_RELU" or self._norm.settings() is not None
+        """Whether h stays finite however long a sequence is.
+
+        An RNN with relu may grow without a norm; and with eps = 0, a norm divides 0 by 0 where all its units are off.
+        """
+        settings = self._norm.settings()
+        return self.mode != "RNN_RELU" or (settings is not None and settings.eps > 0)
 
     def _state(self, carried: Carried) -> tuple[Any, ...]:
         """What a stream carries, from parts without a batch where the input had none."""

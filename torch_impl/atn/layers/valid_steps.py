@@ -1,5 +1,6 @@
 """A cell that leaves no trace of the padding of packed input."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,15 +11,16 @@ from atn.backend.cell import Cell, CellOutput
 from atn.backend.custom_ops.differentiable import transform_is_active
 from atn.backend.custom_ops.plain import PLAIN
 from atn.backend.interface import Settings
+from atn.carried import map_memory
 
 
 class CellOfValidSteps:
-    """A cell whose only state is h, without windows, and whose h may grow without bound.
+    """A cell whose only state is h, and whose h may not stay finite.
 
-    From padding such a cell might compute an infinite h, and the zero gradient of that step times it is NaN. Where what
-    the whole batch computes is finite, there is none. Otherwise, and where that cannot be looked at, the steps are cut
-    where cases end, each case runs to its own last step and not beyond, and the output beyond is 0. `torch.compile`
-    breaks its graph at the look.
+    From padding such a cell might compute an infinite h or NaN, and the zero gradient of that step times it is NaN.
+    Where what the whole batch computes is finite, there is none. Otherwise, and where that cannot be looked at, the
+    steps are cut where cases end, each case runs to its own last step and not beyond, and the output beyond is 0.
+    `torch.compile` breaks its graph at the look.
 
     Parameters
     ----------
@@ -50,10 +52,15 @@ class CellOfValidSteps:
         sizes, counts = torch.unique_consecutive(self._batch_sizes, return_counts=True)
         for steps, cases in zip(counts.tolist(), sizes.tolist(), strict=True):
             piece = x[start : start + steps, :cases]
-            (output,), _ = self._cell.run(piece, weights, (h[:cases],), memory, settings)
+            windows = map_memory((memory,), partial(_first, cases))[0]
+            (output,), memory = self._cell.run(piece, weights, (h[:cases],), windows, settings)
             outputs.append(torch.nn.functional.pad(output, (0, 0, 0, B - cases)))
             start, h = start + steps, output[-1]
         return CellOutput((torch.cat(outputs),), None)
+
+
+def _first(cases: int, window: Tensor) -> Tensor:
+    return window[:, :cases]
 
 
 def _has_values(x: Tensor) -> bool:

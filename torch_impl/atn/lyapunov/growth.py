@@ -56,7 +56,8 @@ class Growth:
     def _decompose(self) -> None:
         Q, R = torch.linalg.qr(self._Q)
         diagonal = R.diagonal(dim1=1, dim2=2)
-        self._Q = Q * torch.where(diagonal < 0, -1.0, 1.0).unsqueeze(1)
+        # The numbers -1.0 and 1.0 would have the default dtype.
+        self._Q = Q * torch.where(diagonal < 0, -1.0, 1.0).to(Q.dtype).unsqueeze(1)
         if self._steps > self._burn_in:
             # Not in place: inside vmap a sum may differ by what is mapped where it did not before.
             self._logs = self._logs + diagonal.abs().log()

@@ -30,7 +30,7 @@ class AssortedTime(CaseStatistics):
         k = whole_number("k", arguments.k)
         check_choice("base", arguments.base, get_args(Base))
         if arguments.base == "batch":
-            if arguments.detach:
+            if checked_detach(arguments.detach):
                 raise ValueError(f"detach must be left out for base='batch', got {arguments.detach!r}")
             return BatchStatistics.of(arguments, "base='batch'", k, k)
         population_steps(arguments.base, arguments.max_steps, f"base={arguments.base!r}")

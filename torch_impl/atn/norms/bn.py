@@ -98,7 +98,7 @@ class BatchStatistics(RecurrentNorm):
     ) -> CellOutput:
         """Run by the statistics of the batch, and take them in; or by those of the population."""
         populations = [
-            checked_population(f"{name}.population", site.population, "input", x, self.steps, self.name)
+            checked_population(f"{name}_{layer.suffix}.population", site.population, "input", x, self.steps, self.name)
             for name, site in layer.sites.items()
         ]
         given = tuple(None if found.training else found.at(0, x.shape[0], x.dtype) for found in populations)

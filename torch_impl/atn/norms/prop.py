@@ -140,11 +140,12 @@ class NormProp(RecurrentNorm):
         site_c: Any = layer.sites["norm_c"]
         device = layer.weights.norm_c.gamma.device
         for name, value in site_c.constants._asdict().items():
-            check_parameter(f"norm_c.{name}", getattr(site_c, name), (), "()")
+            of_site = f"norm_c_{layer.suffix}.{name}"
+            check_parameter(of_site, getattr(site_c, name), (), "()")
             # Again: the module may have been cast.
             check_range_of(f"{name}, by gamma and variance,", value, getattr(site_c, name).dtype, positive=True)
             if getattr(site_c, name).device != device:
-                raise ValueError(f"norm_c.{name} must be on {device}, got {getattr(site_c, name).device}")
+                raise ValueError(f"{of_site} must be on {device}, got {getattr(site_c, name).device}")
         weights = with_folded_rows(layer.weights)
         # Roots of a constant in a half type would be rounded a second time.
         var_c, var_h = (constant.to(weights.weight_hh.dtype) for constant in (site_c.var_c, site_c.var_h))

@@ -9,7 +9,7 @@ from atn.norms.ln import LayerNormalization
 from atn.norms.none import NoNorm
 from atn.norms.prop import NormProp
 from atn.norms.wn import WeightNormalization
-from atn.validation import check_choice
+from atn.validation import check_choice, is_default
 
 NORMS: dict[Norm, type[RecurrentNorm]] = {
     "atn": AssortedTime,
@@ -32,9 +32,3 @@ def checked_norm(name: Norm, arguments: NormArguments, sites: tuple[str, ...] = 
                 f"{argument} must be left out for norm={name!r}, which {REFUSALS[argument]}, got {value!r}"
             )
     return norm.checked(arguments._replace(gamma=gamma_of_sites(arguments.gamma, sites)))
-
-
-def is_default(value: object, default: object) -> bool:
-    """Whether an argument has its default; an array, which has no truth value, has not."""
-    same: object = value == default
-    return bool(same) if getattr(same, "ndim", 0) == 0 else False

@@ -37,9 +37,16 @@ def row_lengths(weight: Float[Tensor, "N I"]) -> Float[Tensor, " N"]:
 def with_lengths(weight: Float[Tensor, "N I"], gamma: Float[Tensor, " N"]) -> Float[Tensor, "N I"]:
     """The weight whose rows have the direction of `weight` and the signed length `gamma`.
 
-    Rows keep their bits where gamma is their length, since the factor is computed first. A row of zeros gives NaN.
+    Rows keep their bits where gamma is their length, since the factor is computed first. A row of zeros has no
+    direction, and stays zero.
     """
-    return weight * (gamma / row_lengths(weight)).unsqueeze(1)
+    return weight * (gamma / _divisors(weight)).unsqueeze(1)
+
+
+def _divisors(weight: Float[Tensor, "N I"]) -> Float[Tensor, " N"]:
+    """What brings a row to length 1: its length, or 1 for a row of zeros."""
+    lengths = row_lengths(weight)
+    return lengths.masked_fill(lengths == 0, 1)
 
 
 def with_folded_rows(weights: W) -> W:
@@ -58,4 +65,4 @@ def with_folded_rows(weights: W) -> W:
 @torch.no_grad()
 def to_unit_rows(weight: Float[Tensor, "N I"]) -> None:
     """Bring the rows to length 1, in place; it changes no output of a weight whose rows are normalized."""
-    weight.div_(row_lengths(weight).unsqueeze(1))
+    weight.div_(_divisors(weight).unsqueeze(1))

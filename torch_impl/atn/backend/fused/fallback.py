@@ -1,8 +1,9 @@
 """The operators of the fused backend in plain torch calls, for machines on which `csrc/` cannot be compiled.
 
-They compute the functions of `csrc/ops.cpp` on the arguments of `signatures`, without autograd; the order of their sums
-is another one. The gradients of the weights, which the kernels of a small layer take step by step, are products here.
-The norms are those of `fallback_norm`; the cells other than the LSTM are in `fallback_cells`.
+They compute the functions of `csrc/ops.cpp` on the arguments of `signatures`, without autograd, and like them outside
+autocast; the order of their sums is another one. The gradients of the weights, which the kernels of a small layer take
+step by step, are products here. The norms are those of `fallback_norm`; the cells other than the LSTM are in
+`fallback_cells`.
 
 Letters: T time, B cases, I inputs, H hidden, k window length (0: no norm), M steps of memory.
 """
@@ -28,6 +29,7 @@ from atn.backend.fused.fallback_norm import (
     norm_of,
     with_memory,
 )
+from atn.precision import in_full_precision
 
 __all__ = [
     "hidden_backward",
@@ -70,6 +72,7 @@ def _norms(given: LSTMForward | LSTMBackward, steps: Tensor, windows: Tensor) ->
     return [norm_of(steps[i], windows[i], given.k, given.eps, *affine[i]) for i in range(3)]
 
 
+@in_full_precision
 def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Run a layer, Eqs. (14)-(16); the results are the fields of `signatures.LSTMResult`."""
     x, h_0, c = given.x, given.h_0, given.c_0
@@ -110,6 +113,7 @@ def lstm_forward(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
     )
 
 
+@in_full_precision
 def lstm_inference(given: LSTMForward) -> tuple[Tensor, Tensor, Tensor]:
     """Run a layer whose gradient is not needed. Only the compiled code saves memory compared with `lstm_forward`."""
     result = LSTMResult(*lstm_forward(given))
@@ -139,6 +143,7 @@ def _rows_again(given: LSTMBackward, ih: LoopNorm, hh: LoopNorm) -> tuple[Tensor
     return kept_ih, total
 
 
+@in_full_precision
 def lstm_backward(given: LSTMBackward) -> LSTMGradients:
     """Gradients of `lstm_forward`."""
     h, c, steps, kept_hh, windows = given.h, given.c, given.steps, given.kept_hh, given.windows

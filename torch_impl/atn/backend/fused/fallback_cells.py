@@ -17,6 +17,7 @@ from atn.backend.fused.fallback_norm import (
     norm_of,
     with_memory,
 )
+from atn.precision import in_full_precision
 
 
 class _CellGradients(NamedTuple):
@@ -79,6 +80,7 @@ def _norms(given: HiddenForward | HiddenBackward, steps: Tensor, windows: Tensor
     return [norm_of(steps[i], windows[i], given.k, given.eps, *affine[i]) for i in range(2)]
 
 
+@in_full_precision
 def hidden_forward(given: HiddenForward) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Run a layer; the results are the fields of `signatures.HiddenResult`."""
     x, cell = given.x, _cell(given.mode)
@@ -111,6 +113,7 @@ def hidden_forward(given: HiddenForward) -> tuple[Tensor, Tensor, Tensor, Tensor
     )
 
 
+@in_full_precision
 def hidden_inference(given: HiddenForward) -> tuple[Tensor, Tensor]:
     """Run a layer whose gradient is not needed. Only the compiled code saves memory compared with `hidden_forward`."""
     result = HiddenResult(*hidden_forward(given))
@@ -119,6 +122,7 @@ def hidden_inference(given: HiddenForward) -> tuple[Tensor, Tensor]:
     return HiddenInference(h=result.h, memory=memory.clone())
 
 
+@in_full_precision
 def hidden_backward(
     given: HiddenBackward,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
