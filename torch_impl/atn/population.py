@@ -78,7 +78,7 @@ class PopulationStatistics(nn.BatchNorm1d):
         count = self.num_batches_tracked[steps].add_(1).unsqueeze(1)
         for running, news in ((self.running_mean, batch.mean), (self.running_var, batch.var)):
             old, new = running[steps], news[: count.shape[0]]
-            weight = 1 / count.to(new.dtype) if self.momentum is None else self.momentum
+            weight = 1 / count.to(new.dtype) if self.momentum is None else float(self.momentum)
             old.copy_(torch.where(count == 1, new, old + weight * (new - old)))
 
     def extra_repr(self) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import re
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -316,6 +317,21 @@ def test_statistics_that_are_none_are_refused_by_name(
     setattr(lstm.get_submodule("norm_hh_l0.population"), name, value)
     with pytest.raises(error, match=rf"^norm_hh_l0\.population\.{name} must "):
         lstm(A)
+
+
+@pytest.mark.parametrize("momentum", [np.float32(0.25), np.float64(0.25), Fraction(1, 4)])
+def test_a_momentum_may_be_any_number(momentum: Any) -> None:
+    means = []
+    for each in (0.25, momentum):
+        lstm = ATNLSTM(3, 4, norm="bn", max_steps=6).double()
+        with torch.no_grad():
+            lstm.get_parameter("weight_ih_l0").fill_(0.5)
+        population: Any = lstm.get_submodule("norm_ih_l0.population")
+        population.momentum = each
+        for scale in (1, 2):
+            lstm(scale * A.double())
+        means.append(lstm.get_buffer("norm_ih_l0.population.running_mean").clone())
+    assert means[0].equal(means[1])
 
 
 @pytest.mark.parametrize(("momentum", "error"), [(2.0, ValueError), (float("nan"), ValueError), ("x", TypeError)])
