@@ -319,6 +319,16 @@ def test_statistics_that_are_none_are_refused_by_name(
         lstm(A)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_refused_batch_leaves_no_layer_with_its_statistics(cell: Any) -> None:
+    module = cell(3, 4, 2, norm="bn", max_steps=6)
+    module.get_submodule("norm_ih_l1").population = None
+    before = copy.deepcopy(module.state_dict())
+    with pytest.raises(TypeError, match=r"^norm_ih_l1\.population must be the PopulationStatistics of norm='bn'"):
+        module(A)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
 @pytest.mark.parametrize("momentum", [np.float32(0.25), np.float64(0.25), Fraction(1, 4)])
 def test_a_momentum_may_be_any_number(momentum: Any) -> None:
     means = []

@@ -358,4 +358,6 @@ class LayerParameters(FixedSettings, ABC):
                 check_shape(name, tensor, shape, "(rows, columns)" if len(shape) > 1 else "(N,)")
                 parameters.append(tensor)
             layers.append(layer)
+        for layer in layers:
+            self._norm.check(layer, data)
         return layers, parameters

@@ -88,6 +88,12 @@ class BatchStatistics(RecurrentNorm):
         start = self.gamma[SITES.index(name)]
         return BatchSite(population, GainShift(features, start, device, dtype) if self.affine else None)
 
+    def check(self, layer: Layer, data: Tensor) -> None:
+        """Check the population statistics: no layer takes a batch in that a later one refuses."""
+        for name, site in layer.sites.items():
+            population = f"{name}_{layer.suffix}.population"
+            checked_population(population, site.population, "input", data, self.steps, self.name)
+
     def run(
         self,
         cell: Cell,
@@ -97,10 +103,7 @@ class BatchStatistics(RecurrentNorm):
         memory: Any,
     ) -> CellOutput:
         """Run by the statistics of the batch, and take them in; or by those of the population."""
-        populations = [
-            checked_population(f"{name}_{layer.suffix}.population", site.population, "input", x, self.steps, self.name)
-            for name, site in layer.sites.items()
-        ]
+        populations: list[Any] = [site.population for site in layer.sites.values()]
         given = tuple(None if found.training else found.at(0, x.shape[0], x.dtype) for found in populations)
         settings = BatchSettings(self.steps, self.eps, self.bias_placement, given)
         out = cell.run(x, layer.weights, states, memory, settings)

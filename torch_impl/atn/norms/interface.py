@@ -197,6 +197,10 @@ class RecurrentNorm(ABC):
 
     # ---------------------------------------------------------------------------------------------------- running
 
+    def check(self, layer: Layer, data: Tensor) -> None:
+        """Check what is the norm's own in a layer; called for every layer before the first one runs on `data`."""
+        del layer, data
+
     def folded(self, layer: Layer) -> Layer:
         """The layer with everything computed that does not depend on time, once a sequence."""
         return layer
