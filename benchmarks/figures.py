@@ -1,24 +1,20 @@
 """Plots of the ratio to nn.LSTM along each axis."""
 
-import math
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.end_labels import End, label_ends
 from benchmarks.results import GroupResult
 from benchmarks.sizes import BASE, BASE_OF_K, Axis
 from benchmarks.timing import PASSES
 from benchmarks.variants import BASELINE
-from experiments.report.plotting import png
+from experiments.report.plotting import png, tidy
 
 COLORS = {"eager": "#D55E00", "fused": "#0072B2", "triton": "#009E73", "oracle": "#CC79A7"}
 """The color of a backend, and of the oracle, from Okabe and Ito's palette, which is safe for color-blind readers."""
 
 STYLES = {"atn": ("-", "o"), "ln": ("--", "^")}
 """A norm's line and marker: the same distinction without color."""
-
-LABEL_GAP = 0.055
-"""Least distance between two labels, as a part of the axes' height."""
 
 Line = list[tuple[int, float]]
 """Points of a curve: value on the axis, ratio."""
@@ -66,25 +62,20 @@ def _panel(ax: Axes, axis: Axis, lines: dict[tuple[str, str], Line], limits: tup
     ticks = sorted({value for points in lines.values() for value, _ in points})
     ax.set_xticks(ticks, [str(value) for value in ticks], minor=False)
     ax.set_xticks([], minor=True)
-    # Room on the right for the labels.
-    span = ticks[-1] / ticks[0]
-    ax.set_xlim(ticks[0] / span**0.05, ticks[-1] * span**0.28)
     ax.plot([ticks[0], ticks[-1]], [1, 1], color="0.25", linewidth=1)
     ax.set_ylim(limits)
     _y_ticks(ax)
-    ends = {BASELINE: 1.0}
+    ends = {BASELINE: End(1.0, "0.25")}
     for (backend, norm), points in lines.items():
         style, marker = STYLES[norm]
         if axis == "k" and norm != "atn":
             marker = ""  # measured once, for all k
         values, ratios = zip(*points, strict=True)
         ax.plot(values, ratios, color=COLORS[backend], linestyle=style, marker=marker, markersize=4, linewidth=1.5)
-        ends[f"{norm}, {backend}"] = points[-1][1]
-    _label(ax, ends, at=ticks[-1] * span**0.03)
+        ends[f"{norm}, {backend}"] = End(ratios[-1], COLORS[backend])
+    label_ends(ax, ticks[-1], ends)
     ax.set_xlabel(axis)
-    ax.grid(color="0.9", linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax)
 
 
 def _y_ticks(ax: Axes) -> None:
@@ -92,13 +83,3 @@ def _y_ticks(ax: Axes) -> None:
     ticks = [value for value in (0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 20, 50, 100) if low <= value <= high]
     ax.set_yticks(ticks, [f"{value:g}" for value in ticks], minor=False)
     ax.set_yticks([], minor=True)
-
-
-def _label(ax: Axes, ends: dict[str, float], at: float) -> None:
-    """Write each name where its curve ends, moved apart upwards where they would overlap."""
-    low, high = (math.log(limit) for limit in ax.get_ylim())
-    last = -math.inf
-    for name, ratio in sorted(ends.items(), key=lambda item: item[1]):
-        last = max((math.log(ratio) - low) / (high - low), last + LABEL_GAP)
-        color = COLORS.get(name.split(", ")[-1], "0.25")
-        ax.text(at, math.exp(low + last * (high - low)), name, color=color, fontsize=8.5, va="center")

@@ -23,10 +23,11 @@ from benchmarks.accuracy.measure import (
     SPEED_SIZES,
     Row,
 )
+from benchmarks.end_labels import End, label_ends
 from benchmarks.figures import COLORS
 from experiments.common.files import write_atomically
 from experiments.common.markdown import markdown
-from experiments.report.plotting import png
+from experiments.report.plotting import png, tidy
 
 BASELINE = "eager"
 LARGEST_RATIO = 2.0
@@ -253,11 +254,14 @@ def _panel(ax: Axes, axis: str, rows: Sequence[Row]) -> None:
         # The named sizes differ in more than H: no line joins them.
         line = "none" if axis == SPEED_AXIS else line
         ax.plot(places, heights, color=COLORS[backend], linestyle=line, marker=marker, markersize=4, linewidth=1.4)
-    ax.set_xticks(places, [f"{value:g}" for value in values])
+    ax.set_xticks(places, [_short(value) for value in values])
     ax.minorticks_off()
-    ax.grid(color="0.9", linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax)
+
+
+def _short(value: float) -> str:
+    """A value of the x axis, thousands as in 30k."""
+    return f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}"
 
 
 def _divide_decades(ax: Axes) -> None:
@@ -283,17 +287,13 @@ def _worst_at(rows: Sequence[Row], backend: str, kind: str, value: float) -> flo
 
 
 def _label_ends(ax: Axes, axis: str, rows: Sequence[Row]) -> None:
-    """Name each curve at its right end, moving names up that would lie on another."""
-    low, high = ax.get_ylim()
-    apart = (high / low) ** 0.06
+    """Name each curve at its right end."""
     values = sorted({row.value for row in rows})
-    last, place = values[-1], _places(axis, values)[-1]
-    ends = sorted((_worst_at(rows, backend, kind, last), backend, kind) for backend, kind in _curves(rows))
-    height = 0.0
-    for end, backend, kind in ends:
-        height = max(end, height * apart)
-        note = ax.annotate(f"{backend}, {kind}", (place, height), (7, 0), textcoords="offset points", va="center")
-        note.set(color=COLORS[backend], fontsize=8, annotation_clip=False)
+    ends = {
+        f"{backend}, {kind}": End(_worst_at(rows, backend, kind, values[-1]), COLORS[backend])
+        for backend, kind in _curves(rows)
+    }
+    label_ends(ax, _places(axis, values)[-1], ends)
 
 
 def _soak(path: Path) -> list[str]:

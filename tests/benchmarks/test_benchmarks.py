@@ -18,6 +18,7 @@ import benchmarks.run
 from benchmarks import figures, gpu_model
 from benchmarks.command_line import main
 from benchmarks.correctness import check
+from benchmarks.end_labels import apart
 from benchmarks.memory import kept_bytes, peak_bytes
 from benchmarks.peers.plain import LayerNormLoop, ObviousATNLoop
 from benchmarks.report import write_report
@@ -236,7 +237,14 @@ def test_a_figure_shows_every_point_of_both_passes(monkeypatch: pytest.MonkeyPat
     for ax in drawn[0].axes:
         low, high = ax.get_ylim()
         assert all(low < height < high for line in ax.lines for height in np.asarray(line.get_ydata(), float))
-        assert all(low < text.get_position()[1] < high for text in ax.texts)
+        assert all(0 < text.xy[1] < 1 for text in ax.texts)
+
+
+def test_names_of_curves_that_end_together_stand_apart_around_the_end() -> None:
+    assert apart([0.5, 0.5, 0.9], 0.1) == pytest.approx([0.45, 0.55, 0.9])
+    assert apart([0.3, 0.1, 0.2], 0.1) == pytest.approx([0.3, 0.1, 0.2])
+    assert apart([0.0, 1.0, 0.0], 0.1) == pytest.approx([0.05, 0.95, 0.15])
+    assert apart([1.0, 0.98], 0.1) == pytest.approx([0.95, 0.85])
 
 
 def test_the_report_stands_where_nothing_could_be_timed(tmp_path: Path) -> None:
