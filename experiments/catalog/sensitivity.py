@@ -162,6 +162,18 @@ norm's shift, so that the gates start as they do outside. The first two cells ar
 learning rate, which is also the best one of both models.
 The last cell was declared at 00:32:59, before its runs; the others were put beside it later."""
 
+PIXEL_START = PIXEL_RATES._replace(
+    name="pixel-start",
+    models=NORMED,
+    seeds=SEEDS,
+    fixed={},
+    cells=crossed(chrono=(True, False)),
+    declared="2026-11-30T20:52:58+00:00",
+    note="The forget gates start open where `chrono` is True, and half open where it is False.",
+)
+"""With and without chrono initialization, which the paper does not mention, at all steps of Figure 5. The first cell is
+that of the figure."""
+
 COPYING_PLACEMENT = Grid(
     name="copying-placement",
     task=copying.NAME,
@@ -214,6 +226,7 @@ GRIDS: tuple[Grid, ...] = (
     DENOISE_DISTINCT,
     PIXEL_RATES,
     PIXEL_INSIDE,
+    PIXEL_START,
     COPYING_PLACEMENT,
     COPYING_PAPER,
     COPYING_LONG,
