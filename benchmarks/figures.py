@@ -29,7 +29,8 @@ def axis_figure(axis: Axis, results: list[GroupResult]) -> bytes:
     for ax, (name, lines) in zip(axes, panels.items(), strict=True):
         _panel(ax, axis, lines, limits)
         ax.set_title(name, fontsize=11)
-    figure.suptitle(f"time as a multiple of nn.LSTM's, against {axis}; {_fixed(axis)}", fontsize=11)
+    axes[0].set_ylabel("time as a multiple of nn.LSTM's")
+    figure.suptitle(_fixed(axis), fontsize=11)
     return png(figure)
 
 

@@ -48,7 +48,8 @@ python -m pytest benchmarks/test_speed.py -k copying         # a single timing w
 - **In turns.** At each size all variants are timed in one process, in turns, in a new order each round, after a warm-up
   that is not counted. A slow variant runs in fewer rounds, at least {LEAST_ROUNDS}.
 - **Ratios.** A ratio is the variant's median over nn.LSTM's median in the same rounds. Ratios carry over to other
-  machines, times do not. In the tables of a device those of this library are bold.
+  machines better than times do, but they move too: the figures along k and along T are of two sessions, and differ
+  where their sizes nearly meet. In the tables of a device the ratios of this library are bold.
 - **Passes.** *Forward*: without a graph. *Forward + backward*: from a random gradient of the output to the gradients
   of the input and of all parameters. All in float32, TF32 off.
 - **Check.** A variant whose output or any gradient disagrees with the oracle is reported as wrong and not timed.

@@ -63,6 +63,9 @@ class Grid(NamedTuple):
     declared: str = "2026-11-25T09:48:21+00:00"
     """Time of the commit that declared the grid, or the rule that chooses its cells, UTC."""
 
+    borrowed: tuple[Cell, ...] = ()
+    """Cells of another grid that were put beside its own when their runs had been made, to compare with."""
+
     shown: tuple[str, ...] = ()
     """Measurements of the last validation that its table shows beside the loss."""
 
@@ -145,22 +148,26 @@ PIXEL_RATES = Grid(
 )
 """Trials of the learning rate on noisy pixel MNIST, one epoch, the same rates for every model."""
 
+_PIXEL_PLACEMENTS: tuple[Cell, ...] = (
+    {"bias_placement": "outside", "chrono_at": "bias"},
+    {"bias_placement": "inside", "chrono_at": "bias"},
+)
+
 PIXEL_INSIDE = PIXEL_RATES._replace(
     name="pixel-inside",
     models=NORMED,
     seeds=SEEDS,
     cells=(
-        {"bias_placement": "outside", "chrono_at": "bias"},
-        {"bias_placement": "inside", "chrono_at": "bias"},
+        *_PIXEL_PLACEMENTS,
         {"bias_placement": "inside", "chrono_at": "shift"},
     ),
-    declared="2026-11-29T01:12:12+00:00",
+    declared="2026-11-29T00:32:59+00:00",
+    borrowed=_PIXEL_PLACEMENTS,
 )
 """With the biases inside, both models guess in the grid `pixel-norm`. Is it because of the biases, or because the norm
 undoes the initialization of the forget gates? In the last cell the biases are inside, and the initialization is in the
 norm's shift, so that the gates start as they do outside. The first two cells are those of `pixel-norm`, at the preset's
-learning rate, which is also the best one of both models.
-The last cell was declared at 00:32:59, before its runs; the others were put beside it later."""
+learning rate, which is also the best one of both models."""
 
 PIXEL_START = PIXEL_RATES._replace(
     name="pixel-start",
@@ -277,15 +284,11 @@ def _check_ended(grid: Grid, records: Sequence[Record]) -> None:
 
 
 def _denoise_initialization(records: Sequence[Record]) -> tuple[Grid, ...]:
-    """The best cells as they are, whose runs are those of the first grid, and with the other initialization.
-
-    The cells with the other one were declared with the first grid, before their runs; the first ones were put in later.
-    """
+    """The best cells as they are, whose runs are those of the first grid, and with the other initialization."""
     best = ranked_cells(DENOISE_SETTINGS, records)[:2]
     cells = tuple({**cell, "init": init} for cell in best for init in ("paper", "torch"))
-    return (
-        DENOISE_SETTINGS._replace(name="denoise-initialization", cells=cells, declared="2026-11-29T01:12:12+00:00"),
-    )
+    borrowed = tuple(cell for cell in cells if cell["init"] == "paper")
+    return (DENOISE_SETTINGS._replace(name="denoise-initialization", cells=cells, borrowed=borrowed),)
 
 
 def _denoise_long(records: Sequence[Record]) -> tuple[Grid, ...]:

@@ -67,10 +67,16 @@ def _curve(ax: Axes, label: str, look: Look, results: Sequence[Result], measure:
     if measure == VALIDATION:
         _training(ax, look, results)
     steps = [step for step, _ in results[0].measured(measure)]
-    means = np.mean([[value for _, value in result.measured(measure)] for result in results], axis=0)
+    means = _measured(results, measure)
     line = "none" if measure == VALIDATION else "-"
     ax.plot(steps, means, color=look.color, marker=look.marker, markersize=3, linestyle=line, alpha=0.8)
     ax.plot([], [], color=look.color, marker=look.marker, markersize=4, label=label)
+
+
+def _measured(results: Sequence[Result], measure: str) -> NDArray[np.float64]:
+    """Values at the validations, averaged over the seeds."""
+    means: NDArray[np.float64] = np.mean([[value for _, value in run.measured(measure)] for run in results], axis=0)
+    return means
 
 
 def _training(ax: Axes, look: Look, results: Sequence[Result]) -> None:
@@ -93,10 +99,11 @@ def _smoothed(results: Sequence[Result]) -> NDArray[np.float64]:
 
 
 def _lowest_drawn(results: Sequence[Result]) -> float:
-    """The lowest point of the drawn training losses: of the band of a single seed, or of the lines of several."""
+    """The lowest drawn point: of the validations, and of the band of a single seed, or the lines of several."""
+    validations = float(_measured(results, VALIDATION).min(initial=np.inf))
     if len(results) == 1:
-        return min(point.minimum for point in results[0].points)
-    return float(_smoothed(results).min())
+        return min(validations, *(point.minimum for point in results[0].points))
+    return min(validations, float(_smoothed(results).min()))
 
 
 def _limits(drawn: Sequence[tuple[Panel, Axis]]) -> list[tuple[float, float]]:

@@ -82,12 +82,14 @@ HOW_TO_READ = f"""\
   1/2 at one seed and 1/8 at three.
 - *Paired difference* is the mean over the seeds of first model minus second at the same seed, and so on the same data,
   with its {CONFIDENCE:.0%} interval by Student's t.
+- The plain LSTM starts from other weights than LN and ATN, PyTorch's own, as in the released code (`lstm_init` and
+  `init` of a task's settings): a difference from the LSTM is one of norm and initialization together.
 - *Stamp* names the check that library, oracle, proofs and tests had passed (`verify` is the full one, `gate` the short
   one) and the beginning of the digest of these sources. The code of the experiment is that of the commit in the record.
 - A sentence of the paper is *confirmed* if it is true for every seed, in training and in validation; *not confirmed* if
-  it is true for no seed; *inconclusive* otherwise; and *pending* while its runs are missing. Two numbers count as equal
-  if they differ by less than a margin, which is 1% of a loss unless a section gives another one. If there are several
-  measures, the first one decides.
+  it is true for no seed; *inconclusive* otherwise; and *pending* while no seed has all its runs. Two losses count as
+  equal if they differ by less than a margin, which is 1% of a loss unless a section gives another one. If there are
+  several measures, the first one decides.
 - A claim is confirmed if all its sentences are confirmed, and not confirmed as soon as one of them is not; else it is
   inconclusive or pending as the others are. It is inconclusive if the presets disagree. The presets that have all their
   runs decide, of these the ones that are not *{AT_REDUCED_SIZE}* if there are any; where none has all, those with some.

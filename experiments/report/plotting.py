@@ -71,10 +71,10 @@ def tidy(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def legend_below(figure: Figure, axes: Iterable[Axes]) -> None:
-    """Draw one legend for all panels below them, where it covers no curve."""
+def legend_below(figure: Figure, axes: Iterable[Axes], entry: float = LEGEND_ENTRY) -> None:
+    """Draw one legend for all panels below them, where it covers no curve; `entry` is the width of an entry."""
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    columns = min(len(handles), int(figure.get_figwidth() / LEGEND_ENTRY))
+    columns = min(len(handles), int(figure.get_figwidth() / entry))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
 
 

@@ -60,7 +60,7 @@ def _panel(ax: Axes, result: GridResult) -> None:
             )
             mean = sum(values) / len(values)
             ax.plot([mean, mean], [height - 0.2, height + 0.2], color=_color(model), linewidth=1.6)
-    labels = [", ".join(f"{name} {one.cell.get(name)}" for name in names) or "as the preset" for one in result.cells]
+    labels = [", ".join(f"{name} {_in_words(one.cell.get(name))}" for name in names) for one in result.cells]
     ax.set_yticks(range(len(labels)), labels, fontsize=8)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.set_title(f"{result.grid.name}: {result.grid.task}", fontsize=10)
@@ -77,6 +77,11 @@ def lowest_at_every_seed(one: CellResult, seeds: int) -> ModelName | None:
         if all(sentence.holds(one, seed) for sentence in others for seed in losses):
             return model
     return None
+
+
+def _in_words(value: object) -> str:
+    """The value of a setting; none where there is none, as no clipping."""
+    return "none" if value is None else str(value)
 
 
 def _color(model: ModelName) -> str:

@@ -45,8 +45,12 @@ class GridResult(NamedTuple):
 
     @property
     def older(self) -> int:
-        """Number of its runs that had begun before the grid was declared."""
-        return sum(record.sessions[0].started < self.grid.declared for record in self.records)
+        """Number of its runs that had begun before the grid was declared, or were made for another grid."""
+        grid = self.grid
+        return sum(
+            record.sessions[0].started < grid.declared or grid.cell_of(record) in grid.borrowed
+            for record in self.records
+        )
 
     @property
     def versions(self) -> int:

@@ -23,10 +23,11 @@ TITLE = "What the order depends on"
 INTRODUCTION = f"""\
 The paper reports one run of each model, at settings that its text gives only in part. This study varies what the text
 leaves open, and some of what it gives. Its grids, their seeds, their budgets and the rules that choose further cells
-stand in [`catalog/sensitivity.py`](catalog/sensitivity.py); they were declared before the runs that they ask for. Runs
-that were there already count where their settings fit, and some grids were given cells of another grid later, to
-compare with: the table of grids says how many runs are older than their grid. No cell is left out: a run that has not
-ended is counted as missing. No run was cut off by its budget; on a machine that others shared some took longer.
+stand in [`catalog/sensitivity.py`](catalog/sensitivity.py); they were declared before the runs that they ask for. A
+grid trains its models with several choices of some settings; each choice is a *cell*. Runs that were there already
+count where their settings fit, and some grids were given cells of another grid later, to compare with: the table of
+grids says how many runs are older than their grid or of another one. No cell is left out: a run that has not ended is
+counted as missing. No run was cut off by its budget; on a machine that others shared some took longer.
 
 - *Loss* is the mean training loss of the last 5 % of the steps, at a fixed number of steps, since a minimum favors
   noise. One loss is below another if it is smaller by more than {MARGIN:.0%}.
@@ -66,7 +67,7 @@ other way than in the mean, at every seed."""
 OF_THE_FIGURE = """\
 In the figure a marker is a run and a line the mean over the seeds. A cell has the color of the model that is below all
 others at every seed; it is white where the seeds disagree, losses differ by less than the margin, runs are missing, or
-the runs are trials of a rate."""
+the runs are trials of a rate. The axes of the panels differ, and a grid of one cell has no panel."""
 
 
 def sensitivity_section(results: Results) -> list[str]:
@@ -155,7 +156,7 @@ def _overview(grids: Sequence[GridResult]) -> list[str]:
     ]
     waiting = sorted({follower.name for follower in FOLLOWERS} - {result.grid.name for result in grids})
     note = [f"Their cells are not known yet: {', '.join(f'`{name}`' for name in waiting)}."] if waiting else []
-    header = ["grid", "runs", "older than the grid", "versions", "budget of a run, one core", "measured"]
+    header = ["grid", "runs", "older, or of another grid", "versions", "budget of a run, one core", "measured"]
     return [*markdown(header, rows), *([""] if note else []), *note]
 
 

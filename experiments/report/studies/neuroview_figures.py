@@ -34,9 +34,9 @@ class Line(NamedTuple):
 
 
 LINES: dict[Measure, Line] = {
-    "contributions": Line("#0072B2", "-", "difference of the contributions between the classes"),
-    "weights": Line("#D55E00", "--", "lengths of the weights"),
-    "inputs": Line("#000000", ":", "derivatives in the inputs"),
+    "contributions": Line("#0072B2", "-", "contributions: difference between the classes"),
+    "weights": Line("#D55E00", "--", "weights: lengths"),
+    "inputs": Line("#000000", ":", "inputs: derivatives"),
 }
 
 
@@ -79,8 +79,9 @@ def _pair(runs: Sequence[Result], name: str) -> Paired:
 def _means(ax: Axes, rows: npt.NDArray[np.floating[Any]], runs: Sequence[Result], look: Look, label: str) -> None:
     last, every = ([np.mean(list(_by_seed(runs, name, head).values())) for name in UCR_NAMES] for head in (0, 1))
     ax.hlines(rows, last, every, color=look.color, linewidth=1.0)
-    ax.plot(last, rows, look.marker, color=look.color, markerfacecolor="white", markersize=6)
-    ax.plot(every, rows, look.marker, color=look.color, markersize=6, label=label)
+    # A ring around the full marker where both have the same accuracy.
+    ax.plot(last, rows, look.marker, color=look.color, markerfacecolor="none", markersize=8)
+    ax.plot(every, rows, look.marker, color=look.color, markersize=5, label=label)
 
 
 def draw_planted(panels: Sequence[Panel]) -> bytes:
@@ -102,7 +103,7 @@ def draw_planted(panels: Sequence[Panel]) -> bytes:
         for ax in (upper, lower):
             ax.axvspan(PAPER.first - 0.5, PAPER.last + 0.5, color="0.9", zorder=0)
             tidy(ax)
-    axes[0][0].set_ylabel("one test series of class 1")
+    axes[0][0].set_ylabel("one test series of class 1, contributions")
     axes[1][0].set_ylabel("share of the step")
     legend_below(drawing, axes.flatten().tolist())
     return png(drawing)

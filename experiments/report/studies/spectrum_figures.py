@@ -59,7 +59,7 @@ def draw_trained(panels: Sequence[Panel]) -> bytes:
         _curve(ours, points, COLORS[model][middle], MARKERS[model][middle], NAMES[model])
     released = [(rate, natural(row.first), row.validation) for rate, row in RELEASED.items()]
     _curve(theirs, released, "0.3", "x", "LSTM, H = 512, released")
-    for ax, title in ((ours, panel.title), (theirs, "War and Peace, 15 epochs: h alone")):
+    for ax, title in ((ours, panel.title), (theirs, "released statistics of War and Peace, of h alone")):
         ax.set_title(title, fontsize=11)
         ax.set_xlabel("first exponent, nats a step")
         ax.set_ylabel("validation loss, nats a character")
@@ -79,4 +79,7 @@ def _curve(ax: Axes, points: Sequence[tuple[float, float, float]], color: str, m
     _, x, y = zip(*points, strict=True)
     ax.plot(x, y, color=color, marker=marker, markersize=5, linewidth=1.2, label=label)
     for rate, x_at, y_at in points:
-        ax.annotate(f"{rate:g}", (x_at, y_at), textcoords="offset points", xytext=(5, 4), fontsize=8, color=color)
+        note = ax.annotate(
+            f"{rate:g}", (x_at, y_at), textcoords="offset points", xytext=(5, 4), fontsize=8, color=color
+        )
+        note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})

@@ -116,7 +116,7 @@ def draw_counts(panels: Sequence[Panel]) -> bytes:
         error = np.stack([values.mean(0) - values.min(0), values.max(0) - values.mean(0)])
         ax.bar(at, values.mean(0), 0.36, yerr=error, color=look.color, ecolor="0.3", capsize=3, label=label)
     ax.set_xticks(range(len(names)), names)
-    ax.set_ylabel("genes with z > 2")
+    ax.set_ylabel("genes with zeros in excess, z > 2")
     tidy(ax)
     legend_below(drawing, [ax])
     return png(drawing)
@@ -143,9 +143,9 @@ ZERO_SHARE = Study(
     preset="paper",
     flags="--seeds 0..4",
     about="Poisson counts of 200 cells of four types, of equal depth or with a deviation of the log-depth of "
-    f"{number(zero_share.PAPER.depth_deviation)}. HIPPO's test flags genes with zeros in excess; a smaller number of "
-    "cells flags fewer for want of power alone, which random cells show. The thresholds were written down before the "
-    "runs.",
+    f"{number(zero_share.PAPER.depth_deviation)}. HIPPO's test flags genes with zeros in excess of Poisson's share, by "
+    "more than z = 2 standard errors; a smaller number of cells flags fewer for want of power alone, which random "
+    "cells show. The thresholds were written down before the runs.",
     presets=distinct(zero_share.PRESETS),
     open=("genes", "sizes", "markers", "fold", "depth_deviation", "threshold"),
     unit="means over the data sets",

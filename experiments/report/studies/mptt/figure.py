@@ -1,6 +1,7 @@
 """The figure of MPTT: test error against seconds an epoch, a panel for each store, model and window length."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +14,9 @@ from experiments.report.schema import Panel
 from experiments.report.studies.mptt.numbers import LABELS, TIMED, floor, median_seconds, one_pass, window_by_window
 from experiments.training.records.summary import mean
 
+COLUMNS = 3
+"""Panels side by side."""
+
 LOOKS: Mapping[Strategy, Look] = {
     "rmb": Look("#D55E00", "s"),
     "smb": Look("#E69F00", "^"),
@@ -23,14 +27,17 @@ LOOKS: Mapping[Strategy, Look] = {
 
 
 def draw_accuracy(panels: Sequence[Panel]) -> bytes:
-    """PNG with a row of panels, of those that have the time of their epochs.
+    """PNG with the panels that have the time of their epochs.
 
     A filled marker is the mean of the seeds in one pass, its bar reaches from the lowest to the highest; an open one is
     the same window by window, for RMB, with the floor as a dashed line.
     """
     shown = [panel for panel in panels if TIMED in panel.runs]
-    drawing = Drawing(figsize=(3.4 * max(len(shown), 1), 4.2), dpi=150, layout="constrained")
-    axes = drawing.subplots(1, max(len(shown), 1), sharex=True, sharey=True, squeeze=False)[0].tolist()
+    rows = max(1, -(-len(shown) // COLUMNS))
+    drawing = Drawing(figsize=(3.7 * COLUMNS, 3.4 * rows + 0.6), dpi=150, layout="constrained")
+    axes = drawing.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).flatten().tolist()
+    for ax in axes[len(shown) :]:
+        ax.remove()
     for ax, panel in zip(axes, shown, strict=False):
         timed = panel.runs[TIMED][0]
         runs: dict[Strategy, Sequence[Result]] = {
@@ -45,27 +52,31 @@ def draw_accuracy(panels: Sequence[Panel]) -> bytes:
             _draw_windows(ax, runs["rmb"], median_seconds(timed, "rmb"))
         ax.set_title(panel.case.title, fontsize=10)
         ax.set_xlabel("seconds an epoch")
+        ax.tick_params(labelbottom=True)
         ax.set_xscale("log")
         ax.set_yscale("log")
         tidy(ax)
-    axes[0].set_ylabel("test error, deviations of the level")
-    legend_below(drawing, axes)
+    for ax in axes[::COLUMNS]:
+        ax.set_ylabel("test error, standard deviations of the level")
+    legend_below(drawing, axes[: len(shown)], entry=2.2)
     return png(drawing)
 
 
 def _draw(ax: Axes, strategy: Strategy, results: Sequence[Result], x: float) -> None:
     look = LOOKS[strategy]
-    _point(ax, look, [one_pass(result) for result in results], x, look.color, f"{LABELS[strategy]}, one pass")
+    _point(ax, look, [one_pass(result) for result in results], x, f"{LABELS[strategy]}, one pass", markersize=6)
 
 
 def _draw_windows(ax: Axes, results: Sequence[Result], x: float) -> None:
     values = [window_by_window(result) for result in results]
-    _point(ax, LOOKS["rmb"], values, x, "white", f"{LABELS['rmb']}, window by window")
+    # A ring around the filled marker where both have the same error.
+    ring = {"markersize": 9, "markerfacecolor": "none"}
+    _point(ax, LOOKS["rmb"], values, x, f"{LABELS['rmb']}, window by window", **ring)
     level = mean([floor(result) for result in results])
     ax.axhline(level, color="0.25", linestyle="--", linewidth=1.2, label="floor window by window")
 
 
-def _point(ax: Axes, look: Look, values: Sequence[float], x: float, face: str, label: str) -> None:
+def _point(ax: Axes, look: Look, values: Sequence[float], x: float, label: str, **marker: Any) -> None:
     center = mean(values)
     ax.errorbar(
         [x],
@@ -73,9 +84,8 @@ def _point(ax: Axes, look: Look, values: Sequence[float], x: float, face: str, l
         yerr=np.array([[center - min(values)], [max(values) - center]]),
         color=look.color,
         marker=look.marker,
-        markersize=7,
-        markerfacecolor=face,
         linestyle="none",
         capsize=3,
         label=label,
+        **marker,
     )
