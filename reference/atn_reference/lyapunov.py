@@ -72,8 +72,11 @@ def lyapunov_exponents(jacobians: Array, Q: Array, burn_in: int = 0, every: int 
         Q = jacobian @ Q
         if t == T or (t - burn_in) % every == 0:
             Q, diagonal = positive_qr(Q)
-            with np.errstate(divide="ignore"):  # log 0 = -inf is the exponent of a direction that is forgotten
-                growth += np.log(diagonal) if t > burn_in else 0.0
+        else:  # columns of length 1 neither over- nor underflow, however many steps there are between
+            diagonal = np.linalg.norm(Q, axis=0)
+            Q = Q / np.where(diagonal > 0, diagonal, 1)
+        with np.errstate(divide="ignore"):  # log 0 = -inf is the exponent of a direction that is forgotten
+            growth += np.log(diagonal) if t > burn_in else 0.0
     exponents: Array = growth / (T - burn_in)
     return exponents
 

@@ -55,6 +55,18 @@ def test_exponents_inside_transforms_are_those_of_each_case_alone() -> None:
     assert forward(jacobians[:, 0]).shape == (2, 3, 5, 2, 3, 3)
 
 
+def test_an_exponent_that_rounding_hid_at_times_is_an_upper_bound() -> None:
+    """600 steps turn the second direction wholly into the first, whose growth a last single step then sees."""
+    jacobians = torch.diag(torch.tensor([1.0, 0.25], dtype=torch.float64)).expand(601, 1, 2, 2)
+    first, second = lyapunov.exponents(jacobians, every=600)[0].tolist()
+    assert first == pytest.approx(0, abs=0.01)
+    assert math.log(0.25) <= second < first
+
+
+def test_an_infinite_jacobian_is_no_decay() -> None:
+    assert lyapunov.exponents(torch.full((3, 1, 1, 1), math.inf)).isposinf().all()
+
+
 def normal(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape)
 
@@ -147,6 +159,12 @@ class TestSums:
         jacobians = normal(11, 5, 5, seed=5)
         every_step = exponents(jacobians, directions(5, 3))
         assert_close(exponents(jacobians, directions(5, 3), every=4), every_step, quantity="output")
+
+    @pytest.mark.parametrize("factor", [1e3, 1e-3])
+    def test_steps_between_decompositions_neither_over_nor_underflow(self, exponents: Exponents, factor: float) -> None:
+        """1000^240 is beyond the numbers of float64."""
+        found = exponents(np.full((480, 1, 1), factor), np.eye(1), burn_in=10, every=240)
+        assert_close(found, np.array([math.log(factor)]), quantity="output")
 
     def test_burn_in_turns_the_directions(self, exponents: Exponents) -> None:
         """The growth after it is that of the directions that the steps before have turned."""

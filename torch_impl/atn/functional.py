@@ -46,7 +46,8 @@ def assorted_time_norm(
     the variance is infinite, also of every window that holds the step, and IEEE arithmetic gives 1/sqrt(inf) = 0: y is
     the shift, and nothing flows back to `a` and `weight` through such a window. A step in it has the gradient of its
     other windows. Where sums of the numbers themselves overflow, y is NaN. All of this is the same on every backend,
-    but for numbers so near to a limit that the order of a sum decides.
+    but for numbers so near to a limit that the order of a sum decides, or that their distance from the mean overflows,
+    where y is NaN on some backends.
 
     The time grows with k only by O(log k) operations on one number for each step and case.
 

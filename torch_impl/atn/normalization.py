@@ -248,7 +248,7 @@ class AssortedTimeNorm(FixedSettings):
         with full_precision(a.device):
             columns = a.shape[1] if self.base == "layer" else a.shape[2]
             none = StepStatistics.none(columns, values, state_dtype(values.dtype))
-            memory = NormMemory(none, 0, None, NormOrigin(self.base, self.k)) if memory is None else memory
+            memory = NormMemory(none, 0, None, self._origin) if memory is None else memory
             self._check_memory(memory, columns, none.mean, a.shape[0])
             start, end = memory.position, memory.position + a.shape[0]
 
@@ -274,10 +274,15 @@ class AssortedTimeNorm(FixedSettings):
         """Settings that differ between modules."""
         return f"{self.num_features}, k={self.k}, base={self.base!r}, eps={self.eps}, affine={self.affine}"
 
+    @property
+    def _origin(self) -> NormOrigin:
+        """What a memory says about the module that made it."""
+        return NormOrigin(self.base, self.k, self.num_features)
+
     def _check_memory(self, memory: object, columns: int, values: Tensor, T: int) -> None:
         if not isinstance(memory, NormMemory):
             raise TypeError(f"memory must be the NormMemory of the call before, got {type(memory).__name__}")
-        check_origin(memory.origin, NormOrigin(self.base, self.k), "memory")
+        check_origin(memory.origin, self._origin, "memory")
         check_kind("memory.steps", memory.steps, StepStatistics)
         for name, statistic in zip(("memory.steps.mean", "memory.steps.var"), memory.steps, strict=True):
             check_floating(name, statistic)

@@ -59,12 +59,12 @@ class PopulationStatistics(nn.BatchNorm1d):
         """Statistics of the steps from `start` up to `end`, (end - start, N), for evaluation.
 
         A step that no batch has reached gets the statistics of the last step before it that one has, or else of the
-        first that one has, or zeros and ones if there is none.
+        first that one has; if there is none, its own, which are zeros and ones unless they were set without counts.
         """
         reached = self.num_batches_tracked > 0
         own = torch.arange(len(reached), device=reached.device)
         before = torch.where(reached, own, -1).cummax(0).values
-        row = torch.where(before < 0, reached.long().argmax(), before)
+        row = torch.where(before < 0, torch.where(reached.any(), reached.long().argmax(), own), before)
         steps = row[torch.arange(start, end, device=row.device).clamp(max=len(row) - 1)]
         return StepStatistics(self.running_mean[steps].to(dtype), self.running_var[steps].to(dtype))
 
@@ -78,8 +78,11 @@ class PopulationStatistics(nn.BatchNorm1d):
         count = self.num_batches_tracked[steps].add_(1).unsqueeze(1)
         for running, news in ((self.running_mean, batch.mean), (self.running_var, batch.var)):
             old, new = running[steps], news[: count.shape[0]]
-            weight = 1 / count.to(new.dtype) if self.momentum is None else float(self.momentum)
-            old.copy_(torch.where(count == 1, new, old + weight * (new - old)))
+            counted = count.to(new.dtype)
+            weight = 1 / counted if self.momentum is None else torch.full_like(counted, float(self.momentum))
+            weight = weight.masked_fill(count == 1, 1)
+            # Not old + weight * (new - old), which loses the new where the old is far larger.
+            old.copy_(torch.where(weight == 1, new, (1 - weight) * old + weight * new))
 
     def extra_repr(self) -> str:
         """Sizes and momentum."""

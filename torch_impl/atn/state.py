@@ -29,6 +29,7 @@ class NormOrigin(NamedTuple):
 
     base: str
     k: int
+    num_features: int
 
 
 class NormMemory(NamedTuple):

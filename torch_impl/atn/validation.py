@@ -66,16 +66,15 @@ def check_dtype(dtype: object) -> None:
 
 
 def check_epsilon_in(eps: float, dtype: torch.dtype | None) -> None:
-    """Check that eps is finite, and not rounded to 0, in the dtype that data of `dtype` are computed in.
+    """Check that eps is 0, or finite with a finite 1/eps, in the dtype that data of `dtype` are computed in.
 
     None is torch's default dtype.
     """
     computed = state_dtype(dtype or torch.get_default_dtype())
     limits = torch.finfo(computed)
-    least = limits.tiny * limits.eps  # the least number of all, below the normal ones
-    if eps > limits.max or 0 < eps < least:
+    if eps > limits.max or 0 < eps < limits.tiny:
         raise ValueError(
-            f"eps must be 0 or from {least:.3g} to {limits.max:.3g} to be computed in {computed}, got {eps!r}"
+            f"eps must be 0 or from {limits.tiny:.3g} to {limits.max:.3g} to be computed in {computed}, got {eps!r}"
         )
 
 

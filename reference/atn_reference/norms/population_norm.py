@@ -114,7 +114,7 @@ def update_population(
     weight = (1.0 / updates[:both, None] if momentum is None else np.full((both, 1), momentum)).astype(mean.dtype)
 
     def moved(old: Array, new: Array) -> Array:
-        return np.concatenate([old[:both] + weight * (new[:both] - old[:both]), old[both:], new[both:]])
+        return np.concatenate([(1 - weight) * old[:both] + weight * new[:both], old[both:], new[both:]])
 
     return PopulationStatistics(moved(population.mean, mean), moved(population.var, var), updates)
 

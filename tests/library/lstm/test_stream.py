@@ -153,6 +153,19 @@ def test_under_autocast_the_dtype_of_the_chunks_may_change(make: Any) -> None:
             torch.testing.assert_close(output.float(), whole[3:])
 
 
+@pytest.mark.parametrize("make", [ATNLSTM, ATNGRU, ATNRNN])
+def test_under_autocast_a_state_has_the_dtype_that_was_computed_in(make: Any) -> None:
+    """Float32 data and float64 parameters are computed in float64, and a state is not rounded between chunks."""
+    torch.manual_seed(0)
+    module, x = make(3, 4, k=3, dtype=torch.float64), torch.randn(6, 2, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, whole = module.stream(x)
+        _, state = module.stream(x[:3])
+        _, state = module.stream(x[3:], state)
+    assert state.h.dtype == torch.float64
+    torch.testing.assert_close(state.h, whole.h, rtol=1e-12, atol=1e-12)
+
+
 def test_a_stream_of_no_cases_may_have_lengths() -> None:
     module = ATNLSTM(3, 4, k=3)
     _, state = module.stream(torch.zeros(5, 0, 3))

@@ -93,6 +93,35 @@ class TestNumbers:
         assert torch.equal(taken.mean, running.running_mean[rows])
         assert torch.equal(taken.var, running.running_var[rows])
 
+    def test_statistics_without_counts_are_taken_as_they_are(self) -> None:
+        """As copying the floating-point tensors of a module leaves them."""
+        norm, copied = batch_norm(1, max_steps=6), batch_norm(1, max_steps=6)
+        a = sequence(6, 4, 5)
+        norm(a)
+        running = {name: value for name, value in norm.state_dict().items() if value.is_floating_point()}
+        copied.load_state_dict(running, strict=False)
+        assert not population(copied).num_batches_tracked.any()
+        assert torch.equal(copied.eval()(a), norm.eval()(a))
+
+    def test_a_momentum_of_1_takes_the_last_batch_alone(self) -> None:
+        """Also after one whose statistics are larger than the last digit of the new ones, or infinite."""
+        norm = module(1, "batch", torch.float32, 6)
+        a = sequence(6, 4, 5).float()
+        population(norm).momentum = 1.0
+        norm(a)
+        expected = copy.deepcopy(population(norm).state_dict())
+        for scale in (1e12, 1e25):
+            norm(scale * a)
+            norm(a)
+            for name in ("running_mean", "running_var"):
+                assert torch.equal(population(norm).state_dict()[name], expected[name])
+
+    def test_an_infinite_variance_stays_infinite(self) -> None:
+        norm, a = module(1, "batch", torch.float32, 6), sequence(6, 4, 5).float()
+        norm(1e25 * a)
+        norm(a)
+        assert (population(norm).running_var == torch.inf).all()
+
     def test_steps_beyond_the_last_are_normalized_and_left_out_of_the_averages(self) -> None:
         short, long, a = batch_norm(3, max_steps=4), batch_norm(3), sequence(9, 4, 5)
         assert torch.equal(short(a), long(a))

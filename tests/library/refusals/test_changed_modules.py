@@ -285,6 +285,17 @@ def test_hooks_of_a_norm_run_before_every_call(*, training: bool) -> None:
     assert seen == [(site, ())]
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_hook_of_a_norm_that_wants_the_input_is_refused_by_name(*, training: bool) -> None:
+    module = ATNLSTM(3, 4, k=2)
+    module.get_submodule("norm_hh_l0").register_forward_pre_hook(lambda _, given: print(given[0].shape))
+    with (
+        pytest.raises(TypeError, match=r"^norm_hh_l0 must have forward pre-hooks that need no input"),
+        torch.set_grad_enabled(training),
+    ):
+        module(A)
+
+
 def population_with(**changes: Any) -> AssortedTimeNorm:
     """A norm over the batch whose statistics have changed attributes."""
     norm = AssortedTimeNorm(3, 2, base="batch", max_steps=6)

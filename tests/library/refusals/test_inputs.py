@@ -205,6 +205,7 @@ CASES: list[Case] = [
         TypeError,
         r"hx must be a pair \(h_0, c_0\) of tensors, got tuple",
     ),
+    ("hx empty", lambda: lstm()(A, ()), TypeError, r"hx must be a pair \(h_0, c_0\) of tensors, got tuple"),
     ("hx of a stream", lambda: lstm()(A, state()), TypeError, "got LSTMState, which goes to stream"),
     ("hx of lists", lambda: lstm()(A, ([0.0], [0.0])), TypeError, "h_0 must be a tensor, got list"),
     (

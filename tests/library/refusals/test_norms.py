@@ -183,6 +183,12 @@ CASES: list[Case] = [
         "memory must be the NormMemory .* got LSTMState",
     ),
     (
+        "memory of another width",
+        lambda: AssortedTimeNorm(3, 2).stream(A, AssortedTimeNorm(5, 2).stream(torch.ones(2, A.shape[1], 5))[1]),
+        ValueError,
+        "memory must be of a module with num_features=3, got one of num_features=5",
+    ),
+    (
         "memory of another k",
         lambda: module(k=9).stream(A, memory()),
         ValueError,

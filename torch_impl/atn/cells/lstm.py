@@ -101,8 +101,8 @@ class ATNLSTM(RecurrentLayers):
     alone, with gradients of 0, on every backend alike; see `atn.functional.assorted_time_norm`.
 
     Of "prop" and "wn" the rows of the weights count by their direction; a row of zeros, as pruning leaves it, stays
-    zero. In float32 a row longer than about 1e19 or shorter than about 1e-23, whose squares float32 lacks, counts as
-    zeros.
+    zero. In float32 a row longer than about 1e19 or shorter than about 3e-23, whose squares float32 lacks, counts as
+    zeros, and one shorter than about 1e-20 loses digits.
 
     With eps = 0 a window of constant values, such as W_hh h of a zero initial state, gives what IEEE arithmetic
     gives: NaN, and NaN gradients.

@@ -83,7 +83,7 @@ class DirectInference(NamedTuple):
         if not _is_plain_inference(x, module):
             return None
         states = () if hx is None else hx if self.states > 1 else (hx,)
-        if type(states) not in _PAIRS or len(states) not in {0, self.states}:
+        if type(states) not in _PAIRS or len(states) != (0 if hx is None else self.states):
             return None
         ran = self._run(module, x, states, [])
         if ran is None:

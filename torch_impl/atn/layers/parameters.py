@@ -166,7 +166,7 @@ class LayerParameters(FixedSettings, ABC):
         # A site is never called: what pruning and weight normalization compute before a call is computed here.
         for key, hook in site._forward_pre_hooks.items():  # noqa: SLF001 - torch has no public name for them
             if key not in site._forward_pre_hooks_with_kwargs:  # noqa: SLF001 - as above
-                hook(site, ())
+                _called_without_input(f"{name}_{suffix}", hook, site)
         affine = affine_of(site)
         found = () if affine is None else ("weight",) if affine.beta is None else ("weight", "bias")
         for parameter in self._site_parameters[name]:
@@ -361,3 +361,20 @@ class LayerParameters(FixedSettings, ABC):
         for layer in layers:
             self._norm.check(layer, data)
         return layers, parameters
+
+
+def _called_without_input(name: str, hook: Any, site: nn.Module) -> None:
+    """Call a forward pre-hook of a site, which has no input.
+
+    Raises
+    ------
+    TypeError
+        The hook takes something out of the input.
+    """
+    try:
+        hook(site, ())
+    except (IndexError, ValueError) as error:
+        raise TypeError(
+            f"{name} must have forward pre-hooks that need no input, since it is never called: the layer computes "
+            f"the norm. {getattr(hook, '__name__', type(hook).__name__)} raised {type(error).__name__}: {error}"
+        ) from error

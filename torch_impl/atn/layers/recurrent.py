@@ -112,7 +112,7 @@ class RecurrentLayers(LayerParameters):
         restarts = check_reset(chunk.reset, T, B, batched=batched, batch_first=self.batch_first)
         out, carried = run_pieces(partial(self._run, steps=StepsTogether()), data, carried, restarts)
         # A backend that takes 16-bit data as it is gives h in 16 bits; a state has one dtype.
-        states = tuple(state.to(compute_dtype([x])) for state in carried.states)
+        states = tuple(state.to(state_dtype(out.dtype)) for state in carried.states)
         # The windows are the last rows of what was computed: copies hold no more than they show.
         memory = map_memory(carried.memory, torch.clone)
         after = Carried(without_batch(states, batched=batched), memory, carried.lengths)

@@ -44,6 +44,8 @@ class Growth:
             self._steps += 1
             if (self._steps - self._burn_in) % self._every == 0:
                 self._decompose()
+            else:
+                self._shorten()
 
     def mean(self) -> tuple[Float[Tensor, "B p"], Float[Tensor, "B p"]]:
         """Exponents, and the share of the decompositions in which rounding hid the growth of a direction."""
@@ -53,16 +55,28 @@ class Growth:
         exponents = self._logs / (self._steps - self._burn_in)
         return exponents.masked_fill(hidden == 1, -math.inf), hidden
 
+    def _shorten(self) -> None:
+        """Bring the columns to length 1, so that no product over- or underflows; their growth is not lost.
+
+        What R_ii loses its logarithm gains, so that the length counts as a constant in derivatives.
+        """
+        lengths = torch.linalg.vector_norm(self._Q, dim=1).detach()
+        lengths = lengths.masked_fill(lengths == 0, 1)
+        self._Q = self._Q / lengths.unsqueeze(1)
+        if self._steps > self._burn_in:
+            self._logs = self._logs + lengths.log()
+
     def _decompose(self) -> None:
         Q, R = torch.linalg.qr(self._Q)
         diagonal = R.diagonal(dim1=1, dim2=2)
         # The numbers -1.0 and 1.0 would have the default dtype.
         self._Q = Q * torch.where(diagonal < 0, -1.0, 1.0).to(Q.dtype).unsqueeze(1)
         if self._steps > self._burn_in:
+            growth, bound = diagonal.abs(), torch.linalg.vector_norm(self._rounding, dim=1).detach()
+            hidden = (growth <= bound) & bound.isfinite()
             # Not in place: inside vmap a sum may differ by what is mapped where it did not before.
-            self._logs = self._logs + diagonal.abs().log()
-            bound = torch.linalg.vector_norm(self._rounding, dim=1)
-            self._hidden = self._hidden + (diagonal.abs() <= bound).to(Q.dtype)
+            self._logs = self._logs + torch.where(hidden, bound, growth).log()
+            self._hidden = self._hidden + hidden.to(Q.dtype)
             self._decompositions += 1
 
 
@@ -101,8 +115,9 @@ def exponents(
 
     Returns
     -------
-    (B, p) in the dtype of `jacobians`, in the order of the columns; -inf where rounding hid the growth of a direction
-    at every decomposition. The half types, and anything under `torch.autocast`, are computed in float32 at least.
+    (B, p) in the dtype of `jacobians`, in the order of the columns; where rounding hid the growth of a direction, -inf
+    if it did so at every decomposition, and else an upper bound. The half types, and anything under `torch.autocast`,
+    are computed in float32 at least.
 
     Raises
     ------

@@ -58,12 +58,12 @@ class Check {
     TORCH_CHECK_VALUE(k >= least, "k must be at least ", least, ", got ", k);
   }
 
-  // It must not overflow or be rounded to 0.
+  // Neither it nor 1 / eps may overflow.
   void epsilon(double eps) const {
     TORCH_CHECK_VALUE(std::isfinite(eps) && eps >= 0, "eps must be a finite number of at least 0, got ", eps);
     using Limits = std::numeric_limits<float>;
-    TORCH_CHECK_VALUE(dtype_ == at::kDouble || eps == 0 || (eps >= Limits::denorm_min() && eps <= Limits::max()),
-                      "eps must be 0 or from ", Limits::denorm_min(), " to ", Limits::max(), " for float32, got ", eps);
+    TORCH_CHECK_VALUE(dtype_ == at::kDouble || eps == 0 || (eps >= Limits::min() && eps <= Limits::max()),
+                      "eps must be 0 or from ", Limits::min(), " to ", Limits::max(), " for float32, got ", eps);
   }
 
  private:
