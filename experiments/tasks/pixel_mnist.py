@@ -80,8 +80,8 @@ class PixelMnistSettings(RecurrenceSettings):
 
     chrono: bool
     """Whether the biases of the gates have chrono initialization, in all models (`remember`). Open in the paper; on,
-    since a forget gate with bias 0 halves the cell at each step, and without it the accuracy of ATN was still that of
-    guessing after the 600 steps of a short trial."""
+    since a forget gate with bias 0 halves the cell at each step, and LN and ATN without it still guess after all steps
+    of the preset (grid pixel-start)."""
 
     chrono_at: Literal["bias", "shift"] = "bias"
     """The parameter that chrono initialization fills: b_ih, or the shift of the norm of W_ih x, if there is one. Open

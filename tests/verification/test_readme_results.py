@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.catalog.sensitivity import SEEDS
 from experiments.report.results import Results, load_results
 from experiments.report.selection import decides
 from experiments.report.sensitivity.effects import is_true
@@ -152,8 +153,20 @@ def test_pixel_mnist_is_as_the_sentence_on_it_says() -> None:
             bounds = (0.0, 0.15) if undoes == one.cell else (0.5, 1.0)
             assert all(bounds[0] < accuracy < bounds[1] for accuracy in accuracies), (one.cell, model)
 
+    for one in grids()["pixel-start"].cells:
+        bounds = (0.5, 1.0) if one.cell["chrono"] else (0.0, 0.15)
+        found = [one.shown["accuracy"][model][seed] for model in ("ln", "atn") for seed in SEEDS]
+        assert all(bounds[0] < accuracy < bounds[1] for accuracy in found), one.cell
+    assert at_every_seed("pixel-start", ATN_LOWER, chrono=True)
+    after_one_epoch = cell("pixel-norm", bias_placement="outside", eps=1.0)
+    assert {ATN_LOWER.holds(after_one_epoch, seed) for seed in SEEDS} == {True, False}
+
 
 def test_the_lstm_is_the_most_accurate_on_pixel_mnist() -> None:
+    accuracies = cell("pixel-norm", bias_placement="outside", eps=1.0).shown["accuracy"]
+    found = [f"{mean(list(accuracies[model].values())):.0%}" for model in MODELS]
+    assert found == ["82%", "71%", "67%"]
+    assert "(82 %, LN 71 %, ATN 67 %)" in " ".join(README.read_text("utf-8").split())
     for one in grids()["pixel-norm"].cells:
         accuracies = one.shown["accuracy"]
         for seed in grids()["pixel-norm"].grid.seeds:
@@ -164,6 +177,10 @@ def test_elsewhere_the_seeds_decide() -> None:
     assert not any(at_every_seed("adding-placement", sentence, bias_placement="inside") for sentence in BOTH)
     assert not any(at_every_seed(grid, sentence) for grid in ("adding-long", "copying-long") for sentence in BOTH)
     assert not any(at_every_seed("denoise-long", sentence, T=200, **DENOISE_PAPER) for sentence in BOTH)
+    assert at_every_seed("adding-placement", ATN_LOWER, bias_placement="outside")
+    adding = cell("adding-placement", bias_placement="outside").losses
+    assert [f"{mean(list(adding[model].values())):.5f}" for model in ("atn", "ln")] == ["0.00043", "0.00071"]
+    assert "at every seed, .00043 against .00071" in " ".join(README.read_text("utf-8").split())
 
 
 def test_claims_are_counted_as_in_the_registry() -> None:

@@ -61,10 +61,10 @@ PIXEL_MNIST = Study(
     about="The model predicts the digit after the 784 pixels of its image, which have noise of variance 0.1. Only in "
     "this experiment are the biases outside the norms and eps = 1; k = 10. The paper leaves the size, the "
     "optimizer and the number of steps open. Ours were chosen by the training loss of ATN in about seven short "
-    "trials. Nor does it say how the gates start: ours have chrono initialization, which opens the forget gates. The "
-    "runs without it are in the grid [pixel-start](#pixel-start); the verdict on Figure 5 holds with it. Trials of the "
-    "same four learning rates for every model, made later, found the one chosen best for LN and ATN; every model at "
-    "its best rate is in the grid `pixel-norm` below.",
+    "trials. Nor does it say how the gates start: ours have chrono initialization, which opens the forget gates. "
+    "Without it both models guess, as the grid [pixel-start](#pixel-start) shows. Trials of the same four learning "
+    "rates for every model, made later, found the one chosen best for LN and ATN; every model at its best rate is in "
+    "the grid `pixel-norm` below.",
     presets=distinct(pixel_mnist.PRESETS),
     open=("steps", "batch", "hidden", "lr", "clip", "init", "lstm_init", "chrono", "chrono_at"),
     unit=LOSS,
