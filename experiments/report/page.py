@@ -150,8 +150,9 @@ def _claims(results: Results) -> list[str]:
         numbers = dict.fromkeys(_link(part.study.title) for part in verdict.parts)
         rows.append([f"`{claim}`", verdict.headline, time_to_settle(verdict, results), ", ".join(numbers)])
     introduction = (
-        "Verdicts of the runs on the measured claims of `proofs/papers`, and the time, on one core, of the runs that a "
-        f"verdict over {SETTLED_SEEDS} seeds lacks; each section ends with the commands of all runs that are missing:"
+        "Verdicts of the runs on the measured claims, whose sentences stand in [VERIFICATION.md](../VERIFICATION.md), "
+        f"and the time, on one core, of the runs that a verdict over {SETTLED_SEEDS} seeds lacks; each section ends "
+        "with the commands of all runs that are missing:"
     )
     header = ["claim", "verdict", f"to {SETTLED_SEEDS} seeds", "numbers"]
     return ["## Claims", "", introduction, "", *markdown(header, rows)]

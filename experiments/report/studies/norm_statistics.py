@@ -173,7 +173,7 @@ STATISTICS = Study(
             draw_statistics,
             "Mean (above) and variance (below) of the features after each norm, before any gain and shift, over the "
             "steps of the sequence; averaged over the batch and the seeds. The curves of two windows coincide until "
-            "the shorter one is full. The panels of the mean have axes of their own.",
+            "the shorter one is full. Every panel has an axis of its own.",
         ),
     ),
 )
