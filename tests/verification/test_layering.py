@@ -30,6 +30,7 @@ ALLOWED = {
         "numpy",
         "pytest",
         "pytest_benchmark",
+        "scipy",
         "tests",
         "torch",
         "torchrecurrent",
