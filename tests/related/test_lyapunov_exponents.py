@@ -63,6 +63,13 @@ def test_an_exponent_that_rounding_hid_at_times_is_an_upper_bound() -> None:
     assert math.log(0.25) <= second < first
 
 
+def test_a_last_block_that_is_cut_short_hides_no_more_than_a_whole_one() -> None:
+    """The bound on the rounding is that of the columns as they are decomposed."""
+    jacobians = torch.diag(torch.tensor([1e6, 1.0], dtype=torch.float64)).expand(2, 1, 2, 2)
+    whole, short = (lyapunov.exponents(jacobians, every=every) for every in (2, 3))
+    torch.testing.assert_close(short, whole)
+
+
 def test_an_infinite_jacobian_is_no_decay() -> None:
     assert lyapunov.exponents(torch.full((3, 1, 1, 1), math.inf)).isposinf().all()
 

@@ -62,7 +62,7 @@ class Growth:
         """
         lengths = torch.linalg.vector_norm(self._Q, dim=1).detach()
         lengths = lengths.masked_fill(lengths == 0, 1)
-        self._Q = self._Q / lengths.unsqueeze(1)
+        self._Q, self._rounding = self._Q / lengths.unsqueeze(1), self._rounding / lengths.unsqueeze(1)
         if self._steps > self._burn_in:
             self._logs = self._logs + lengths.log()
 
