@@ -233,6 +233,16 @@ def test_a_cell_that_lacks_a_seed_is_still_to_run() -> None:
     assert found == "pending: true in 1 of 1 cells, 7 still to run"
 
 
+def test_runs_of_another_grid_count_as_older_than_the_one_that_borrows_them() -> None:
+    """Two models and three seeds a cell."""
+    results = runs(atn_lower_where(lambda _: True))
+    began = min(each.record.sessions[0].started for each in results.finished)
+    later = GRID._replace(declared=began, borrowed=GRID.cells[:2])
+    assert grid_result(later, results).older == 12
+    assert grid_result(later._replace(borrowed=()), results).older == 0
+    assert grid_result(later._replace(declared="9999"), results).older == 48
+
+
 def test_runs_without_a_stamp_do_not_count() -> None:
     assert not grid_result(GRID, runs(atn_lower_where(lambda _: True), cells=1, stamp=UNVERIFIED)).records
 
